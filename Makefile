@@ -1,0 +1,37 @@
+# Needs Python 3.11 to 3.13 and make; everything else goes into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+ENVIRONMENT := .venv/.made
+
+.PHONY: demo test lint bench models clean
+
+demo: $(ENVIRONMENT)  ## train LeNet, export it, prove it, read a picture without torch
+	$(BIN)/mnist-edge demo
+
+test: $(ENVIRONMENT)  ## all tests; those on MNIST run where it is found
+	$(BIN)/python -m pytest
+
+lint: $(ENVIRONMENT)  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(ENVIRONMENT)  ## measure, and write benchmarks/RESULTS.md
+	$(BIN)/python benchmarks/training.py
+
+models: $(ENVIRONMENT)  ## train the reference model again, and prove its artifacts
+	$(BIN)/mnist-edge train lenet --licence MIT
+	$(BIN)/mnist-edge export lenet --format torchscript
+	$(BIN)/mnist-edge export lenet --format onnx
+
+$(ENVIRONMENT): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "error: $(PYTHON) is not Python 3.11 to 3.13; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	@echo "installing torch and the rest into .venv (about 6 GB; a few minutes)"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[train,dev]"
+	@touch $@
+
+clean:  ## remove the environment and what the demo wrote
+	rm -rf .venv demo

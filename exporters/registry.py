@@ -1,0 +1,116 @@
+"""The formats: a file a format, which registers itself; others come by entry point."""
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mnist_edge.errors import PluginWarning, UsageError, unknown_name
+from mnist_edge.runtimes import RUNTIMES
+
+if TYPE_CHECKING:
+    from mnist_edge.training.deploy import Deployed
+
+ENTRY_POINTS = "mnist_edge.exporters"
+
+#: This package's own; each registers itself when it is imported.
+_BUILT_IN = ("exporters.onnx", "exporters.torchscript")
+
+
+@dataclass(frozen=True)
+class Target:
+    """What an exporter writes, and what it may say in the file.
+
+    Attributes:
+        path: file to write; nothing of the user's is there.
+        name: the model's name.
+        architecture: the network's name.
+        classes: what each logit stands for.
+        licence: SPDX identifier of the weights.
+        precision: one of the format's precisions.
+        options: the format's own options, as given.
+    """
+
+    path: Path
+    name: str
+    architecture: str
+    classes: tuple[str, ...]
+    licence: str
+    precision: str = "float32"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format that models can be exported to.
+
+    Attributes:
+        name: what ``--format`` takes.
+        summary: what it is, in a few words.
+        suffix: ends the artifact's file name, after the model's name: ``.onnx``.
+        runtime: what runs it; the gate runs it with this.
+        export: writes ``target.path`` from a `Deployed` network in eval mode, on the CPU, and returns details for the
+            manifest. ``oldest_runtime`` among them, such as ``onnxruntime 1.18``, is the oldest release that runs the file.
+            Raises ExportError, UsageError.
+        requires: import names of the packages that `export` needs.
+        install: the line that installs them.
+        precisions: those that it can write; each needs a budget in `mnist_edge.parity.BUDGETS`.
+        options: names of the options that it takes.
+    """
+
+    name: str
+    summary: str
+    suffix: str
+    runtime: str
+    export: "Callable[[Deployed, Target], dict[str, Any]]"
+    requires: tuple[str, ...] = ("torch",)
+    install: str = "pip install 'mnist-edge[train]'"
+    precisions: tuple[str, ...] = ("float32",)
+    options: tuple[str, ...] = ()
+
+
+_registered: dict[str, Format] = {}
+
+
+def register(format: Format) -> Format:
+    """Add a format. Raises UsageError if its name or suffix is taken, or no runtime can prove it."""
+    for taken in _registered.values():
+        if format.name == taken.name or format.suffix == taken.suffix:
+            what = f"name {format.name!r}" if format.name == taken.name else f"suffix {format.suffix!r}"
+            raise UsageError(f"format {what} is registered twice: by {taken.export.__module__} and by {format.export.__module__}")
+    if format.runtime not in RUNTIMES:
+        raise UsageError(f"format {format.name!r}: {unknown_name('runtime', format.runtime, RUNTIMES)}")
+    _registered[format.name] = format
+    return format
+
+
+def formats() -> list[Format]:
+    """Return all registered formats by name."""
+    _load_all()
+    return sorted(_registered.values(), key=lambda format: format.name)
+
+
+def find(name: str) -> Format:
+    """Return a format. Raises UnknownNameError."""
+    _load_all()
+    if name not in _registered:
+        raise unknown_name("format", name, _registered)
+    return _registered[name]
+
+
+@cache
+def _load_all() -> None:
+    for module in _BUILT_IN:
+        import_module(module)
+    for point in entry_points(group=ENTRY_POINTS):
+        try:
+            loaded = point.load()
+            if not isinstance(loaded, Format):
+                raise TypeError(f"{point.value} is {type(loaded).__name__}, not a Format")
+            register(loaded)
+        except Exception as error:  # whatever another distribution raises, everything else must work
+            warnings.warn(f"format {point.name!r} ({point.value}) could not be loaded: {error}", PluginWarning, stacklevel=2)

@@ -1,0 +1,71 @@
+"""TorchScript, traced and frozen."""
+
+import io
+import json
+import re
+import warnings
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+from exporters.registry import Format, Target, register
+from mnist_edge import __version__
+from mnist_edge.errors import ExportError
+
+if TYPE_CHECKING:
+    from mnist_edge.training.deploy import Deployed
+
+
+def export(deployed: "Deployed", target: Target) -> dict[str, Any]:
+    """Write a TorchScript archive that takes any batch. Its extra file ``mnist_edge.json`` says what it is.
+
+    Raises ExportError if the network cannot be traced.
+    """
+    import torch
+
+    pixels = torch.zeros(2, 1, 28, 28, dtype=torch.uint8)  # an example of 1 would freeze the batch of some networks
+    about = {
+        "architecture": target.architecture,
+        "classes": list(target.classes),
+        "licence": target.licence,
+        "name": target.name,
+        "producer": f"mnist-edge {__version__}",
+    }
+    buffer = io.BytesIO()  # a file's name would become the archive's inner name
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecated in 2.x, and still complete
+        try:
+            # the tracer's own check compares bit for bit and stumbles over float noise; the gate checks instead
+            traced = torch.jit.trace(deployed, (pixels,), check_trace=False)
+            torch.jit.save(torch.jit.freeze(traced), buffer, _extra_files={"mnist_edge.json": json.dumps(about, sort_keys=True).encode()})
+        except Exception as error:  # the tracer runs the network, which may raise anything
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            raise ExportError(f"{target.name}: TorchScript cannot trace {target.architecture}: {reason}") from error
+    target.path.write_bytes(_without_source_ranges(buffer.getvalue()))
+    return {"torch": torch.__version__.split("+")[0], "oldest_runtime": f"torch {_release(torch.__version__)} (the one that wrote it)"}
+
+
+def _without_source_ranges(archive: bytes) -> bytes:
+    """Leave out the debug members, which hold paths of this machine and nothing that runs."""
+    kept = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(archive)) as source, zipfile.ZipFile(kept, "w", zipfile.ZIP_STORED) as target:
+        for member in source.infolist():
+            if not member.filename.endswith(".debug_pkl"):
+                entry = zipfile.ZipInfo(member.filename)  # dated 1980, whatever the clock says
+                target.writestr(entry, source.read(member))
+    return kept.getvalue()
+
+
+def _release(version: str) -> str:
+    match = re.match(r"\d+\.\d+", version)
+    return match.group() if match else version
+
+
+register(
+    Format(
+        name="torchscript",
+        summary="TorchScript, for PyTorch in Python and C++",
+        suffix=".torchscript.pt",
+        runtime="torchscript",
+        export=export,
+    )
+)

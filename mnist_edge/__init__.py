@@ -1,0 +1,21 @@
+"""Train a digit classifier in PyTorch, export it, prove the export, and run it without PyTorch.
+
+Importing this package loads nothing but itself; ``Predictor`` and ``Prediction`` come in when they are first used.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mnist_edge.predictor import Prediction, Predictor
+
+__version__ = "0.1.0"
+
+__all__ = ["Prediction", "Predictor", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Prediction", "Predictor"):
+        from mnist_edge import predictor
+
+        return getattr(predictor, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,132 @@
+"""Names → networks: this package's own files, entry points of other distributions, and ``package.module:Class``."""
+
+import inspect
+import pkgutil
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from mnist_edge.errors import PluginWarning, UsageError, unknown_name
+from mnist_edge.training.recipe import Recipe
+
+ENTRY_POINTS = "mnist_edge.architectures"
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network that can be trained by name.
+
+    Attributes:
+        name: what ``train`` takes.
+        network: a class or function that returns the `nn.Module`; its keyword arguments are what ``--set`` takes.
+        summary: what it is, in a few words.
+        seed: the tutorial's recipe, None where there is no tutorial.
+        best: ours.
+    """
+
+    name: str
+    network: Callable[..., nn.Module]
+    summary: str
+    seed: Recipe | None = None
+    best: Recipe = field(default_factory=Recipe)
+
+    def recipe(self, name: str) -> Recipe:
+        """Return the recipe called ``best`` or ``seed``. Raises UnknownNameError."""
+        recipes = {"best": self.best} | ({"seed": self.seed} if self.seed else {})
+        if name not in recipes:
+            raise unknown_name(f"recipe of {self.name}", name, recipes)
+        return recipes[name]
+
+
+_registered: dict[str, Architecture] = {}
+
+
+def register(architecture: Architecture) -> Architecture:
+    """Add a network. Raises UsageError if the name is taken."""
+    taken = _registered.get(architecture.name)
+    if taken is not None:
+        raise UsageError(f"network {architecture.name!r} is registered twice: {_origin(taken)} and {_origin(architecture)}")
+    _registered[architecture.name] = architecture
+    return architecture
+
+
+def names() -> list[str]:
+    """Return the names of all registered networks, in alphabetical order."""
+    _load_all()
+    return sorted(_registered)
+
+
+def find(name: str) -> Architecture:
+    """Return a network by its name or as ``package.module:Class``. Raises UnknownNameError, UsageError."""
+    if ":" in name:
+        return _from_path(name)
+    _load_all()
+    if name not in _registered:
+        raise unknown_name("network", name, _registered)
+    return _registered[name]
+
+
+def build(name: str, arguments: Mapping[str, Any] | None = None) -> nn.Module:
+    """Build a network with these arguments. Raises UnknownNameError, or UsageError for arguments that it does not take."""
+    architecture = find(name)
+    arguments = arguments or {}
+    parameters = inspect.signature(architecture.network).parameters
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    for key in arguments:
+        if key not in parameters and not takes_any:
+            raise unknown_name(f"argument of network {name}", key, parameters)
+    try:
+        network = architecture.network(**arguments)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UsageError(f"network {name}: cannot be built with {dict(arguments)}: {error}") from error
+    if not isinstance(network, nn.Module):
+        raise UsageError(f"network {name}: {_origin(architecture)} returned {type(network).__name__}, not a torch.nn.Module")
+    return network
+
+
+@cache
+def _load_all() -> None:
+    package = Path(__file__).parent
+    for module in pkgutil.iter_modules([str(package)]):
+        import_module(f"mnist_edge.architectures.{module.name}")
+    for point in entry_points(group=ENTRY_POINTS):
+        try:
+            loaded = point.load()
+            if not isinstance(loaded, Architecture):
+                raise TypeError(f"{point.value} is {type(loaded).__name__}, not an Architecture")
+            register(loaded)
+        except Exception as error:  # whatever another distribution raises, everything else must work
+            warnings.warn(f"network {point.name!r} ({point.value}) could not be loaded: {error}", PluginWarning, stacklevel=2)
+
+
+def _from_path(path: str) -> Architecture:
+    module_name, _, attribute = path.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:  # a file in the working folder, as with python -m
+        sys.path.insert(0, here)
+    try:
+        network = getattr(import_module(module_name), attribute)
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"network {path}: {error}; run from the folder that holds {module_name.split('.')[0]}.py, or install it"
+        ) from error
+    except AttributeError as error:
+        raise UsageError(f"network {path}: {error}") from error
+    except Exception as error:  # the user's own module, which may raise anything
+        raise UsageError(f"network {path}: {module_name} cannot be imported: {type(error).__name__}: {error}") from error
+    if not callable(network):
+        raise UsageError(f"network {path}: {attribute} is no class or function")
+    return Architecture(path, network, "your own")
+
+
+def _origin(architecture: Architecture) -> str:
+    network = architecture.network
+    return f"{getattr(network, '__module__', '?')}:{getattr(network, '__qualname__', network)}"

@@ -1,0 +1,38 @@
+"""The small VGG of tutorial 000, which reports 99.45 % after 30 epochs."""
+
+from torch import Tensor, nn
+
+from mnist_edge.architectures.registry import Architecture, register
+from mnist_edge.training.recipe import Recipe, seed_recipe
+
+
+class VGG(nn.Module):
+    """Three 3×3 convolutions (64, 128, 256), each with ReLU and max pooling, and three dense layers.
+
+    The tutorial gives the convolutions and the number of dense layers but neither padding nor dense widths; here padding
+    is 1, as in VGG (Simonyan and Zisserman, 2015), and the dense layers are 1024 and 512 wide.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = _block(1, 64)
+        self.conv2 = _block(64, 128)
+        self.conv3 = _block(128, 256)
+        self.fc1 = nn.Linear(256 * 3 * 3, 1024)
+        self.fc2 = nn.Linear(1024, 512)
+        self.fc3 = nn.Linear(512, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits, float32 N×10, for normalised float32 N×1×28×28."""
+        x = self.conv3(self.conv2(self.conv1(x))).flatten(1)
+        x = self.fc1(x).relu()
+        x = self.fc2(x).relu()
+        logits: Tensor = self.fc3(x)
+        return logits
+
+
+def _block(channels_in: int, channels_out: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(channels_in, channels_out, kernel_size=3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
+
+
+register(Architecture("vgg", VGG, "three 3×3 convolutions, three dense layers (tutorial 000)", seed=seed_recipe(30), best=Recipe(lr=1e-3)))

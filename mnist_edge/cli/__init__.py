@@ -1,0 +1,38 @@
+"""The command ``mnist-edge``: a file a command, imported when it is called. Only this folder knows click."""
+
+import os
+import sys
+
+# numpy's linear algebra starts a thread a core on import, 50 ms that no command here gets back; set it to override
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+from mnist_edge.cli.group import Cli
+
+COMMANDS = {
+    "train": "Train a network and put the model into the models folder.",
+    "export": "Export a model, prove the artifact, and publish it.",
+    "verify": "Compare every artifact of a model with PyTorch's answers.",
+    "evaluate": "Measure a model's accuracy on a data set.",
+    "predict": "Read pictures of digits.",
+    "list": "List the models.",
+    "show": "Show a model's manifest.",
+    "architectures": "List the networks, or the layers of one.",
+    "formats": "List the export formats and the runtimes.",
+    "data": "Find, download or write out data sets.",
+    "doctor": "Say what is installed, what is missing, and how to mend it.",
+    "demo": "Train, export, prove and predict, once through.",
+}
+
+cli = Cli(
+    name="mnist-edge",
+    commands_help=COMMANDS,
+    help="Train a digit classifier in PyTorch, export it, and prove that what runs on the device is the same model.\n\n"
+    "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 parity failed, 130 interrupted. "
+    "Each option can be set in the environment: --models-dir as MNIST_EDGE_MODELS_DIR.",
+    epilog="Start with: mnist-edge train lenet",
+)
+
+
+def main() -> None:
+    """Run the command and exit."""
+    cli.main(prog_name="mnist-edge", args=sys.argv[1:])

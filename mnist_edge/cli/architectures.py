@@ -1,0 +1,47 @@
+"""``mnist-edge architectures``."""
+
+from pathlib import Path
+
+import click
+
+from mnist_edge.cli.common import Output, option, subcommand, table
+from mnist_edge.extras import require
+
+
+@subcommand("architectures")
+@click.argument("architecture", required=False)
+@option("--set", "arguments", multiple=True, metavar="KEY=VALUE", help="Argument of the network, such as use_conv=true.")
+def command(architecture: str | None, arguments: tuple[str, ...], models_dir: Path | None, data_dir: Path | None, out: Output) -> None:
+    """List the networks; or print every layer of ARCHITECTURE with its output shape and parameters, and the total."""
+    require("listing the networks", "torch", "safetensors")
+    from mnist_edge import architectures
+    from mnist_edge.cli.train import parse_arguments
+
+    if architecture is None:
+        found = [architectures.find(name) for name in architectures.names()]
+        counts = [sum(p.numel() for p in architectures.build(a.name).parameters()) for a in found]
+        rows = [[a.name, f"{n:,}", a.summary] for a, n in zip(found, counts, strict=True)]
+        document = [{"name": a.name, "parameters": n, "summary": a.summary} for a, n in zip(found, counts, strict=True)]
+        out.result({"architectures": document}, table(rows, ["network", "parameters", "what it is"]))
+        out.next_step("mnist-edge architectures lenet")
+        return
+    network = architectures.build(architecture, parse_arguments(arguments))
+    layers = architectures.layers(network)
+    total = sum(p.numel() for p in network.parameters())
+    rows = [
+        [
+            layer.name,
+            layer.kind,
+            "×".join(map(str, ("N", *layer.output))),
+            ", ".join(f"{key} {'×'.join(map(str, shape))}" for key, shape in layer.parameters.items()),
+            f"{layer.count:,}",
+        ]
+        for layer in layers
+    ]
+    elsewhere = total - sum(layer.count for layer in layers)
+    if elsewhere:
+        rows.append(["(elsewhere)", "", "", "", f"{elsewhere:,}"])
+    text = f"input N×1×28×28\n{table(rows, ['layer', 'kind', 'output', 'parameters', 'count'])}\n{total:,} parameters"
+    document = [{"name": x.name, "kind": x.kind, "output": x.output, "parameters": x.parameters, "count": x.count} for x in layers]
+    out.result({"architecture": architecture, "layers": document, "parameters": total}, text)
+    out.next_step(f"mnist-edge train {architecture}")

@@ -1,0 +1,68 @@
+"""``mnist-edge data``."""
+
+from pathlib import Path
+
+import click
+
+from mnist_edge.cli.common import PATH, Output, option, progress, subcommand, table
+
+
+@subcommand("status")
+def status(models_dir: Path | None, data_dir: Path | None, out: Output) -> None:
+    """Say which data sets are here, with their hashes."""
+    from mnist_edge import dataset as datasets
+    from mnist_edge.dataset.sources import WAYS_ON, find_mnist
+
+    found = find_mnist(data_dir)
+    if found.raw_dir is None:
+        out.result(
+            {"mnist": None, "looked_in": found.looked_in},
+            f"MNIST is not on this machine (looked in {', '.join(map(str, found.looked_in))})",
+        )
+        out.say(WAYS_ON)
+        return
+    splits = [datasets.load("mnist", split, data_dir) for split in ("train", "test")]
+    rows = [[d.name, d.split, f"{len(d):,}", d.sha256[:16], str(found.raw_dir)] for d in splits]
+    out.result(
+        {"mnist": [datasets.describe(d) for d in splits], "folder": str(found.raw_dir)},
+        table(rows, ["data", "split", "images", "SHA-256", "where"]),
+    )
+
+
+@subcommand("download")
+@option("--mirror", metavar="URL", help="Address of MNIST's four .gz files, asked before torchvision's own.")
+def download(mirror: str | None, models_dir: Path | None, data_dir: Path | None, out: Output) -> None:
+    """Download MNIST with torchvision, unless it is here."""
+    from mnist_edge.dataset.download import ensure_mnist
+
+    folder = ensure_mnist(data_dir, mirror)
+    out.result({"folder": str(folder)}, f"MNIST is in {folder}")
+
+
+@subcommand("images")
+@click.argument("folder", type=PATH)
+@option("--data", default="mnist", metavar="DATA", help="mnist or drawn.")
+def images(folder: Path, data: str, models_dir: Path | None, data_dir: Path | None, out: Output) -> None:
+    """Write a data set out as FOLDER/train/0…9/*.png and FOLDER/test/0…9/*.png, for --data FOLDER."""
+    from mnist_edge import dataset as datasets
+    from mnist_edge.dataset.folder import write_folder
+
+    counts = {}
+    for split in ("train", "test"):
+        found = datasets.load(data, split, data_dir)
+        write_folder(found, folder, progress(len(found), split))
+        counts[split] = len(found)
+    out.result({"folder": str(folder), **counts}, f"wrote {counts['train']:,} training and {counts['test']:,} test pictures to {folder}")
+    out.next_step(f"mnist-edge train mlp-256 --data {folder}")
+
+
+@click.group("data", invoke_without_command=True)
+@click.pass_context
+def command(ctx: click.Context) -> None:
+    """Find, download or write out data sets. Without a command: say which are here."""
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(status, as_json=False, models_dir=None, data_dir=None)
+
+
+for _subcommand in (status, download, images):
+    command.add_command(_subcommand)

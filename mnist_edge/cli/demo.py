@@ -1,0 +1,94 @@
+"""``mnist-edge demo``."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mnist_edge.cli.common import PATH, Output, option, percent, subcommand
+from mnist_edge.cli.group import EXIT_PARITY
+
+#: A process in which ``import torch`` fails, as on a device that has none.
+_WITHOUT_TORCH = "import sys; sys.modules['torch'] = None; from mnist_edge.cli import main; main()"
+
+
+@subcommand("demo")
+@option("--folder", type=PATH, default=Path("demo"), help="Where everything is written.")
+@option("--epochs", type=click.IntRange(min=1), default=5, help="Passes over the training images; train lenet takes more.")
+@option("--train-images", type=click.IntRange(min=12), help="Take only the first so many, for a quick look.")
+@click.pass_context
+def command(
+    ctx: click.Context, folder: Path, epochs: int, train_images: int | None, models_dir: Path | None, data_dir: Path | None, out: Output
+) -> None:
+    """Train LeNet, export it to TorchScript and ONNX, prove both on the whole test set, and read a picture without torch.
+
+    Takes MNIST where it is or can be had, else digits that the program draws itself, and says which.
+    """
+    from mnist_edge.extras import TRAIN, require
+
+    require("the demo", *TRAIN)
+    from exporters import gate
+    from mnist_edge import dataset as datasets
+    from mnist_edge.cli.parity_text import describe_report
+    from mnist_edge.cli.train import load_data, settle
+    from mnist_edge.cli.training_progress import show_training
+    from mnist_edge.errors import DataError
+    from mnist_edge.training.run import Run, train
+
+    out.say("1. data")
+    try:
+        training, test = load_data("mnist", data_dir, out, train_images)
+    except DataError as error:
+        out.say(f"   {error}\n   going on with digits drawn by the program itself")
+        training, test = load_data("drawn", data_dir, out, train_images)
+    out.say(f"   {len(training):,} training images and {len(test):,} test images of {training.name}")
+
+    out.say(f"2. training LeNet for {epochs} epochs")
+    run = Run(folder / "models", "lenet")
+    given: dict[str, Any] = dict.fromkeys(("recipe", "batch_size", "lr", "seed", "device", "threads", "licence")) | {
+        "epochs": epochs,
+        "arguments": (),
+    }
+    settings = settle(run, "lenet", training, given, False, out)
+    with show_training(epochs) as listener:
+        model = train(run, settings, training, test, listener).model
+    out.say(f"   {percent(model.manifest.scores['test_accuracy'])} on the test images")
+
+    proofs = {}
+    for number, format_name in ((3, "torchscript"), (4, "onnx")):
+        out.say(f"{number}. exporting to {format_name}, and comparing it with PyTorch on all {len(test):,} test images")
+        model, proof = gate.export(model, format_name, test)
+        out.say(describe_report(proof.report, test))
+        proofs[format_name] = proof.report.to_json()
+        if proof.artifact is None:
+            ctx.exit(EXIT_PARITY)
+
+    out.say("5. reading a picture in a process that has no torch")
+    picture = folder / "digit.png"
+    digit = _draw(picture, datasets.load("drawn", "test", count=20))
+    step = ["predict", str(picture), "--model", str(model.folder)]
+    read = subprocess.run([sys.executable, "-c", _WITHOUT_TORCH, *step], capture_output=True, text=True, check=False)
+    out.say(f"   $ mnist-edge {' '.join(step)}\n   {read.stdout.strip() or read.stderr.strip()}   (drawn as a {digit})")
+    document = {
+        "data": training.name,
+        "scores": model.manifest.scores,
+        "parity": proofs,
+        "picture": str(picture),
+        "prediction": read.stdout.strip(),
+    }
+    out.result(
+        document,
+        f"done: {model.folder} holds {', '.join(a.file for a in model.artifacts)}, each proven; mnist-edge show {model.folder} says how",
+    )
+    if read.returncode:
+        ctx.exit(read.returncode)
+
+
+def _draw(path: Path, drawn: Any) -> int:
+    """Write a picture of 280×280 with a drawn digit, and return which."""
+    from PIL import Image
+
+    Image.fromarray(drawn.images[0, 0]).resize((280, 280), Image.Resampling.BICUBIC).save(path)
+    return int(drawn.labels[0])

@@ -1,0 +1,73 @@
+"""``mnist-edge doctor``."""
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from mnist_edge.cli.common import Output, subcommand, table
+from mnist_edge.cli.group import EXIT_FAILED
+
+
+@subcommand("doctor")
+def command(models_dir: Path | None, data_dir: Path | None, out: Output) -> int:
+    """Say what is installed, which devices, data and models are here, what is missing, and the line that mends it.
+
+    Exit code 1 if something that the edge side needs is missing.
+    """
+    from mnist_edge import __version__, extras, store
+    from mnist_edge.dataset.sources import WAYS_ON, find_mnist
+
+    rows: list[tuple[str, str, str]] = [("mnist-edge", __version__, ""), ("python", platform.python_version(), "")]
+    broken = False
+    for package in ("numpy", "pillow", "onnxruntime", "click"):
+        found = _version(package)
+        broken |= found is None
+        rows.append((package, found or "missing", "" if found else "pip install mnist-edge"))
+    for package in extras.TRAIN:
+        found = _version(package)
+        rows.append((package, found or "not installed", "" if found else f"to train and export: {extras.INSTALL_TRAIN}"))
+    rows.append(("devices", *_devices()))
+    mnist = find_mnist(data_dir)
+    rows.append(("MNIST", str(mnist.raw_dir or f"not in {', '.join(map(str, mnist.looked_in))}"), "" if mnist.raw_dir else WAYS_ON))
+    folder = store.models_dir(models_dir)
+    models, problems = store.list_models(folder)
+    rows.append(("models folder", f"{folder}: {len(models)} models", "; ".join(problems)))
+    if not os.access(folder if folder.exists() else folder.absolute().parent, os.W_OK):
+        rows.append(("", "not writable", "--models-dir names another"))
+    try:
+        chosen = store.find(None, folder)
+        rows.append(("default model", f"{chosen.name} ({chosen.chosen})", ""))
+    except Exception as error:  # whatever is wrong is what the doctor is asked for
+        broken = True
+        rows.append(("default model", "none", str(error)))
+    document: dict[str, Any] = {what: {"state": state, "mend": mend} for what, state, mend in rows}
+    out.result(document | {"ok": not broken}, table(rows, ["what", "state", "to mend it"]))
+    return EXIT_FAILED if broken else 0
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _devices() -> tuple[str, str]:
+    from mnist_edge.extras import is_installed
+
+    if not is_installed("torch"):
+        return "cpu", ""
+    try:
+        import torch
+    except Exception as error:  # a broken pair of torch and its libraries fails in many ways
+        return "cpu", f"torch does not load: {' '.join(str(error).split())[:200]}"
+    devices = ["cpu"] + (["cuda"] if torch.cuda.is_available() else []) + (["mps"] if torch.backends.mps.is_available() else [])
+    try:
+        import torchvision  # noqa: F401
+    except Exception as error:
+        return ", ".join(
+            devices
+        ), f"torchvision does not load beside torch {torch.__version__}: {' '.join(str(error).split())[:120]}; reinstall both"
+    return ", ".join(devices), ""

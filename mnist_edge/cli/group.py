@@ -1,0 +1,107 @@
+"""Commands found by name, and errors turned into one line and an exit code."""
+
+import os
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, NoReturn
+
+import click
+
+from mnist_edge import errors
+
+EXIT_FAILED, EXIT_USAGE, EXIT_PARITY, EXIT_INTERRUPTED = 1, 2, 3, 130
+
+
+class Cli(click.Group):
+    """A group that knows its commands' names and imports a command's module when it is called."""
+
+    def __init__(self, *, commands_help: Mapping[str, str], **attributes: Any) -> None:
+        super().__init__(**attributes, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+        self._help = commands_help
+        self.params.append(
+            click.Option(["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
+        )
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of a user's work."""
+        return list(self._help)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        if cmd_name not in self._help:
+            return None
+        command: click.Command = import_module(f"mnist_edge.cli.{cmd_name}").command
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """Name the nearest command where there is none of that name."""
+        if args and not args[0].startswith("-") and args[0] not in self._help:
+            raise errors.unknown_name("command", args[0], self._help)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(self._help.items()))
+
+    def main(self, *args: Any, **extra: Any) -> NoReturn:
+        """Run, say what went wrong in one line, and exit with the code of its kind."""
+        extra["standalone_mode"] = False
+        given = list(extra.get("args") or (args[0] if args and args[0] else sys.argv[1:]))
+        try:
+            code = super().main(*args, **extra)
+            sys.stdout.flush()
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message(), err=True)
+            sys.exit(EXIT_USAGE)
+        except click.UsageError as error:
+            where = error.ctx.command_path if error.ctx else "mnist-edge"
+            _fail(f"{_flat(error.format_message())} See: {where} --help", EXIT_USAGE, given)
+        except click.ClickException as error:
+            _fail(error.format_message(), EXIT_FAILED, given)
+        except (click.Abort, KeyboardInterrupt):
+            _fail("interrupted", EXIT_INTERRUPTED, given)
+        except errors.UsageError as error:
+            _fail(str(error), EXIT_USAGE, given)
+        except errors.MnistEdgeError as error:
+            _fail(str(error), EXIT_FAILED, given)
+        except OSError as error:
+            _fail(_os_error(error), EXIT_FAILED, given)
+        except Exception as error:  # a fault of this program's own
+            if os.environ.get("MNIST_EDGE_DEBUG"):
+                raise
+            _fail(
+                f"internal error, please report it: {type(error).__name__}: {error} (MNIST_EDGE_DEBUG=1 shows the traceback)",
+                EXIT_FAILED,
+                given,
+            )
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int, arguments: list[str]) -> NoReturn:
+    """Say it on standard error; with --json standard output still gets its one document."""
+    message = _flat(message)
+    click.echo(f"error: {message}", err=True)
+    if "--json" in arguments or os.environ.get("MNIST_EDGE_JSON"):
+        import json
+
+        click.echo(json.dumps({"error": message, "exit_code": code}))
+    sys.exit(code)
+
+
+def _flat(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _os_error(error: OSError) -> str:
+    where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
+    return f"{where}{error.strerror or error}; nothing was replaced"
+
+
+def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        from mnist_edge import __version__
+
+        click.echo(f"mnist-edge {__version__}")
+        ctx.exit()

@@ -1,0 +1,54 @@
+"""``mnist-edge list``."""
+
+from pathlib import Path
+
+from mnist_edge.cli.common import Output, percent, size, subcommand, table
+
+
+@subcommand("list")
+def command(models_dir: Path | None, data_dir: Path | None, out: Output) -> None:
+    """List the models in the models folder, and the reference that is installed with the package."""
+    from mnist_edge import store
+    from mnist_edge.errors import ModelError
+
+    folder = store.models_dir(models_dir)
+    models, problems = store.list_models(folder)
+    try:
+        reference = store.find(store.REFERENCE_MODEL, folder)
+    except ModelError as error:
+        problems.append(str(error))
+    else:
+        if reference.is_installed_reference and all(m.folder.resolve() != reference.folder for m in models):
+            models.append(reference)
+    rows, documents = [], []
+    for model in models:
+        manifest = model.manifest
+        where = "installed reference" if model.is_installed_reference else str(model.folder)
+        scores, artifacts = manifest.scores, model.artifacts
+        rows.append(
+            [
+                model.name,
+                manifest.architecture,
+                f"{manifest.parameters:,}",
+                f"{percent(scores['test_accuracy'])} ({scores['test_data']['name']})",
+                ", ".join(f"{a.file} {size(a.bytes)}" for a in artifacts) or "none",
+                where,
+            ]
+        )
+        documents.append(
+            {
+                "name": model.name,
+                "architecture": manifest.architecture,
+                "parameters": manifest.parameters,
+                "scores": scores,
+                "artifacts": [{"file": a.file, "format": a.format, "precision": a.precision, "bytes": a.bytes} for a in artifacts],
+                "folder": str(model.folder),
+                "installed_reference": model.is_installed_reference,
+            }
+        )
+    text = table(rows, ["model", "network", "parameters", "test accuracy", "artifacts", "where"]) if rows else f"no models in {folder}"
+    out.result({"models_dir": str(folder), "models": documents, "problems": problems}, text)
+    for problem in problems:
+        out.say(f"not a model: {problem}")
+    if not rows:
+        out.next_step("mnist-edge train lenet")

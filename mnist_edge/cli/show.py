@@ -1,0 +1,58 @@
+"""``mnist-edge show``."""
+
+from pathlib import Path
+
+import click
+
+from mnist_edge.cli.common import Output, percent, size, subcommand, table
+
+
+@subcommand("show")
+@click.argument("model", required=False)
+def command(model: str | None, models_dir: Path | None, data_dir: Path | None, out: Output) -> None:
+    """Show what MODEL is, how it came to be, what it scores, and what was proven of each artifact; --json gives the manifest."""
+    from mnist_edge import store
+
+    found = store.find(model, models_dir)
+    manifest = found.manifest
+    training, scores, recipe = manifest.training, manifest.scores, manifest.training["recipe"]
+    facts = [
+        ("model", f"{found.name} ({found.chosen})"),
+        ("network", f"{manifest.architecture}{f' {manifest.arguments}' if manifest.arguments else ''}, {manifest.parameters:,} parameters"),
+        (
+            "normalisation",
+            f"mean {manifest.normalisation['mean']}, standard deviation {manifest.normalisation['std']}, inside every artifact",
+        ),
+        (
+            "trained on",
+            f"{training['data']['images']:,} images of {training['data']['name']} ({training['data']['held_out']:,} of them held out)",
+        ),
+        (
+            "recipe",
+            f"{recipe['name']}: {training['epochs']} epochs, {recipe['optimizer']}, lr {recipe['lr']:g}, batch {recipe['batch_size']}, seed {training['seed']}",
+        ),
+        ("trained", f"{training['finished']}, {training['seconds']:.0f} s on {training['device']}, torch {training['versions']['torch']}"),
+        ("held out", percent(scores["validation_accuracy"])),
+        ("test", f"{percent(scores['test_accuracy'])} of {scores['test_data']['images']:,} images of {scores['test_data']['name']}"),
+        ("licence", manifest.licence),
+    ]
+    width = max(len(key) for key, _ in facts)
+    rows = [
+        [
+            a.file,
+            size(a.bytes),
+            a.runtime,
+            a.oldest_runtime,
+            f"{a.parity['equal_answers']:,} of {a.parity['images']:,} ({a.parity['data']['name']})",
+            f"{a.parity['max_difference']:.2g}",
+            a.sha256[:12],
+        ]
+        for a in found.artifacts
+    ]
+    header = ["artifact", "size", "runtime", "needs", "same answer", "logit difference", "SHA-256"]
+    text = (
+        "\n".join(f"{key.ljust(width)}  {value}" for key, value in facts) + "\n\n" + (table(rows, header) if rows else "no artifacts yet")
+    )
+    out.result(manifest.to_json(), text)
+    if not rows:
+        out.next_step(f"mnist-edge export {found.name} --format onnx")

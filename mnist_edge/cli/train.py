@@ -1,0 +1,164 @@
+"""``mnist-edge train``."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mnist_edge.cli.common import Output, option, percent, subcommand
+from mnist_edge.errors import DataError, UsageError
+from mnist_edge.extras import require
+
+
+@subcommand("train")
+@click.argument("architecture")
+@option("--name", help="Name of the model.  [default: the network's]")
+@option("--recipe", type=str, help="How to train: best (ours) or seed (the tutorial's).  [default: best]")
+@option("--epochs", type=click.IntRange(min=1), help="Passes over the training images.  [default: the recipe's]")
+@option("--batch-size", type=click.IntRange(min=1), help="Images a step.  [default: the recipe's]")
+@option("--lr", type=float, help="Learning rate.  [default: the recipe's]")
+@option("--seed", type=click.IntRange(min=0, max=2**31), help="Of weights, order, augmentation and dropout.  [default: 0]")
+@option("--device", type=str, help="auto, cpu, cuda or mps.  [default: auto]")
+@option("--threads", type=click.IntRange(min=1), help="Of PyTorch; another number gives other last bits.  [default: PyTorch's]")
+@option("--data", type=str, default="mnist", help="mnist, drawn, or a folder with train/0…9 and test/0…9.")
+@option("--train-images", type=click.IntRange(min=12), help="Take only the first so many, for a quick try.")
+@option("--set", "arguments", multiple=True, metavar="KEY=VALUE", help="Argument of the network, such as use_conv=true.")
+@option("--licence", type=str, help="SPDX identifier of the trained weights.  [default: NOASSERTION]")
+@option("--resume", is_flag=True, help="Go on with the unfinished run of this name.")
+def command(
+    architecture: str,
+    name: str | None,
+    data: str,
+    train_images: int | None,
+    resume: bool,
+    models_dir: Path | None,
+    data_dir: Path | None,
+    out: Output,
+    **given: Any,
+) -> None:
+    """Train ARCHITECTURE and put the model into the models folder.
+
+    ARCHITECTURE is a name that `mnist-edge architectures` lists, or package.module:Class for a network of your own.
+    Every twelfth training image is held out for validation; the test images are read once, at the end. A checkpoint is
+    written every epoch: after an interruption, --resume goes on and ends with the same weights.
+    """
+    require("training", "torch", "safetensors", "rich", "matplotlib")
+    from mnist_edge import store
+    from mnist_edge.cli.training_progress import show_training
+    from mnist_edge.training.run import Run, train
+
+    run = Run(store.models_dir(models_dir), name or _default_name(architecture))
+    training, test = load_data(data, data_dir, out, train_images)
+    settings = settle(run, architecture, training, given, resume, out)
+    out.say(
+        f"training {architecture} as {run.name!r} on {len(training):,} images of {training.name}, {settings.recipe.epochs} epochs, {settings.device}"
+    )
+    again = f"mnist-edge train {architecture}" + (f" --name {name}" if name else "") + (f" --data {data}" if data != "mnist" else "")
+    try:
+        with show_training(settings.recipe.epochs) as listener:
+            finished = train(run, settings, training, test, listener)
+    except KeyboardInterrupt:
+        out.say(
+            f"stopped; every finished epoch is kept. Go on with: {again}{f' --train-images {train_images}' if train_images else ''} --resume"
+        )
+        raise
+    model, scores = finished.model, finished.model.manifest.scores
+    if finished.replaced is not None:
+        out.say(f"the model that was there is kept in {finished.replaced}")
+    text = (
+        f"{model.name}: {percent(scores['test_accuracy'])} on {scores['test_data']['images']:,} test images of {scores['test_data']['name']}, "
+        f"{percent(scores['validation_accuracy'])} held out; {model.manifest.training['seconds']:.0f} s; in {model.folder}"
+    )
+    out.result({"model": model.name, "folder": str(model.folder), "scores": scores, "training": model.manifest.training}, text)
+    out.next_step(f"mnist-edge export {model.name} --format onnx")
+
+
+def load_data(data: str, data_dir: Path | None, out: Output, train_images: int | None = None) -> Any:
+    """Return the training set and the test set; MNIST is downloaded if it is nowhere. Raises DataError."""
+    from mnist_edge import dataset as datasets
+
+    if data == "mnist":
+        from mnist_edge.dataset.download import ensure_mnist
+        from mnist_edge.dataset.sources import find_mnist
+
+        if find_mnist(data_dir).raw_dir is None:
+            out.say("MNIST is not on this machine; downloading it")
+        ensure_mnist(data_dir)
+    training = datasets.load(data, "train", data_dir, train_images)
+    return training, datasets.load_for_proof(None if data == "drawn" else data, data_dir)
+
+
+def settle(run: Any, architecture: str, training: Any, given: dict[str, Any], resume: bool, out: Output) -> Any:
+    """Return the settings: those of the run to resume, else new ones. Raises UsageError where the two disagree."""
+    from mnist_edge.dataset import describe
+    from mnist_edge.training.run import Settings
+
+    data = describe(training)
+    settings: Settings | None = run.read_settings() if resume else None
+    if settings is None:
+        settings = _new_settings(architecture, data, given)
+        if resume:
+            out.say(f"no unfinished run in {run.folder}; starting from the beginning")
+        kept = run.start(settings)
+        if kept is not None:
+            out.say(f"starting over; the unfinished run is kept in {kept} (--resume would have gone on with it)")
+        return settings
+    if settings.data != data:
+        raise DataError(f"the run in {run.folder} was started on {settings.data}, this is {data}; give the same --data and --train-images")
+    asked = _new_settings(architecture, data, given)
+    for what, was, now in (
+        ("network", settings.architecture, asked.architecture),
+        *((f"--{key.replace('_', '-')}", *_pair(settings, asked, key)) for key, value in given.items() if value not in (None, ())),
+    ):
+        if was != now:
+            raise UsageError(
+                f"the run in {run.folder} was started with {what} {was}, not {now}; leave it out, or start over without --resume"
+            )
+    return settings
+
+
+def _pair(settings: Any, asked: Any, key: str) -> tuple[Any, Any]:
+    if key == "recipe":
+        return settings.recipe.name, asked.recipe.name
+    holders = (settings.recipe, asked.recipe) if hasattr(settings.recipe, key) else (settings, asked)
+    return getattr(holders[0], key), getattr(holders[1], key)
+
+
+def _new_settings(architecture: str, data: dict[str, Any], given: dict[str, Any]) -> Any:
+    import torch
+
+    from mnist_edge import architectures
+    from mnist_edge.training.run import Settings, choose_device
+
+    recipe = architectures.find(architecture).recipe(given["recipe"] or "best")
+    arguments = parse_arguments(given["arguments"])
+    architectures.build(architecture, arguments)
+    return Settings(
+        architecture=architecture,
+        arguments=arguments,
+        recipe=recipe.changed(epochs=given["epochs"], batch_size=given["batch_size"], lr=given["lr"]),
+        seed=given["seed"] or 0,
+        device=choose_device(given["device"] or "auto"),
+        threads=given["threads"] or torch.get_num_threads(),
+        data=data,
+        licence=given["licence"] or "NOASSERTION",
+    )
+
+
+def parse_arguments(pairs: tuple[str, ...]) -> dict[str, Any]:
+    """Return ``key=value`` pairs as arguments; a value is JSON where it reads as JSON, else text. Raises UsageError."""
+    arguments = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key.isidentifier():
+            raise UsageError(f"--set takes KEY=VALUE, not {pair!r}")
+        try:
+            arguments[key] = json.loads(value)
+        except ValueError:
+            arguments[key] = {"True": True, "False": False, "None": None}.get(value, value)
+    return arguments
+
+
+def _default_name(architecture: str) -> str:
+    return architecture.rpartition(":")[2].lower()

@@ -1,0 +1,64 @@
+"""A training on the screen: a bar in a terminal, a line an epoch elsewhere."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from mnist_edge.training.loop import Epoch, Listener
+
+
+@contextmanager
+def show_training(epochs: int) -> Iterator[Listener]:
+    """Give a listener that shows epoch, batch, loss, held-out accuracy and the time left, on standard error."""
+    if not sys.stderr.isatty():
+        yield _Lines(epochs)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    with Progress(
+        TextColumn("epoch {task.fields[epoch]}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]}"),
+        TextColumn("held out {task.fields[accuracy]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        console=Console(stderr=True),
+    ) as bar:
+        yield _Bar(bar, epochs)
+
+
+class _Lines(Listener):
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+
+    def on_batch(self, epoch: int, batch: int, batches: int, loss: float) -> None:
+        pass
+
+    def on_epoch(self, epoch: Epoch) -> None:
+        left = (self.epochs - epoch.epoch) * epoch.seconds
+        click.echo(
+            f"epoch {epoch.epoch}/{self.epochs}  loss {epoch.loss:.4f}  accuracy {epoch.accuracy:.2%}  "
+            f"held out {epoch.validation_accuracy:.2%}  {epoch.seconds:.1f} s, {left:.0f} s left",
+            err=True,
+        )
+
+
+class _Bar(Listener):
+    def __init__(self, bar: object, epochs: int) -> None:
+        from rich.progress import Progress
+
+        assert isinstance(bar, Progress)
+        self.bar, self.epochs = bar, epochs
+        self.task = bar.add_task("", total=None, epoch=f"1/{epochs}", loss="–", accuracy="–")
+
+    def on_batch(self, epoch: int, batch: int, batches: int, loss: float) -> None:
+        done = (epoch - 1) * batches + batch
+        self.bar.update(self.task, total=self.epochs * batches, completed=done, epoch=f"{epoch}/{self.epochs}", loss=f"{loss:.4f}")
+
+    def on_epoch(self, epoch: Epoch) -> None:
+        self.bar.update(self.task, accuracy=f"{epoch.validation_accuracy:.2%}")

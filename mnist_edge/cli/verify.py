@@ -1,0 +1,88 @@
+"""``mnist-edge verify``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mnist_edge.cli.common import Output, option, percent, subcommand, table
+from mnist_edge.cli.group import EXIT_FAILED, EXIT_PARITY
+
+if TYPE_CHECKING:
+    from mnist_edge.store import Model
+
+
+@subcommand("verify")
+@click.argument("model", required=False)
+@option("--data", type=str, help="Where the test set is that PyTorch's answers were stored for: mnist, drawn or a folder.")
+@click.pass_context
+def command(ctx: click.Context, model: str | None, data: str | None, models_dir: Path | None, data_dir: Path | None, out: Output) -> None:
+    """Run every artifact of MODEL on the test set and compare it with PyTorch's stored answers. Needs no torch.
+
+    Exit code 3 if one fails. Where a model was proven on drawn digits and MNIST is here by now, PyTorch's answers to
+    MNIST are computed and stored first, if torch is installed.
+    """
+    from mnist_edge import store, verification
+
+    found = store.find(model, models_dir)
+    out.say(f"model: {found.name} ({found.chosen})")
+    if data is None:
+        found = _completed(found, data_dir, out)
+    reference, proof_data = verification.choose_reference(found, data, data_dir)
+    out.say(f"against PyTorch's answers to {len(proof_data):,} test images of {proof_data.name}")
+    results = verification.verify(found, reference, proof_data)
+    rows, documents = [], []
+    for result in results:
+        state = "passed" if result.passed else "skipped" if result.skipped else "FAILED"
+        report = result.report
+        document: dict[str, Any] = {
+            "file": result.artifact.file,
+            "runtime": result.artifact.runtime,
+            "state": state,
+            "reason": result.reason,
+        }
+        if report is None:
+            rows.append([result.artifact.file, result.artifact.runtime, None, None, None, state])
+        else:
+            rows.append(
+                [
+                    result.artifact.file,
+                    result.artifact.runtime,
+                    f"{report.equal_answers:,} of {report.images:,}",
+                    f"{report.max_difference:.2g}",
+                    percent(report.accuracy),
+                    state,
+                ]
+            )
+            document |= {"parity": report.to_json(), "reason": "; ".join(report.failures)}
+        documents.append(document)
+    text = table(rows, ["artifact", "runtime", "same answer", "logit difference", "accuracy", "verdict"])
+    passed = all(r.passed or r.skipped for r in results)
+    verified = any(r.passed for r in results)
+    out.result({"model": found.name, "data": reference.data, "passed": passed and verified, "artifacts": documents}, text)
+    for document in documents:
+        if document["reason"]:
+            out.say(f"{document['file']}: {document['reason']}")
+    if not passed:
+        ctx.exit(EXIT_PARITY)
+    if not verified:
+        out.say("nothing could be verified here")
+        ctx.exit(EXIT_FAILED)
+
+
+def _completed(model: "Model", data_dir: Path | None, out: Output) -> "Model":
+    """Return the model with answers to MNIST where only those to drawn digits were stored and both MNIST and torch are here."""
+    from mnist_edge.dataset.sources import find_mnist
+
+    if {r.data["name"] for r in model.manifest.references} != {"drawn"} or find_mnist(data_dir).raw_dir is None:
+        return model
+    from mnist_edge.extras import is_installed
+
+    if not (is_installed("torch") and is_installed("safetensors")) or model.is_installed_reference:
+        out.say("proven on drawn digits only; MNIST is here, but without torch its answers cannot be computed")
+        return model
+    from exporters.gate import complete
+    from mnist_edge import dataset as datasets
+
+    out.say("proven on drawn digits so far; computing PyTorch's answers to MNIST")
+    return complete(model, datasets.load("mnist", "test", data_dir))

@@ -1,0 +1,96 @@
+"""MNIST from the network, by torchvision, which checks the MD5 of each file (needs torchvision)."""
+
+import os
+import shutil
+import socket
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+
+from mnist_edge.dataset import idx
+from mnist_edge.dataset.sources import WAYS_ON, find_mnist
+from mnist_edge.errors import DataError
+from mnist_edge.extras import require
+from mnist_edge.files import folder_aside
+
+#: Seconds in which a mirror has to answer at all, and in which the next bytes of a download have to come.
+ANSWER_SECONDS, STALL_SECONDS = 8.0, 10.0
+
+#: An address of MNIST's four ``.gz`` files that is asked before torchvision's own.
+MIRROR_VARIABLE = "MNIST_EDGE_MIRROR"
+
+
+def ensure_mnist(data_dir: Path | None = None, mirror: str | None = None) -> Path:
+    """Return the folder with MNIST's files, downloading them first if they are not on this machine.
+
+    They go to `data_dir`, else where `find_mnist` looks, all four or none. Raises DataError, in one line that says where
+    it looked, why the download failed and what else can be done; MissingExtraError without torchvision; OSError.
+    """
+    found = find_mnist(data_dir)
+    if found.raw_dir is not None:
+        return found.raw_dir
+    looked = f"MNIST is not on this machine (looked in {', '.join(map(str, found.looked_in))})"
+    require(f"{looked}; downloading it", "torchvision")
+    from torchvision.datasets import MNIST
+
+    given = mirror or os.environ.get(MIRROR_VARIABLE)
+    mirrors = [given if given.endswith("/") else given + "/"] if given else []
+    mirrors += MNIST.mirrors
+    answering, reasons = _answering(mirrors, f"{idx.FILES['test'][1]}.gz")
+    if not answering:
+        raise DataError(f"{looked} and cannot be downloaded: {'; '.join(reasons)}; {WAYS_ON}")
+    try:
+        return _download(answering, found.looked_in[0])
+    except (RuntimeError, urllib.error.URLError, EOFError, TimeoutError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{looked} and the download from {answering[0]} failed: {reason}; {WAYS_ON}") from error
+
+
+def _download(mirrors: list[str], root: Path) -> Path:
+    from torchvision.datasets import MNIST
+
+    before = socket.getdefaulttimeout()
+    root.mkdir(parents=True, exist_ok=True)
+    with folder_aside(root, "download") as aside:
+        socket.setdefaulttimeout(STALL_SECONDS)
+        try:
+            type("MNIST", (MNIST,), {"mirrors": mirrors})(str(aside), download=True)  # its folder has the class's name
+        finally:
+            socket.setdefaulttimeout(before)
+        raw, target = aside / "MNIST" / "raw", root / "MNIST" / "raw"
+        for split in idx.FILES:
+            idx.load_mnist(raw, split)
+        for archive in raw.glob("*.gz"):
+            archive.unlink()
+        if target.exists():
+            shutil.rmtree(target)  # it held none of the four files, or it would have been found
+        target.parent.mkdir(parents=True, exist_ok=True)
+        raw.rename(target)
+    return target
+
+
+def _answering(mirrors: Sequence[str], file: str) -> tuple[list[str], list[str]]:
+    """Return the mirrors that have `file`, in order, and a reason for each of the others.
+
+    All are asked at once, in threads that are left behind if they hang, as looking up a name can.
+    """
+    results: dict[str, str | None] = {}
+
+    def ask(mirror: str) -> None:
+        try:
+            with urllib.request.urlopen(urllib.request.Request(mirror + file, method="HEAD"), timeout=ANSWER_SECONDS - 1):
+                results[mirror] = None
+        except (OSError, ValueError) as error:
+            results[mirror] = " ".join(str(getattr(error, "reason", error)).split()) or type(error).__name__
+
+    threads = [threading.Thread(target=ask, args=(mirror,), daemon=True) for mirror in mirrors]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + ANSWER_SECONDS
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    answers = {mirror: results.get(mirror, f"no answer in {ANSWER_SECONDS:.0f} seconds") for mirror in mirrors}
+    return [m for m in mirrors if answers[m] is None], [f"{m}: {reason}" for m, reason in answers.items() if reason]

@@ -1,0 +1,113 @@
+"""Digits that the program draws itself: no file, no network, as many as asked for.
+
+Each digit has a few ways of writing it (`shapes.py`): pen strokes as control points on the unit square. A drawing takes one,
+moves the points, bends and slants the whole, draws it with a round pen, and places it by MNIST's recipe (LeCun et al.,
+"Gradient-Based Learning Applied to Document Recognition", 1998, section III-A): the ink fits a 20×20 box with its aspect
+kept, and its centre of mass lies in the middle of 28×28.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from mnist_edge.dataset.base import Dataset
+from mnist_edge.dataset.shapes import SHAPES, Stroke
+
+#: How many are drawn where nobody says: as many as MNIST has.
+COUNTS = {"train": 60_000, "test": 10_000}
+
+#: The two splits never share a stream of random numbers.
+SEEDS = {"train": 1, "test": 2}
+
+_SAMPLES = 6  # straight pieces between two control points
+_ZOOM = 4  # the pen draws at four times the size; averaging 4×4 gives the grey edge
+
+
+def draw(split: str, count: int | None = None, seed: int | None = None) -> Dataset:
+    """Draw a data set: uint8, `count`×1×28×28, the ten digits equally often.
+
+    The same split, count and seed give the same bytes. `count` is MNIST's for None; `seed` is the split's own.
+    """
+    count = COUNTS[split] if count is None else count
+    random = np.random.default_rng([SEEDS[split] if seed is None else seed, count])
+    labels = random.permutation(np.arange(count) % 10).astype(np.uint8)
+    images = np.zeros((count, 28, 28), np.uint8)
+    for digit, shapes in SHAPES.items():
+        chosen = random.integers(len(shapes), size=count)
+        for i, shape in enumerate(shapes):
+            where = np.flatnonzero((labels == digit) & (chosen == i))
+            images[where] = _draw_shape(shape, len(where), random)
+    return Dataset("drawn", split, _centre(images)[:, None], labels)
+
+
+def _draw_shape(shape: list[Stroke], count: int, random: np.random.Generator) -> NDArray[np.uint8]:
+    """Return `count` drawings of one shape, uint8 count×28×28, not yet centred by mass."""
+    strokes = [_sample(np.array(stroke), count, random) for stroke in shape]
+    ends = np.cumsum([stroke.shape[1] for stroke in strokes])[:-1]
+    pen = random.gamma(9.0, 0.29, size=count).clip(1.2, 5.0)  # px on the 28×28 grid; MNIST's strokes are 1.5 to 4.5
+    points = _place(_bend(np.concatenate(strokes, axis=1), random), pen)
+    return (
+        np.stack([_ink(np.split(one, ends), width) for one, width in zip(points, pen, strict=True)])
+        if count
+        else np.empty((0, 28, 28), np.uint8)
+    )
+
+
+def _sample(control: NDArray[np.float64], count: int, random: np.random.Generator) -> NDArray[np.float64]:
+    """Return count×S×2 points along a Catmull-Rom spline through the control points, each moved a little."""
+    moved = control + random.normal(0, 0.035, size=(count, *control.shape))
+    corner = np.flatnonzero((control[1:] == control[:-1]).all(axis=1)) + 1
+    moved[:, corner] = moved[:, corner - 1]
+    p = np.concatenate([2 * moved[:, :1] - moved[:, 1:2], moved, 2 * moved[:, -1:] - moved[:, -2:-1]], axis=1)
+    t = (np.arange(_SAMPLES) / _SAMPLES)[:, None]
+    p0, p1, p2, p3 = (p[:, i : p.shape[1] - 3 + i, None] for i in range(4))
+    curve = 0.5 * (2 * p1 + (p2 - p0) * t + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2 + (3 * p1 - p0 - 3 * p2 + p3) * t**3)
+    return np.concatenate([curve.reshape(count, -1, 2), moved[:, -1:]], axis=1)
+
+
+def _bend(points: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float64]:
+    """Widen, bend, slant and turn each drawing as a whole."""
+    n = len(points)
+    x, y = points[..., 0] - 0.5, points[..., 1] - 0.5
+    x = x * random.uniform(0.5, 1.05, (n, 1))
+    for _ in range(2):
+        x, y = (
+            y,
+            x + random.normal(0, 0.06, (n, 1)) * np.sin(np.pi * (y * random.uniform(0.6, 1.6, (n, 1)) + random.uniform(-1, 1, (n, 1)))),
+        )
+    x = x - y * random.normal(0.18, 0.24, (n, 1))  # people lean to the right
+    turn = random.normal(0, 0.1, (n, 1))
+    return np.stack([x * np.cos(turn) - y * np.sin(turn), x * np.sin(turn) + y * np.cos(turn)], axis=2)
+
+
+def _place(points: NDArray[np.float64], pen: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scale each drawing so that its ink, pen included, fits 20×20, and put the box in the middle of 28×28."""
+    low, high = points.min(axis=1, keepdims=True), points.max(axis=1, keepdims=True)
+    scale = (20 - pen)[:, None, None] / (high - low).max(axis=2, keepdims=True)
+    placed: NDArray[np.float64] = (points - (low + high) / 2) * scale + 14
+    return placed
+
+
+def _ink(strokes: list[NDArray[np.float64]], width: float) -> NDArray[np.uint8]:
+    canvas = Image.new("L", (28 * _ZOOM, 28 * _ZOOM))
+    pen = ImageDraw.Draw(canvas)
+    radius = width * _ZOOM / 2
+    for stroke in strokes:
+        line = [(float(x), float(y)) for x, y in stroke * _ZOOM]
+        pen.line(line, fill=255, width=round(2 * radius))
+        for x, y in line:
+            pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=255)
+    return np.asarray(canvas.reduce(_ZOOM), np.uint8)
+
+
+def _centre(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Move each image by whole pixels so that its centre of mass is at index 14, MNIST's middle."""
+    mass = images.sum(axis=(1, 2), dtype=np.float64)
+    index = np.arange(28)
+    down = np.rint(14 - (images.sum(axis=2) @ index) / mass).astype(int)
+    right = np.rint(14 - (images.sum(axis=1) @ index) / mass).astype(int)
+    centred = np.empty_like(images)
+    for shift in {*zip(down.tolist(), right.tolist(), strict=True)}:
+        where = (down == shift[0]) & (right == shift[1])
+        centred[where] = np.roll(images[where], shift, axis=(1, 2))
+    return centred

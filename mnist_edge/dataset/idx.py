@@ -1,0 +1,103 @@
+"""MNIST's own file format, plain or gzipped, in torchvision's folder layout.
+
+The format is described on the data set's page, http://yann.lecun.com/exdb/mnist/: a big-endian magic number (0x00000803
+for images, 0x00000801 for labels), the sizes as big-endian 32-bit integers, then unsigned bytes.
+"""
+
+import gzip
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_edge.dataset.base import Dataset
+from mnist_edge.errors import DataError
+
+FILES = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+
+_UNSIGNED_BYTE = 0x08
+
+
+def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
+    """Read an idx file of unsigned bytes with so many `dimensions`; ``.gz`` is unpacked.
+
+    Raises DataError, naming the file, for a wrong magic number, a file too short or too long, or damaged gzip data.
+    """
+    try:
+        if path.suffix == ".gz":
+            with gzip.open(path, "rb") as file:
+                data = file.read()
+        else:
+            data = path.read_bytes()
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path}: damaged gzip data ({error}); delete the file and fetch it again") from error
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from error
+    header = 4 + 4 * dimensions
+    if len(data) < header:
+        raise DataError(f"{path}: {len(data)} bytes are too few for an idx header of {header}; the file is truncated")
+    magic = int.from_bytes(data[:4], "big")
+    expected = _UNSIGNED_BYTE << 8 | dimensions
+    if magic != expected:
+        raise DataError(f"{path}: magic number 0x{magic:08x} where 0x{expected:08x} was expected; not the idx file it is named for")
+    shape = struct.unpack(f">{dimensions}I", data[4:header])
+    size = int(np.prod([int(n) for n in shape], dtype=object))
+    if len(data) - header != size:
+        state = "truncated" if len(data) - header < size else "too long"
+        raise DataError(f"{path}: {state}: {len(data) - header} bytes of data where the header says {size}")
+    return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
+
+
+def find_raw_dir(data_dir: Path) -> Path | None:
+    """Return the folder under `data_dir` that holds MNIST's files, or None.
+
+    torchvision's layout is ``MNIST/raw``; the files may also lie in ``raw`` or in `data_dir` itself.
+    """
+    for folder in (data_dir / "MNIST" / "raw", data_dir / "raw", data_dir):
+        if any(_locate(folder, name) for names in FILES.values() for name in names):
+            return folder
+    return None
+
+
+def load_mnist(raw_dir: Path, split: str) -> Dataset:
+    """Read one split of MNIST. Raises DataError, naming the file, if one is missing or malformed."""
+    images_path, labels_path = (_require(raw_dir, name) for name in FILES[split])
+    images = read_idx(images_path, 3)
+    labels = read_idx(labels_path, 1)
+    if images.shape[1:] != (28, 28):
+        raise DataError(f"{images_path}: images of {images.shape[1]}×{images.shape[2]} pixels; 28×28 was expected")
+    if len(images) != len(labels):
+        raise DataError(f"{images_path} has {len(images)} images but {labels_path.name} has {len(labels)} labels")
+    check_labels(labels, labels_path)
+    return Dataset("mnist", split, images[:, None], labels)
+
+
+def check_labels(labels: NDArray[np.uint8], where: Path) -> None:
+    """Raise DataError unless every label is 0 to 9 and every digit occurs."""
+    if not len(labels):
+        raise DataError(f"{where}: no labels")
+    if labels.max() > 9:
+        position = int(np.argmax(labels > 9))
+        raise DataError(f"{where}: label {labels[position]} at position {position}; labels are 0 to 9")
+    empty = [str(digit) for digit in range(10) if digit not in labels]
+    if empty:
+        raise DataError(f"{where}: no example of {', '.join(empty)}; every digit needs at least one")
+
+
+def _locate(folder: Path, name: str) -> Path | None:
+    for candidate in (folder / name, folder / f"{name}.gz"):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def _require(folder: Path, name: str) -> Path:
+    path = _locate(folder, name)
+    if path is None:
+        raise DataError(f"{folder / name}: not there, nor as .gz; MNIST is four files, fetch them with: mnist-edge data download")
+    return path

@@ -1,0 +1,65 @@
+"""What ``--data`` means, and where MNIST is looked for."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from mnist_edge.dataset import drawn, idx
+from mnist_edge.dataset.base import Dataset
+from mnist_edge.dataset.folder import load_folder
+from mnist_edge.errors import DataError
+from mnist_edge.files import cache_dir
+
+MNIST, DRAWN = "mnist", "drawn"
+
+#: Printed wherever MNIST is missing.
+WAYS_ON = "ways on: mnist-edge data download · --data-dir FOLDER (torchvision's layout) · --data drawn (needs no file) · --data FOLDER of pictures"
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where MNIST was looked for, in order, and the folder with its files, or None."""
+
+    looked_in: tuple[Path, ...]
+    raw_dir: Path | None
+
+
+def find_mnist(data_dir: Path | None = None) -> Found:
+    """Look for MNIST in `data_dir`, else in ``MNIST_EDGE_DATA_DIR``, else in the user's cache folder.
+
+    A folder that the user named is the only one looked in: what lies elsewhere may be another MNIST.
+    """
+    named = data_dir or (Path(os.environ["MNIST_EDGE_DATA_DIR"]) if os.environ.get("MNIST_EDGE_DATA_DIR") else None)
+    looked_in = (named,) if named else (cache_dir(),)
+    for folder in looked_in:
+        raw_dir = idx.find_raw_dir(folder)
+        if raw_dir is not None:
+            return Found(looked_in, raw_dir)
+    return Found(looked_in, None)
+
+
+def load(data: str, split: str, data_dir: Path | None = None, count: int | None = None) -> Dataset:
+    """Load one split (``train`` or ``test``) of ``mnist``, ``drawn`` or a folder of pictures; `count` takes the first so many.
+
+    Raises DataError if it is not on this machine or malformed. Nothing is downloaded here.
+    """
+    if data == DRAWN:
+        return drawn.draw(split, count)
+    if data != MNIST:
+        return load_folder(Path(data), split).first(count)
+    found = find_mnist(data_dir)
+    if found.raw_dir is None:
+        raise DataError(f"MNIST is not on this machine (looked in {', '.join(map(str, found.looked_in))}); {WAYS_ON}")
+    return idx.load_mnist(found.raw_dir, split).first(count)
+
+
+def load_for_proof(data: str | None, data_dir: Path | None = None) -> Dataset:
+    """Load the test set that an export is proven on: `data` if it is given, else MNIST where it is on the machine, else drawn digits."""
+    if data is None:
+        data = DRAWN if find_mnist(data_dir).raw_dir is None else MNIST
+    return load(data, "test", data_dir)
+
+
+def describe(dataset: Dataset) -> dict[str, str | int]:
+    """Return what a manifest says of a data set: name, split, number of images, hash."""
+    return {"name": dataset.name, "split": dataset.split, "images": len(dataset), "sha256": dataset.sha256}

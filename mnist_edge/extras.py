@@ -1,0 +1,25 @@
+"""What the edge installation leaves out, and the line that brings it in."""
+
+from importlib.util import find_spec
+
+from mnist_edge.errors import MissingExtraError
+
+#: Import name of each package of the extra ``train``.
+TRAIN = ("torch", "torchvision", "onnx", "onnxscript", "safetensors", "rich", "matplotlib")
+
+INSTALL_TRAIN = "pip install 'mnist-edge[train]'"
+
+
+def is_installed(module: str) -> bool:
+    """Say whether `module` can be imported, without importing it."""
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):  # ValueError: blocked by ``sys.modules[module] = None``
+        return False
+
+
+def require(purpose: str, *modules: str, install: str = INSTALL_TRAIN) -> None:
+    """Raise `MissingExtraError` unless all `modules` can be imported. Nothing is ever installed by itself."""
+    missing = [module for module in modules if not is_installed(module)]
+    if missing:
+        raise MissingExtraError(f"{purpose} needs {', '.join(missing)}, which is not installed; run: {install}")

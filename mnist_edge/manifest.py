@@ -1,0 +1,160 @@
+"""``manifest.json``: what a model is, how it came to be, what it scores, and the hash of each of its files.
+
+The manifest carries a hash of itself, so that an edit is noticed like a damaged file. That guards against accidents and
+careless hands, not against someone who computes the hash anew.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+from mnist_edge.dataset.base import CLASSES
+from mnist_edge.errors import ModelError
+from mnist_edge.files import sha256_bytes, write_atomically
+
+FILE_NAME = "manifest.json"
+
+#: Raised whenever an older program would misread a newer manifest.
+SCHEMA = 1
+
+PIXELS = {"name": "pixels", "dtype": "uint8", "shape": ["N", 1, 28, 28]}
+LOGITS = {"name": "logits", "dtype": "float32", "shape": ["N", 10]}
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """A file of the model's folder: its name, SHA-256 and size in bytes."""
+
+    file: str
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Artifact(FileRecord):
+    """One exported file.
+
+    Attributes:
+        format: the exporter's name, such as ``onnx``.
+        precision: ``float32``, ``fp16``…
+        runtime: what runs it, such as ``ort``.
+        oldest_runtime: the oldest release that can run it, in words, such as ``onnxruntime 1.17``.
+        parity: the gate's figures (`ParityReport.to_json`) and the data set that they were measured on.
+        details: what the format has to say of itself, such as the opset.
+    """
+
+    format: str
+    precision: str
+    runtime: str
+    oldest_runtime: str
+    parity: dict[str, Any]
+    details: dict[str, Any] = field(default_factory=dict)
+    inputs: list[dict[str, Any]] = field(default_factory=lambda: [PIXELS])
+    outputs: list[dict[str, Any]] = field(default_factory=lambda: [LOGITS])
+
+
+@dataclass(frozen=True)
+class Reference(FileRecord):
+    """PyTorch's logits on a test set, float32 N×10 in NumPy's ``.npy`` format. `data` names the set and its hash."""
+
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The manifest of one model.
+
+    Attributes:
+        name: the model's name, which is its folder's.
+        architecture: a registered name, or ``package.module:Class``.
+        arguments: the network's own arguments.
+        parameters: number of trained parameters.
+        normalisation: ``{"mean": m, "std": s}``, applied to pixels divided by 255; it is part of every artifact.
+        licence: SPDX identifier, ``NOASSERTION`` where nobody said.
+        weights: the safetensors file.
+        training: recipe, data and its hash, seed, epochs, device, versions, time.
+        scores: accuracies, each with the data set that it was measured on.
+        references: PyTorch's answers for `verify`, at most one per data set.
+        artifacts: at most one per file name; a second one exists only while the file is being replaced.
+    """
+
+    name: str
+    architecture: str
+    arguments: dict[str, Any]
+    parameters: int
+    normalisation: dict[str, float]
+    licence: str
+    weights: FileRecord
+    training: dict[str, Any]
+    scores: dict[str, Any]
+    history: FileRecord
+    references: tuple[Reference, ...] = ()
+    artifacts: tuple[Artifact, ...] = ()
+    classes: tuple[str, ...] = CLASSES
+
+    def with_artifact(self, artifact: Artifact) -> Self:
+        """Return the manifest with `artifact` in place of any other of the same file."""
+        others = (other for other in self.artifacts if other.file != artifact.file)
+        return replace(self, artifacts=tuple(sorted((*others, artifact), key=lambda a: a.file)))
+
+    def with_reference(self, reference: Reference) -> Self:
+        """Return the manifest with `reference` in place of any other on a data set of the same name."""
+        others = (other for other in self.references if other.data["name"] != reference.data["name"])
+        return replace(self, references=(*others, reference))
+
+    def reference_on(self, sha256: str) -> Reference | None:
+        """Return PyTorch's answers to the data set with this hash, None if they are not stored."""
+        return next((reference for reference in self.references if reference.data["sha256"] == sha256), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the manifest as JSON values, its own hash last."""
+        from mnist_edge import __version__
+
+        body: dict[str, Any] = {"schema": SCHEMA, "program": f"mnist-edge {__version__}", **asdict(self)}
+        return body | {"sha256": _own_hash(body)}
+
+    def write(self, folder: Path) -> None:
+        """Write ``manifest.json`` into `folder` in one step. Raises OSError."""
+        text = json.dumps(self.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
+        write_atomically(folder / FILE_NAME, text.encode() + b"\n")
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read and check ``manifest.json`` of `folder`. Raises ModelError if it is missing, damaged, edited or too new."""
+        path = folder / FILE_NAME
+        try:
+            body = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            raise ModelError(f"{folder}: no {FILE_NAME} in it, so it is not a model; mnist-edge list shows the models") from None
+        except OSError as error:
+            raise ModelError(f"{path}: {error.strerror or error}") from error
+        except ValueError as error:
+            raise ModelError(f"{path}: not JSON ({error}); restore it, or train or export the model again") from error
+        if not isinstance(body, dict) or not isinstance(body.get("schema"), int):
+            raise ModelError(f"{path}: not a manifest of this program")
+        if body["schema"] > SCHEMA:
+            raise ModelError(
+                f"{path}: schema {body['schema']}, written by {body.get('program')}; this program reads up to {SCHEMA}: upgrade mnist-edge"
+            )
+        if body.pop("sha256", None) != _own_hash(body):
+            raise ModelError(f"{path}: edited or damaged (its own hash does not match); restore it, or train or export the model again")
+        del body["schema"], body["program"]
+        try:
+            return cls(
+                **body
+                | {
+                    "weights": FileRecord(**body["weights"]),
+                    "history": FileRecord(**body["history"]),
+                    "references": tuple(Reference(**reference) for reference in body["references"]),
+                    "artifacts": tuple(Artifact(**artifact) for artifact in body["artifacts"]),
+                    "classes": tuple(body["classes"]),
+                }
+            )
+        except (KeyError, TypeError) as error:
+            raise ModelError(f"{path}: incomplete ({error})") from error
+
+
+def _own_hash(body: Mapping[str, Any]) -> str:
+    return sha256_bytes(json.dumps(body, sort_keys=True, separators=(",", ":")).encode())

@@ -1,0 +1,194 @@
+"""Do two sources of logits answer alike? A report that is true or false, with the figures that say why.
+
+Comparing never raises and never stops early: what to do with a false report is the caller's choice.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_edge.errors import MnistEdgeError
+
+#: Anything that answers: pixels, uint8 N×1×28×28 → logits, float32 N×10.
+Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+#: 10,000 images in batches of 256 end in a remainder of 16.
+BATCH_SIZE = 256
+
+#: Batches tried one by one before the whole set. 1 and 2 are where exporters freeze the batch, 7 divides nothing.
+BATCHES = (1, 2, 7)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What an artifact may differ by.
+
+    Attributes:
+        equal_answers: smallest share of images whose most likely digit must be the reference's, 0 to 1.
+        logit_difference: largest absolute difference of any logit.
+    """
+
+    equal_answers: float
+    logit_difference: float
+
+
+#: The budget of each precision.
+BUDGETS = {"float32": Budget(equal_answers=1.0, logit_difference=1e-4)}
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """How a candidate's logits differ from the reference's over a data set. Truthy when within the budget.
+
+    Attributes:
+        images: number of images in the reference.
+        answered: number of rows that the candidate gave.
+        equal_answers: number of images with the same most likely digit.
+        changed: indices of the images whose answer changed.
+        max_difference: largest absolute difference of a logit; infinite where a row is missing or not finite.
+        p99_difference: 99th percentile of the absolute differences of all logits.
+        not_finite: number of logits, of both sides, that are NaN or infinite.
+        reference_accuracy: share of images that the reference answers as labelled, 0 to 1.
+        accuracy: the same of the candidate.
+        smallest_margin: smallest gap between the two largest logits of an image in the reference. A difference
+            below half of it cannot change an answer.
+        budget: what was allowed.
+        failures: one line for each demand that was missed; empty when the report is true.
+    """
+
+    images: int
+    answered: int
+    equal_answers: int
+    changed: tuple[int, ...]
+    max_difference: float
+    p99_difference: float
+    not_finite: int
+    reference_accuracy: float
+    accuracy: float
+    smallest_margin: float
+    budget: Budget
+    failures: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return not self.failures
+
+    @property
+    def smallest_tolerance(self) -> float | None:
+        """The smallest logit tolerance that would have passed; None where no tolerance would."""
+        needed = round(self.budget.equal_answers * self.images)
+        hopeless = self.not_finite or self.answered != self.images or self.equal_answers < needed
+        return None if hopeless else self.max_difference
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures as JSON values; a figure that is not finite becomes None."""
+        figures = asdict(self) | {"passed": bool(self), "smallest_tolerance": self.smallest_tolerance}
+        return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in figures.items()}
+
+
+def logits_of(run: Run, pixels: NDArray[np.uint8], batch_size: int = BATCH_SIZE) -> NDArray[np.float32]:
+    """Run `pixels` in batches and return the logits, float32 N×10.
+
+    Raises MnistEdgeError for a batch whose answer does not have its shape or dtype: a count that differs is never cut to fit.
+    """
+    parts = []
+    for start in range(0, len(pixels), batch_size):
+        batch = pixels[start : start + batch_size]
+        parts.append(_checked(run(batch), len(batch)))
+    return np.concatenate(parts) if parts else np.empty((0, 10), np.float32)
+
+
+def compare(
+    reference: NDArray[np.float32], candidate: NDArray[np.float32], labels: NDArray[np.uint8], budget: Budget = BUDGETS["float32"]
+) -> ParityReport:
+    """Compare logits, float32 N×10 each, over images with these labels."""
+    rows = min(len(reference), len(candidate))
+    a, b = reference[:rows].astype(np.float64), candidate[:rows].astype(np.float64)
+    not_finite = int((~np.isfinite(a)).sum() + (~np.isfinite(b)).sum())
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(a - b)
+    difference[~np.isfinite(difference)] = np.inf
+    answers_a, answers_b = a.argmax(axis=1), b.argmax(axis=1)
+    same = (answers_a == answers_b) & np.isfinite(a).all(axis=1) & np.isfinite(b).all(axis=1)
+    complete = len(reference) == len(candidate) == len(labels) and rows > 0
+    top = np.sort(np.where(np.isfinite(a), a, -np.inf), axis=1)[:, -2:]
+    max_difference = float(difference.max()) if complete else float("inf")
+    equal = int(same.sum())
+
+    failures = []
+    if not complete:
+        failures.append(f"{len(candidate)} answers for {len(reference)} images with {len(labels)} labels")
+    if not_finite:
+        failures.append(f"{not_finite} logits are NaN or infinite")
+    if equal < budget.equal_answers * len(reference):
+        failures.append(f"{len(reference) - equal} of {len(reference)} answers changed; at least {budget.equal_answers:.2%} must be equal")
+    if not max_difference <= budget.logit_difference:
+        failures.append(f"logits differ by up to {max_difference:.3g}; allowed: {budget.logit_difference:g}")
+    return ParityReport(
+        images=len(reference),
+        answered=len(candidate),
+        equal_answers=equal,
+        changed=tuple(np.flatnonzero(~same).tolist()),
+        max_difference=max_difference,
+        p99_difference=float(np.percentile(difference, 99)) if rows else float("inf"),
+        not_finite=not_finite,
+        reference_accuracy=float((answers_a == labels[:rows]).mean()) if complete else 0.0,
+        accuracy=float((answers_b == labels[:rows]).mean()) if complete else 0.0,
+        smallest_margin=float((top[:, 1] - top[:, 0]).min()) if rows else 0.0,
+        budget=budget,
+        failures=tuple(failures),
+    )
+
+
+def check(run: Run, reference: NDArray[np.float32], pixels: NDArray[np.uint8], labels: NDArray[np.uint8], budget: Budget) -> ParityReport:
+    """Run every image twice over, in small batches first and then all in batches of `BATCH_SIZE`, and compare.
+
+    An artifact that answers the whole set well but a batch of 1, 2 or 7 differently fails. A candidate that refuses a
+    batch, or gives it the wrong shape, fails with that as its reason.
+    """
+    start, failures = 0, []
+    for size in BATCHES:
+        batch = slice(start, start + size)
+        start += size
+        if start > len(pixels):
+            break
+        try:
+            answer = _checked(run(pixels[batch]), size)
+        except Exception as error:  # a runtime raises what it likes; whatever it is, it is no answer
+            failures.append(f"batch of {size}: {_one_line(error)}")
+            continue
+        report = compare(reference[batch], answer, labels[batch], budget)
+        failures += [f"batch of {size}: {failure}" for failure in report.failures]
+    try:
+        candidate = logits_of(run, pixels)
+    except Exception as error:
+        failures.append(f"batches of {BATCH_SIZE}: {_one_line(error)}")
+        candidate = np.empty((0, 10), np.float32)
+    report = compare(reference, candidate, labels, budget)
+    return ParityReport(**(_fields(report) | {"failures": (*report.failures, *failures)}))
+
+
+def batches_checked(images: int) -> Iterator[int]:
+    """Yield the batch sizes that `check` runs over so many images: 1, 2, 7, the full batch and its remainder."""
+    yield from (size for size, needed in zip(BATCHES, np.cumsum(BATCHES), strict=True) if needed <= images)
+    if images >= BATCH_SIZE:
+        yield BATCH_SIZE
+    if images % BATCH_SIZE:
+        yield images % BATCH_SIZE
+
+
+def _checked(logits: Any, rows: int) -> NDArray[np.float32]:
+    if not isinstance(logits, np.ndarray) or logits.shape != (rows, 10) or logits.dtype != np.float32:
+        what = f"{logits.dtype} {logits.shape}" if isinstance(logits, np.ndarray) else type(logits).__name__
+        raise MnistEdgeError(f"answered {what} where float32 ({rows}, 10) was expected")
+    return logits
+
+
+def _fields(report: ParityReport) -> dict[str, Any]:
+    return {name: getattr(report, name) for name in ParityReport.__dataclass_fields__}
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]

@@ -1,0 +1,113 @@
+"""Pixels or pictures → digits, through any runtime."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_edge import image, runtimes, store
+from mnist_edge.errors import ModelError, PictureError, UsageError
+from mnist_edge.manifest import FILE_NAME
+from mnist_edge.parity import Run
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model makes of one picture.
+
+    Attributes:
+        digit: 0 to 9.
+        confidence: the digit's probability, 0 to 1.
+        probabilities: of the ten digits, in order; they sum to 1.
+    """
+
+    digit: int
+    confidence: float
+    probabilities: tuple[float, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the prediction as JSON values."""
+        return {"digit": self.digit, "confidence": self.confidence, "probabilities": list(self.probabilities)}
+
+
+class Predictor:
+    """A model, loaded and ready.
+
+    >>> from mnist_edge import Predictor
+    >>> predictor = Predictor.load()                    # the model trained last, else the reference LeNet
+    >>> predictor.predict("seven.png").digit            # doctest: +SKIP
+    7
+    """
+
+    def __init__(self, run: Run, description: str) -> None:
+        """Take a function from pixels to logits, and say in words what it is. `load` is the usual way here."""
+        self._run = run
+        self.description = description
+
+    @classmethod
+    def load(cls, model: str | Path | None = None, runtime: str = "ort", *, threads: int = 1, models_dir: Path | None = None) -> Self:
+        """Load a model by its name, its folder or one of its files; None takes the model trained last, else the reference.
+
+        A file with a manifest beside it must match the hash in it. A lone file is taken as it is, if it keeps the contract.
+
+        Raises UnknownNameError for a model or runtime that is not there, ModelError for a file that is damaged, edited or
+        cannot be loaded, MissingExtraError where the runtime is not installed.
+        """
+        chosen = runtimes.get(runtime)
+        if threads < 1:
+            raise UsageError(f"threads must be 1 or more, not {threads}")
+        path = Path(model) if model is not None else None
+        if path is not None and path.is_file():
+            return cls._load_file(path, chosen, threads)
+        found = store.find(model, models_dir)
+        return cls(chosen.load_model(found, threads), f"{found.name} ({found.chosen}), runtime {runtime}")
+
+    @classmethod
+    def _load_file(cls, path: Path, runtime: runtimes.Runtime, threads: int) -> Self:
+        if runtime.from_weights:
+            raise UsageError(f"{path}: runtime {runtime.name} takes a model, not a file; name the folder, or another runtime")
+        if not (path.parent / FILE_NAME).is_file():
+            return cls(runtime.load(path, threads), f"{path} (no {FILE_NAME} beside it: unproven), runtime {runtime.name}")
+        model = store.Model.read(path.parent)
+        artifact = model.artifact_of_file(path)
+        if artifact.runtime != runtime.name:
+            raise UsageError(f"{path}: made for runtime {artifact.runtime}, not {runtime.name}; add: --runtime {artifact.runtime}")
+        return cls(runtime.load(model.path(artifact), threads), f"{path}, runtime {runtime.name}")
+
+    def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return logits, float32 N×10, for pixels, uint8 N×1×28×28, ink bright on a dark ground. Raises PictureError."""
+        if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (1, 28, 28):
+            what = f"{pixels.dtype} {pixels.shape}" if isinstance(pixels, np.ndarray) else type(pixels).__name__
+            raise PictureError(f"pixels are uint8, N×1×28×28; this is {what}")
+        try:
+            return self._run(pixels)
+        except Exception as error:  # a runtime raises what it likes
+            raise ModelError(f"{self.description}: failed while running: {' '.join(str(error).split())[:300]}") from error
+
+    def predict(self, picture: image.Picture) -> Prediction:
+        """Read one picture: a path, bytes, a binary file, a Pillow image, or a grey uint8 array H×W. Raises PictureError."""
+        return predictions(self.logits(image.read(picture)[None, None]))[0]
+
+    def predict_many(self, pictures: Iterable[image.Picture], batch_size: int = 64) -> Iterator[Prediction]:
+        """Read pictures as they come, `batch_size` at a time, in order. Raises PictureError at the first that cannot be read."""
+        batch: list[NDArray[np.uint8]] = []
+        for picture in pictures:
+            batch.append(image.read(picture))
+            if len(batch) == batch_size:
+                yield from predictions(self.logits(np.stack(batch)[:, None]))
+                batch.clear()
+        if batch:
+            yield from predictions(self.logits(np.stack(batch)[:, None]))
+
+
+def predictions(logits: NDArray[np.float32]) -> list[Prediction]:
+    """Turn logits, float32 N×10, into predictions, by the softmax in float64. Raises ModelError for NaN or infinity."""
+    if not np.isfinite(logits).all():
+        raise ModelError("the model answered NaN or infinity; verify it: mnist-edge verify")
+    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    probabilities = shifted / shifted.sum(axis=1, keepdims=True)
+    digits = probabilities.argmax(axis=1)
+    return [Prediction(int(d), float(p[d]), tuple(p.tolist())) for d, p in zip(digits, probabilities, strict=True)]

@@ -1,0 +1,73 @@
+"""What runs an artifact: a file a runtime, each imported when it is first used."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mnist_edge.errors import unknown_name
+from mnist_edge.extras import require
+from mnist_edge.parity import Run
+
+if TYPE_CHECKING:
+    from mnist_edge.store import Model
+
+__all__ = ["RUNTIMES", "Runtime", "get"]
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A way to run a model.
+
+    Attributes:
+        name: what ``--runtime`` takes.
+        summary: what it is, in a few words.
+        requires: import names of the packages that it needs.
+        module: where it lives; the module has ``load(path, threads) -> Run`` and, for a runtime that runs a model from
+            its weights, ``load_model(model, threads) -> Run``.
+        from_weights: True if it needs no artifact.
+    """
+
+    name: str
+    summary: str
+    requires: tuple[str, ...]
+    module: str
+    from_weights: bool = False
+
+    def load(self, path: Path, threads: int = 1) -> Run:
+        """Load an artifact. Raises ModelError if it cannot be loaded or does not keep the contract, MissingExtraError."""
+        require(f"runtime {self.name}", *self.requires)
+        load: Callable[[Path, int], Run] = import_module(self.module).load
+        return load(path, threads)
+
+    def load_model(self, model: "Model", threads: int = 1) -> Run:
+        """Load a model: its artifact for this runtime, or its weights. Raises ModelError, MissingExtraError."""
+        require(f"runtime {self.name}", *self.requires)
+        if self.from_weights:
+            load: Callable[[Model, int], Run] = import_module(self.module).load_model
+            return load(model, threads)
+        return self.load(model.path(model.artifact(self.name)), threads)
+
+
+RUNTIMES = {
+    runtime.name: runtime
+    for runtime in (
+        Runtime("ort", "ONNX Runtime, on the CPU; no PyTorch needed", ("onnxruntime",), "mnist_edge.runtimes.ort"),
+        Runtime("torchscript", "a TorchScript file in PyTorch", ("torch",), "mnist_edge.runtimes.torchscript"),
+        Runtime(
+            "torch",
+            "the network itself in PyTorch, from its weights",
+            ("torch", "safetensors"),
+            "mnist_edge.runtimes.torch",
+            from_weights=True,
+        ),
+    )
+}
+
+
+def get(name: str) -> Runtime:
+    """Return a runtime by name. Raises UnknownNameError."""
+    if name not in RUNTIMES:
+        raise unknown_name("runtime", name, RUNTIMES)
+    return RUNTIMES[name]

@@ -1,0 +1,48 @@
+"""ONNX Runtime."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_edge.errors import ModelError
+from mnist_edge.parity import Run
+
+# The Linux wheel looks up an events host with the first session. Only the environment stops it, and only before the import.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+import onnxruntime as ort
+
+ort.set_default_logger_severity(3)  # errors; what it warns of at start-up (no GPU, odd CPU names) is no user's concern
+
+
+def load(path: Path, threads: int = 1) -> Run:
+    """Load an ONNX file. Raises ModelError if ONNX Runtime refuses it or it does not take pixels and give logits."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exceptions share no base class
+        raise ModelError(f"{path}: onnxruntime {ort.__version__} cannot load it: {_first_line(error)}") from error
+    inputs = [(i.name, i.type, i.shape[1:]) for i in session.get_inputs()]
+    outputs = [(o.name, o.type, o.shape[1:]) for o in session.get_outputs()]
+    if inputs != [("pixels", "tensor(uint8)", [1, 28, 28])] or outputs != [("logits", "tensor(float)", [10])]:
+        raise ModelError(f"{path}: takes {inputs} and gives {outputs}; the contract is pixels, uint8 N×1×28×28 → logits, float32 N×10")
+    batch = session.get_inputs()[0].shape[0]
+    if isinstance(batch, int):
+        raise ModelError(f"{path}: its batch is fixed to {batch}; the contract is any number of images")
+    run = session.run
+    names = ["logits"]
+
+    def logits(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        result: NDArray[np.float32] = run(names, {"pixels": pixels})[0]
+        return result
+
+    return logits
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,29 @@
+"""TorchScript, in PyTorch."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mnist_edge.errors import ModelError
+from mnist_edge.parity import Run
+
+
+def load(path: Path, threads: int = 1) -> Run:
+    """Load a TorchScript file. `threads` sets PyTorch's for the whole process. Raises ModelError."""
+    torch.set_num_threads(threads)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # deprecated in 2.x, and still complete
+            module = torch.jit.load(str(path), map_location="cpu").eval()
+    except (RuntimeError, ValueError, OSError) as error:
+        raise ModelError(f"{path}: torch {torch.__version__} cannot load it: {str(error).strip().splitlines()[0]}") from error
+
+    def logits(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            result: NDArray[np.float32] = module(torch.from_numpy(np.require(pixels, requirements="W"))).numpy()
+            return result
+
+    return logits

@@ -1,0 +1,308 @@
+"""The models folder: finding a model, checking its files, publishing in one step."""
+
+import io
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_edge.errors import ModelError, UnknownNameError, UsageError, unknown_name
+from mnist_edge.files import flush, sha256_file, write_atomically
+from mnist_edge.manifest import FILE_NAME, Artifact, FileRecord, Manifest, Reference
+
+#: The model that is installed with the package, used where no model was trained yet.
+REFERENCE_MODEL = "lenet"
+
+#: Models that a training replaced are kept in this folder of the models folder.
+REPLACED = ".replaced"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model's folder with its manifest, which has been checked; files are checked when they are asked for.
+
+    Attributes:
+        chosen: why this one, in words, for a program to say.
+    """
+
+    folder: Path
+    manifest: Manifest
+    chosen: str = ""
+
+    @classmethod
+    def read(cls, folder: Path, chosen: str = "") -> "Model":
+        """Read a model's folder. Raises ModelError."""
+        return cls(folder, Manifest.read(folder), chosen or f"folder {folder}")
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.manifest.name
+
+    @property
+    def is_installed_reference(self) -> bool:
+        """True for the model inside the installed package, which is never written to."""
+        return self.folder == _installed_reference()
+
+    @cached_property
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """The artifacts, one per file.
+
+        While a file is being replaced the manifest lists it twice, as it was and as it will be; the entry that matches
+        the file is the one that counts, so that a program killed at any moment leaves the old artifact or the new one.
+        """
+        by_file: dict[str, list[Artifact]] = {}
+        for artifact in self.manifest.artifacts:
+            by_file.setdefault(artifact.file, []).append(artifact)
+        return tuple(self._current(entries) for entries in by_file.values())
+
+    def _current(self, entries: list[Artifact]) -> Artifact:
+        if len(entries) > 1 and (self.folder / entries[0].file).is_file():
+            digest = sha256_file(self.folder / entries[0].file)
+            entries = [entry for entry in entries if entry.sha256 == digest] or entries
+        return entries[-1]
+
+    def path(self, record: FileRecord) -> Path:
+        """Return the path of a file after comparing its hash with the manifest's. Raises ModelError."""
+        path = self.folder / record.file
+        if path.name != record.file:
+            raise ModelError(f"{self.folder / FILE_NAME}: file name {record.file!r} leads out of the model's folder")
+        try:
+            digest = sha256_file(path)
+        except OSError as error:
+            raise ModelError(f"{path}: {error.strerror or error}; {self._mend(record)}") from error
+        if digest != record.sha256:
+            raise ModelError(
+                f"{path}: refused, its SHA-256 is {digest[:12]}… and not the manifest's {record.sha256[:12]}…; {self._mend(record)}"
+            )
+        return path
+
+    def artifact(self, runtime: str) -> Artifact:
+        """Return the artifact for a runtime, float32 before others. Raises ModelError with the line that makes one."""
+        found = [artifact for artifact in self.artifacts if artifact.runtime == runtime]
+        if not found:
+            made = ", ".join(f"{a.file} for {a.runtime}" for a in self.artifacts) or "none yet"
+            format_name = {"ort": "onnx"}.get(runtime, runtime)
+            raise ModelError(
+                f"{self.folder}: no artifact for runtime {runtime} (there: {made}); make one: mnist-edge export {self.name} --format {format_name}"
+            )
+        return min(found, key=lambda artifact: (artifact.precision != "float32", artifact.file))
+
+    def artifact_of_file(self, path: Path) -> Artifact:
+        """Return the artifact that the manifest lists under this file's name. Raises ModelError."""
+        for artifact in self.artifacts:
+            if artifact.file == path.name:
+                return artifact
+        raise ModelError(f"{path}: not an artifact in the {FILE_NAME} beside it, so nothing proves what it answers; export it again")
+
+    def _mend(self, record: FileRecord) -> str:
+        if isinstance(record, Artifact):
+            return f"make it again: mnist-edge export {self.name} --format {record.format}"
+        return "restore it, or train the model again"
+
+
+def models_dir(given: Path | None = None) -> Path:
+    """Return the models folder: `given`, else ``MNIST_EDGE_MODELS_DIR``, else ``models`` in the working folder."""
+    return given or Path(os.environ.get("MNIST_EDGE_MODELS_DIR") or "models")
+
+
+def list_models(folder: Path) -> tuple[list[Model], list[str]]:
+    """Return the models in a models folder by name, and one line for each subfolder that is not a readable model."""
+    models, problems = [], []
+    try:
+        entries = sorted(folder.iterdir()) if folder.exists() else []
+    except OSError as error:
+        raise ModelError(f"{folder}: {error.strerror or error}; --models-dir names another") from error
+    for entry in entries:
+        if entry.name.startswith(".") or not entry.is_dir():
+            continue
+        try:
+            models.append(Model.read(entry))
+        except ModelError as error:
+            problems.append(str(error))
+    return models, problems
+
+
+def find(model: str | Path | None = None, folder: Path | None = None) -> Model:
+    """Find a model by its name in the models folder, its own folder, or one of its files.
+
+    None takes the model trained last in the models folder, else the reference installed with the package.
+    Raises UnknownNameError if there is no such model, ModelError if there is one but it cannot be read.
+    """
+    folder = models_dir(folder)
+    if model is None:
+        return _default(folder)
+    name = str(model)
+    if (folder / name / FILE_NAME).is_file() and Path(name).name == name:
+        return Model.read(folder / name, f"in {folder}")
+    path = Path(model)
+    if path.is_dir():
+        return Model.read(path)
+    if path.is_file():
+        return Model.read(path.parent, f"beside {path.name}")
+    if name == REFERENCE_MODEL:
+        return _reference()
+    known = [m.name for m in list_models(folder)[0]]
+    raise UnknownNameError(
+        f"{unknown_name('model', name, {*known, REFERENCE_MODEL})}; looked in {folder}; mnist-edge train NETWORK makes one"
+    )
+
+
+def writable(model: Model, folder: Path | None = None) -> Model:
+    """Return `model`, or for the installed reference a copy of it in the models folder. Raises OSError."""
+    if not model.is_installed_reference:
+        return model
+    import shutil
+
+    from mnist_edge.files import folder_aside
+
+    target = models_dir(folder) / model.name
+    with folder_aside(models_dir(folder), model.name) as aside:
+        for record in (*model.artifacts, *model.manifest.references, model.manifest.weights, model.manifest.history):
+            shutil.copyfile(model.path(record), aside / record.file)
+        model.manifest.write(aside)
+        publish_model(aside, target)
+    return Model.read(target, f"the installed reference, copied to {target}")
+
+
+def publish_model(aside: Path, target: Path) -> Path | None:
+    """Put a finished model's folder in its place, and return where the model that was there is kept.
+
+    On Linux the two folders change places in one step; elsewhere there is a moment between two renames, and the old
+    folder comes back if the second fails. Raises OSError; then the old model is where it was.
+    """
+    if not target.exists():
+        os.rename(aside, target)
+        flush(target.parent)
+        return None
+    if not (target / FILE_NAME).is_file():
+        raise UsageError(f"{target}: there, but not a model; move it away, or give the model another name with --name")
+    kept = target.parent / REPLACED / f"{target.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    while kept.exists():
+        kept = kept.with_name(kept.name + "-")
+    kept.parent.mkdir(exist_ok=True)
+    if _exchange(aside, target):
+        os.rename(aside, kept)
+    else:
+        os.rename(target, kept)
+        try:
+            os.rename(aside, target)
+        except OSError:
+            os.rename(kept, target)
+            raise
+    flush(target.parent)
+    return kept
+
+
+def publish_artifact(model: Model, aside: Path, artifact: Artifact) -> Model:
+    """Put a proven artifact into the model's folder and its record into the manifest. Raises OSError.
+
+    An artifact of the same name stays valid until the new one has its place: the manifest lists both while the file changes.
+    """
+    with _locked(model.folder):
+        manifest = Manifest.read(model.folder)
+        target = model.folder / artifact.file
+        done = manifest.with_artifact(artifact)
+        if target.exists():
+            current = Model(model.folder, manifest).artifacts
+            both = replace(manifest, artifacts=(*current, artifact))
+            both.write(model.folder)
+        flush(aside)
+        os.replace(aside, target)
+        flush(model.folder)
+        done.write(model.folder)
+    return Model.read(model.folder, model.chosen)
+
+
+def update_manifest(model: Model, manifest: Manifest) -> Model:
+    """Replace a model's manifest. Raises OSError."""
+    with _locked(model.folder):
+        manifest.write(model.folder)
+    return Model.read(model.folder, model.chosen)
+
+
+def write_reference(folder: Path, logits: NDArray[np.float32], data: dict[str, Any]) -> Reference:
+    """Write PyTorch's answers, float32 N×10, to a data set into a model's folder, and return their record. Raises OSError.
+
+    The file is named for the data's hash: older answers stay valid until the manifest names the new ones.
+    """
+    buffer = io.BytesIO()
+    np.save(buffer, logits)
+    path = folder / f"reference-{data['sha256'][:8]}.npy"
+    write_atomically(path, buffer.getvalue())
+    return Reference(**asdict(record_of(path)), data=data)
+
+
+def read_reference(model: Model, reference: Reference) -> NDArray[np.float32]:
+    """Return PyTorch's stored answers, float32 N×10. Raises ModelError."""
+    path = model.path(reference)
+    try:
+        return np.asarray(np.load(path, allow_pickle=False), np.float32)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: not readable as .npy: {error}") from error
+
+
+def record_of(path: Path) -> FileRecord:
+    """Return the record of a file as it is now. Raises OSError."""
+    return FileRecord(path.name, sha256_file(path), path.stat().st_size)
+
+
+def _default(folder: Path) -> Model:
+    models, problems = list_models(folder)
+    if models:
+        latest = max(models, key=lambda m: str(m.manifest.training.get("finished", "")))
+        return replace(latest, chosen=f"trained last in {folder}")
+    if problems:
+        raise ModelError(f"no readable model in {folder}: {problems[0]}")
+    return _reference()
+
+
+def _reference() -> Model:
+    folder = _installed_reference()
+    if not (folder / FILE_NAME).is_file():
+        raise ModelError(f"no model in {models_dir()} and no reference in {folder}; make one: mnist-edge train {REFERENCE_MODEL}")
+    return Model.read(folder, "the reference installed with mnist-edge")
+
+
+def _installed_reference() -> Path:
+    package = Path(__file__).resolve().parent
+    installed = package / "reference" / REFERENCE_MODEL
+    return installed if installed.is_dir() else package.parent / "models" / REFERENCE_MODEL
+
+
+def _exchange(a: Path, b: Path) -> bool:
+    """Let two folders change places in one step; False where the system cannot (renameat2(2), Linux 3.15)."""
+    import ctypes
+    import sys
+
+    if not sys.platform.startswith("linux"):
+        return False
+    at_fdcwd, rename_exchange = -100, 2
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return False
+    return bool(renameat2(at_fdcwd, os.fsencode(a), at_fdcwd, os.fsencode(b), rename_exchange) == 0)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Let one program at a time change a manifest; the system gives the lock back when a program dies."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: the last writer wins
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,165 @@
+"""The loop: seeded, resumable at every epoch, and silent. What happens is told to a listener."""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
+
+from mnist_edge.errors import TrainingError
+from mnist_edge.training.augment import augment
+from mnist_edge.training.deploy import Deployed
+from mnist_edge.training.recipe import Recipe
+
+#: Images a step where nothing is learned; a matter of memory only.
+EVALUATION_BATCH = 1000
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What an epoch came to.
+
+    Attributes:
+        epoch: counted from 1.
+        loss, accuracy: over the training images as they were met, augmented, while the weights moved.
+        validation_loss, validation_accuracy: over the held-out images, after the epoch.
+        lr: learning rate of the last step.
+        seconds: wall time of the epoch, validation included.
+    """
+
+    epoch: int
+    loss: float
+    accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    lr: float
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures as JSON values."""
+        return asdict(self)
+
+
+class Listener(Protocol):
+    """Told what happens."""
+
+    def on_batch(self, epoch: int, batch: int, batches: int, loss: float) -> None:
+        """A step is done. Epochs and batches count from 1."""
+
+    def on_epoch(self, epoch: Epoch) -> None:
+        """An epoch is done, and its checkpoint is on the disk."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images on the device: uint8 N×1×28×28 and int64 N."""
+
+    pixels: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+class Trainer:
+    """A network on its way: weights, optimiser and schedule, which go into a checkpoint and come back from it."""
+
+    def __init__(self, deployed: Deployed, recipe: Recipe, seed: int, training: Images, validation: Images) -> None:
+        self.deployed, self.recipe, self.seed = deployed, recipe, seed
+        self.training, self.validation = training, validation
+        self.batches = math.ceil(len(training) / recipe.batch_size)
+        self.optimizer = _optimizer(deployed, recipe)
+        self.schedule = _schedule(self.optimizer, recipe, self.batches)
+        self.done = 0
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that the next epoch depends on."""
+        return {
+            "epoch": self.done,
+            "network": self.deployed.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to where `state` was taken."""
+        self.deployed.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.done = state["epoch"]
+
+    def epochs(self, listener: Listener) -> Iterator[Epoch]:
+        """Train the epochs that are left, one at a time.
+
+        All that is random in an epoch comes from the seed and its number, so that a resumed run is the undisturbed one.
+        Raises TrainingError if the loss is not finite.
+        """
+        while self.done < self.recipe.epochs:
+            started = time.perf_counter()
+            number = self.done + 1
+            loss, accuracy = self._train(number, listener)
+            validation_loss, validation_accuracy = self._validate()
+            self.done = number
+            lr = float(self.optimizer.param_groups[0]["lr"])
+            yield Epoch(number, loss, accuracy, validation_loss, validation_accuracy, lr, round(time.perf_counter() - started, 3))
+
+    def _train(self, number: int, listener: Listener) -> tuple[float, float]:
+        random = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
+        torch.manual_seed(self.seed * 1_000_003 + number)  # dropout draws from the global stream
+        order = torch.randperm(len(self.training), generator=random).to(self.training.labels.device)
+        self.deployed.train()
+        loss_sum, correct = 0.0, torch.zeros((), dtype=torch.int64, device=order.device)
+        for batch, indices in enumerate(order.split(self.recipe.batch_size), start=1):
+            pixels, labels = self.training.pixels[indices].float(), self.training.labels[indices]
+            if self.recipe.augmentation is not None:
+                pixels = augment(pixels, self.recipe.augmentation, random)
+            logits = self.deployed(pixels)
+            loss = cross_entropy(logits, labels)
+            value = loss.item()
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"the loss is {value} in epoch {number}, batch {batch} of {self.batches}; try a lower --lr than {self.recipe.lr:g}"
+                )
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            self.schedule.step()
+            loss_sum += value * len(labels)
+            correct += (logits.detach().argmax(dim=1) == labels).sum()
+            listener.on_batch(number, batch, self.batches, value)
+        return loss_sum / len(self.training), int(correct) / len(self.training)
+
+    @torch.no_grad()
+    def _validate(self) -> tuple[float, float]:
+        self.deployed.eval()
+        loss, correct = 0.0, 0
+        for pixels, labels in zip(
+            self.validation.pixels.split(EVALUATION_BATCH), self.validation.labels.split(EVALUATION_BATCH), strict=True
+        ):
+            logits = self.deployed(pixels)
+            loss += cross_entropy(logits, labels, reduction="sum").item()
+            correct += int((logits.argmax(dim=1) == labels).sum())
+        return loss / len(self.validation), correct / len(self.validation)
+
+
+def _optimizer(deployed: Deployed, recipe: Recipe) -> torch.optim.Optimizer:
+    parameters = list(deployed.parameters())
+    if not parameters:
+        raise TrainingError(f"network {type(deployed.network).__name__} has no parameters, so there is nothing to train")
+    fused = parameters[0].device.type in ("cpu", "cuda")
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(parameters, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=fused)
+    kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
+    return kind(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=fused)
+
+
+def _schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, batches: int) -> LRScheduler:
+    if recipe.schedule == "constant":
+        return ConstantLR(optimizer, factor=1.0, total_iters=0)
+    # OneCycleLR refuses to be stepped beyond its last step, which is taken after the last batch
+    return OneCycleLR(optimizer, recipe.lr, total_steps=recipe.epochs * batches + 1, pct_start=recipe.warmup, cycle_momentum=False)

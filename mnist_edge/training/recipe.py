@@ -1,0 +1,90 @@
+"""How a network is trained, as data."""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, Self
+
+from mnist_edge.errors import UsageError
+
+#: Mean and standard deviation of MNIST's training pixels divided by 255.
+MNIST_MEAN, MNIST_STD = 0.1307, 0.3081
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random affine changes of each image, drawn evenly from ±each bound.
+
+    Attributes:
+        rotation: degrees.
+        scale: share of the size, in each direction.
+        shear: horizontal displacement per unit of height.
+        shift: share of the image's side.
+    """
+
+    rotation: float = 11.0
+    scale: float = 0.15
+    shear: float = 0.2
+    shift: float = 0.07
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Optimiser, schedule, augmentation and length of a training.
+
+    Attributes:
+        name: ``best`` (ours) or ``seed`` (the tutorial's).
+        epochs: passes over the training images.
+        batch_size: images a step.
+        optimizer: ``adam``, ``adamw`` or ``sgd``.
+        lr: learning rate; the highest one where there is a schedule.
+        momentum: of ``sgd``.
+        weight_decay: decoupled in ``adamw``.
+        schedule: ``constant``, or ``onecycle`` (Smith and Topin, "Super-Convergence", 2018): a rise and a cosine fall.
+        warmup: share of the steps in which ``onecycle`` rises.
+        mean, std: normalisation of pixels divided by 255.
+        augmentation: None for the images as they are.
+    """
+
+    name: Literal["best", "seed"] = "best"
+    epochs: int = 25
+    batch_size: int = 128
+    optimizer: Literal["adam", "adamw", "sgd"] = "adamw"
+    lr: float = 3e-3
+    momentum: float = 0.0
+    weight_decay: float = 0.05
+    schedule: Literal["constant", "onecycle"] = "onecycle"
+    warmup: float = 0.3
+    mean: float = MNIST_MEAN
+    std: float = MNIST_STD
+    augmentation: Augmentation | None = Augmentation()
+
+    def changed(self, *, epochs: int | None = None, batch_size: int | None = None, lr: float | None = None) -> Self:
+        """Return the recipe with what is not None changed. Raises UsageError for a value that makes no sense."""
+        for name, value in (("epochs", epochs), ("batch-size", batch_size), ("lr", lr)):
+            if value is not None and not value > 0:
+                raise UsageError(f"--{name} must be above 0, not {value}")
+        return replace(
+            self,
+            epochs=self.epochs if epochs is None else epochs,
+            batch_size=self.batch_size if batch_size is None else batch_size,
+            lr=self.lr if lr is None else lr,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the recipe as JSON values."""
+        return asdict(self)
+
+
+def seed_recipe(
+    epochs: int,
+    *,
+    batch_size: int = 64,
+    optimizer: Literal["adam", "sgd"] = "adam",
+    lr: float = 1e-3,
+    momentum: float = 0.0,
+    mean: float = 0.5,
+    std: float = 0.5,
+) -> Recipe:
+    """Return a tutorial's recipe: constant rate, no augmentation, no weight decay."""
+    return Recipe(
+        "seed", epochs, batch_size, optimizer, lr, momentum, weight_decay=0.0, schedule="constant", mean=mean, std=std, augmentation=None
+    )

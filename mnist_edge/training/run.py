@@ -1,0 +1,268 @@
+"""A training from beginning to end: data, network, epochs with their checkpoints, test, and a model in the models folder."""
+
+import json
+import os
+import pickle
+import platform
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save
+from torch import nn
+
+from mnist_edge import dataset as datasets
+from mnist_edge import store
+from mnist_edge.architectures import build
+from mnist_edge.dataset import Dataset
+from mnist_edge.errors import TrainingError, UsageError
+from mnist_edge.files import folder_aside, write_atomically, written_aside
+from mnist_edge.manifest import Manifest
+from mnist_edge.training.deploy import Deployed
+from mnist_edge.training.loop import Epoch, Images, Listener, Trainer
+from mnist_edge.training.recipe import Augmentation, Recipe
+
+#: Unfinished runs lie in this folder of the models folder, each in its model's name.
+RUNS = ".runs"
+
+WEIGHTS, HISTORY, CURVES = "weights.safetensors", "history.jsonl", "curves.png"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that a training's result depends on, but for the machine.
+
+    Attributes:
+        architecture, arguments: the network.
+        recipe: how it is trained.
+        seed: of weights, order, augmentation and dropout.
+        device: ``cpu``, ``cuda`` or ``mps``.
+        threads: PyTorch's; another number gives other last bits.
+        data: name, number of images and hash of the training set.
+        licence: SPDX identifier of the trained weights.
+    """
+
+    architecture: str
+    arguments: dict[str, Any]
+    recipe: Recipe
+    seed: int
+    device: str
+    threads: int
+    data: dict[str, Any]
+    licence: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> "Settings":
+        """Return the settings that `to_json` wrote. Raises KeyError or TypeError for anything else."""
+        recipe = dict(body["recipe"])
+        if recipe["augmentation"] is not None:
+            recipe["augmentation"] = Augmentation(**recipe["augmentation"])
+        return cls(**{**body, "recipe": Recipe(**recipe)})
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished training: the model, and where the model that it replaced is kept."""
+
+    model: store.Model
+    replaced: Path | None
+
+
+class Run:
+    """The folder of an unfinished training: its settings, and a checkpoint after every epoch."""
+
+    def __init__(self, models_dir: Path, name: str) -> None:
+        if Path(name).name != name or name.startswith("."):
+            raise UsageError(f"{name!r} is no name for a model: it becomes a folder's name; choose one with --name")
+        self.name, self.models_dir = name, models_dir
+        self.folder = models_dir / RUNS / name
+        self._settings, self._checkpoint = self.folder / "run.json", self.folder / "checkpoint.pt"
+
+    def read_settings(self) -> Settings | None:
+        """Return the settings of the unfinished run, None if there is none. Raises TrainingError if they are damaged."""
+        try:
+            return Settings.from_json(json.loads(self._settings.read_bytes()))
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError) as error:
+            raise TrainingError(f"{self._settings}: damaged ({error}); start over without --resume") from error
+
+    def start(self, settings: Settings) -> Path | None:
+        """Begin anew. An unfinished run of the same name is moved aside; its new place is returned."""
+        kept = None
+        if self.folder.exists():
+            kept = self.folder.with_name(f".{self.name}-{time.strftime('%Y%m%d-%H%M%S')}")
+            while kept.exists():
+                kept = kept.with_name(kept.name + "-")
+            os.rename(self.folder, kept)
+        self.folder.mkdir(parents=True)
+        write_atomically(self._settings, json.dumps(settings.to_json(), indent=1).encode())
+        return kept
+
+    def save(self, trainer: Trainer, history: list[Epoch]) -> None:
+        """Write a checkpoint in one step."""
+        with written_aside(self._checkpoint) as aside:
+            torch.save({"trainer": trainer.state(), "history": [epoch.to_json() for epoch in history]}, aside)
+
+    def load(self, trainer: Trainer) -> list[Epoch]:
+        """Restore the last checkpoint into `trainer` and return the history; empty if no epoch was finished."""
+        if not self._checkpoint.exists():
+            return []
+        try:
+            state = torch.load(self._checkpoint, map_location="cpu", weights_only=True)
+            trainer.restore(state["trainer"])
+            return [Epoch(**epoch) for epoch in state["history"]]
+        except (RuntimeError, KeyError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise TrainingError(f"{self._checkpoint}: cannot be resumed from ({reason}); start over without --resume") from error
+
+    def remove(self) -> None:
+        """Remove the run's folder."""
+        import shutil
+
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def choose_device(name: str) -> str:
+    """Return ``cpu``, ``cuda`` or ``mps`` for a name or ``auto``. Raises UsageError if this machine does not have it."""
+    has = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return next(device for device in ("cuda", "mps", "cpu") if has[device])
+    if not has.get(name, False):
+        raise UsageError(f"no device {name!r} on this machine; there: {', '.join(device for device in has if has[device])}")
+    return name
+
+
+def train(run: Run, settings: Settings, data: Dataset, test: Dataset, listener: Listener) -> Finished:
+    """Train, or go on with, `run`; test once at the end; publish the model in one step.
+
+    The checkpoint of every finished epoch stays until the model is in its place. Raises TrainingError, DataError, OSError.
+    """
+    torch.set_num_threads(settings.threads)
+    trainer = _trainer(settings, data)
+    history = run.load(trainer)
+    started = time.time()
+    before = sum(epoch.seconds for epoch in history)
+    for epoch in trainer.epochs(listener):
+        history.append(epoch)
+        run.save(trainer, history)
+        listener.on_epoch(epoch)
+    seconds = round(before + time.time() - started, 1)
+    deployed = trainer.deployed.to("cpu").eval()
+    logits = torch_logits(deployed, test)
+    with folder_aside(run.models_dir, run.name) as aside:
+        _write_model(aside, run.name, settings, deployed.network, history, seconds, test, logits)
+        replaced = store.publish_model(aside, run.models_dir / run.name)
+    run.remove()
+    return Finished(store.Model.read(run.models_dir / run.name), replaced)
+
+
+def torch_logits(deployed: Deployed, data: Dataset) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Return PyTorch's answers on the CPU, float32 N×10: what every artifact is compared with."""
+    with torch.inference_mode():
+        parts = [deployed(torch.from_numpy(batch)) for batch in np.array_split(data.images.copy(), max(1, len(data) // 250))]
+    return np.asarray(torch.cat(parts).numpy(), np.float32)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a training's bits depend on."""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "platform": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def _trainer(settings: Settings, data: Dataset) -> Trainer:
+    torch.manual_seed(settings.seed)
+    network = build(settings.architecture, settings.arguments)
+    deployed = Deployed(network, settings.recipe.mean, settings.recipe.std).to(settings.device)
+    _check_contract(deployed, settings)
+    kept, held_out = datasets.split_validation(data)
+    if not len(held_out):
+        raise UsageError(f"{len(data)} training images are too few: every {datasets.VALIDATION_EVERY}th is held out for validation")
+
+    def on_device(indices: np.ndarray[Any, np.dtype[np.intp]]) -> Images:
+        pixels, labels = torch.from_numpy(data.images[indices]), torch.from_numpy(data.labels[indices].astype(np.int64))
+        return Images(pixels.to(settings.device), labels.to(settings.device))
+
+    return Trainer(deployed, settings.recipe, settings.seed, on_device(kept), on_device(held_out))
+
+
+def _check_contract(deployed: Deployed, settings: Settings) -> None:
+    """Find out before the first epoch whether a network of the user's own takes N×1×28×28 and gives N×10."""
+    try:
+        with torch.no_grad():
+            logits = deployed.eval()(torch.zeros(2, 1, 28, 28, dtype=torch.uint8, device=settings.device))
+    except Exception as error:  # the user's own network, which may raise anything
+        raise UsageError(
+            f"network {settings.architecture} does not take float32 N×1×28×28: {' '.join(str(error).split())[:300]}"
+        ) from error
+    if not isinstance(logits, torch.Tensor) or logits.shape != (2, 10):
+        what = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        raise UsageError(f"network {settings.architecture} answers two images with {what}; logits are float32 N×10")
+
+
+def _write_model(
+    folder: Path,
+    name: str,
+    settings: Settings,
+    network: nn.Module,
+    history: list[Epoch],
+    seconds: float,
+    test: Dataset,
+    logits: np.ndarray[Any, np.dtype[np.float32]],
+) -> None:
+    (folder / WEIGHTS).write_bytes(save({key: value.contiguous() for key, value in network.state_dict().items()}))
+    (folder / HISTORY).write_text("".join(json.dumps(epoch.to_json()) + "\n" for epoch in history))
+    _draw_curves(history, name, folder / CURVES)
+    correct = int((logits.argmax(axis=1) == test.labels).sum())
+    recipe = settings.recipe
+    Manifest(
+        name=name,
+        architecture=settings.architecture,
+        arguments=settings.arguments,
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        normalisation={"mean": recipe.mean, "std": recipe.std},
+        licence=settings.licence,
+        weights=store.record_of(folder / WEIGHTS),
+        training={
+            "recipe": recipe.to_json(),
+            "data": settings.data
+            | {"held_out": len(range(datasets.VALIDATION_EVERY - 1, settings.data["images"], datasets.VALIDATION_EVERY))},
+            "seed": settings.seed,
+            "epochs": len(history),
+            "device": settings.device,
+            "threads": settings.threads,
+            "seconds": seconds,
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "versions": versions(),
+        },
+        scores={
+            "validation_accuracy": history[-1].validation_accuracy,
+            "test_accuracy": correct / len(test),
+            "test_correct": correct,
+            "test_data": datasets.describe(test),
+        },
+        history=store.record_of(folder / HISTORY),
+        references=(store.write_reference(folder, logits, datasets.describe(test)),),
+    ).write(folder)
+
+
+def _draw_curves(history: list[Epoch], name: str, path: Path) -> None:
+    from mnist_edge.report import draw_curves
+
+    try:
+        draw_curves([epoch.to_json() for epoch in history], name, path)
+    except Exception as error:  # a missing font must not cost a training
+        warnings.warn(f"no curves were drawn: {error}", stacklevel=2)

@@ -1,0 +1,121 @@
+"""Fixtures on real parts: real MNIST where it is, small trainings done once a run, the installed command."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mnist_edge import store
+from mnist_edge.dataset import Dataset, describe, drawn, load
+from mnist_edge.dataset.sources import find_mnist
+from mnist_edge.training.loop import Epoch
+from mnist_edge.training.recipe import Recipe
+from mnist_edge.training.run import Run, Settings, train
+
+COMMAND = Path(sys.executable).with_name("mnist-edge")
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+class Silent:
+    """A listener that hears nothing."""
+
+    def on_batch(self, epoch: int, batch: int, batches: int, loss: float) -> None:
+        pass
+
+    def on_epoch(self, epoch: Epoch) -> None:
+        pass
+
+
+def settings_for(data: Dataset, architecture: str = "lenet", **changes: object) -> Settings:
+    values: dict[str, object] = {
+        "architecture": architecture,
+        "arguments": {},
+        "recipe": Recipe(epochs=1, batch_size=64),
+        "seed": 0,
+        "device": "cpu",
+        "threads": 2,
+        "data": describe(data),
+        "licence": "MIT",
+    }
+    return Settings(**(values | changes))  # type: ignore[arg-type]
+
+
+def train_small(models_dir: Path, architecture: str = "lenet", *, data: Dataset, test: Dataset, name: str = "", **changes: object) -> store.Model:
+    run = Run(models_dir, name or architecture)
+    settings = settings_for(data, architecture, **changes)
+    run.start(settings)
+    return train(run, settings, data, test, Silent()).model
+
+
+@pytest.fixture(scope="session")
+def mnist_dir() -> Path:
+    """The folder with MNIST. Without it a test is skipped, or fails where it must run."""
+    raw = find_mnist().raw_dir
+    if raw is None:
+        if os.environ.get("MNIST_EDGE_TEST_NEEDS_MNIST"):
+            pytest.fail("MNIST is not where MNIST_EDGE_DATA_DIR says")
+        pytest.skip("MNIST is not on this machine; set MNIST_EDGE_DATA_DIR")
+    return raw.parent.parent if raw.name == "raw" else raw
+
+
+@pytest.fixture(scope="session")
+def mnist_test(mnist_dir: Path) -> Dataset:
+    return load("mnist", "test", mnist_dir)
+
+
+@pytest.fixture(scope="session")
+def drawn_train() -> Dataset:
+    return drawn.draw("train", 1200)
+
+
+@pytest.fixture(scope="session")
+def drawn_test() -> Dataset:
+    return drawn.draw("test", 300)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, drawn_train: Dataset, drawn_test: Dataset) -> Path:
+    """A models folder with one small LeNet and both artifacts. Do not change it; `models` is a copy."""
+    from exporters import gate
+
+    folder = tmp_path_factory.mktemp("trained") / "models"
+    model = train_small(folder, data=drawn_train, test=drawn_test, recipe=Recipe(epochs=3, batch_size=64))
+    for name in ("onnx", "torchscript"):
+        model, proof = gate.export(model, name, drawn_test)
+        assert proof.artifact is not None
+    return folder
+
+
+@pytest.fixture
+def models(trained: Path, tmp_path: Path) -> Path:
+    """A models folder of the test's own, with the small LeNet in it."""
+    return Path(shutil.copytree(trained, tmp_path / "models"))
+
+
+@pytest.fixture
+def run_command(tmp_path: Path) -> Command:
+    """Run the installed command in an empty folder and return what it printed."""
+
+    def run(*arguments: str | Path, env: dict[str, str] | None = None, check: int | None = 0, **extra: object) -> subprocess.CompletedProcess[str]:
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("MNIST_EDGE_") or k == "MNIST_EDGE_DATA_DIR"} | (env or {})
+        options: dict[str, object] = {"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 300, "env": environment} | extra
+        done = subprocess.run([COMMAND, *map(str, arguments)], check=False, **options)  # type: ignore[call-overload]
+        assert "Traceback" not in done.stderr, done.stderr
+        if check is not None:
+            assert done.returncode == check, (arguments, done.returncode, done.stdout, done.stderr)
+        return done  # type: ignore[no-any-return]
+
+    return run
+
+
+@pytest.fixture
+def seven() -> np.ndarray:
+    """A drawn picture, uint8 28×28."""
+    data = drawn.draw("test", 50)
+    return data.images[int(np.argmax(data.labels == 7)), 0]

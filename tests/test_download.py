@@ -1,0 +1,73 @@
+"""Downloading, against a server on this machine."""
+
+import gzip
+import hashlib
+import http.server
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from test_dataset import write_idx
+from torchvision.datasets import MNIST
+
+from mnist_edge.dataset import download, load
+from mnist_edge.dataset.download import ensure_mnist
+from mnist_edge.errors import DataError
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    raw = write_idx(tmp_path / "served", suffix=".gz")
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=raw)) as httpd:
+        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{httpd.server_port}", raw
+        httpd.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def no_other_mirrors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MNIST, "mirrors", [])
+
+
+def test_downloads_all_four_files_and_then_needs_no_server(server: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url, raw = server
+    md5s = [(path, hashlib.md5((raw / path).read_bytes()).hexdigest()) for path, _ in MNIST.resources]
+    monkeypatch.setattr(MNIST, "resources", md5s)
+    folder = ensure_mnist(tmp_path / "data", url)
+    assert sorted(p.name for p in folder.iterdir()) == sorted(gz.removesuffix(".gz") for gz, _ in md5s)
+    assert gzip.decompress((raw / md5s[0][0]).read_bytes()) == (folder / md5s[0][0].removesuffix(".gz")).read_bytes()
+    assert len(load("mnist", "train", tmp_path / "data")) == 20
+    assert ensure_mnist(tmp_path / "data", "http://127.0.0.1:9") == folder
+
+
+def test_a_file_with_another_md5_is_refused_and_nothing_is_left(server: tuple[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"download from http.*failed.*--data drawn"):
+        ensure_mnist(tmp_path / "data", server[0])
+    assert [p for p in (tmp_path / "data").rglob("*") if p.is_file()] == []
+
+
+def test_a_server_that_never_answers_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import socket
+
+    monkeypatch.setattr(download, "ANSWER_SECONDS", 2.0)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        started = time.monotonic()
+        with pytest.raises(DataError, match="cannot be downloaded") as error:
+            ensure_mnist(tmp_path, f"http://127.0.0.1:{listener.getsockname()[1]}")
+        assert time.monotonic() - started < 10
+    assert str(tmp_path) in str(error.value)
+
+
+def test_a_missing_file_is_no_mirror(server: tuple[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="Not Found"):
+        ensure_mnist(tmp_path, f"{server[0]}/elsewhere")

@@ -1,0 +1,70 @@
+"""What each part loads: the edge side must work where there is no torch, and start fast where there is."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = {"torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "safetensors", "rich", "matplotlib", "numpy", "PIL", "click"}
+
+EDGE = {"numpy", "PIL", "onnxruntime", "click"}
+
+
+def loaded_by(code: str, env: dict[str, str] | None = None) -> set[str]:
+    script = f"{code}\nimport sys, json; sys.stderr.write('LOADED' + json.dumps(sorted({{m.split('.')[0] for m in sys.modules}})))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=os.environ | (env or {}))
+    return set(json.loads(done.stderr.split("LOADED")[-1])) & HEAVY
+
+
+@pytest.mark.parametrize(
+    ("code", "allowed"),
+    [
+        ("import mnist_edge", set()),
+        ("import mnist_edge.cli", {"click"}),
+        ("import mnist_edge.errors, mnist_edge.files, mnist_edge.extras", set()),
+        ("from mnist_edge import Predictor", {"numpy", "PIL"}),
+        ("import mnist_edge.parity, mnist_edge.store, mnist_edge.verification, mnist_edge.evaluation", {"numpy", "PIL"}),
+        ("import mnist_edge.runtimes.ort", {"numpy", "PIL", "onnxruntime"}),
+        ("import exporters; exporters.formats()", {"numpy", "PIL"}),
+    ],
+)
+def test_import_loads_no_more_than(code: str, allowed: set[str]) -> None:
+    assert loaded_by(code) <= allowed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "allowed"),
+    [
+        (["--help"], {"click"}),
+        (["--version"], {"click"}),
+        (["predict", "PICTURE", "--models-dir", "MODELS"], EDGE),
+        (["verify", "--models-dir", "MODELS"], EDGE | {"torch"}),
+        (["evaluate", "--data", "drawn", "--models-dir", "MODELS"], EDGE),
+        (["list", "--models-dir", "MODELS"], {"click", "numpy", "PIL"}),
+        (["show", "--models-dir", "MODELS"], {"click", "numpy", "PIL"}),
+        (["formats"], {"click", "numpy", "PIL"}),
+    ],
+)
+def test_command_loads_no_more_than(arguments: list[str], allowed: set[str], trained: Path, seven: object, tmp_path: Path) -> None:
+    from PIL import Image
+
+    picture = tmp_path / "seven.png"
+    Image.fromarray(seven).save(picture)
+    arguments = [{"PICTURE": str(picture), "MODELS": str(trained)}.get(a, a) for a in arguments]
+    code = f"import sys\nfrom mnist_edge.cli import cli\ntry: cli.main(args={arguments!r})\nexcept SystemExit: pass"
+    assert loaded_by(code, {"MNIST_EDGE_DATA_DIR": str(tmp_path)}) <= allowed
+
+
+def test_predicting_leaves_nothing_in_an_empty_home(trained: Path, seven: object, tmp_path: Path) -> None:
+    from PIL import Image
+
+    home, picture = tmp_path / "home", tmp_path / "seven.png"
+    home.mkdir()
+    Image.fromarray(seven).save(picture)
+    env = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY" and not k.startswith("XDG")} | {"HOME": str(home)}
+    code = f"from mnist_edge import Predictor\nPredictor.load({str(trained / 'lenet')!r}).predict({str(picture)!r})"
+    subprocess.run([sys.executable, "-c", code], check=True, env=env)
+    assert list(home.rglob("*")) == []

@@ -1,0 +1,167 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mnist_edge import Predictor, store
+from mnist_edge.errors import ModelError, UnknownNameError, UsageError
+from mnist_edge.files import sha256_bytes, written_aside
+from mnist_edge.manifest import FILE_NAME, Artifact, Manifest
+
+
+def test_an_edited_manifest_is_refused(models: Path) -> None:
+    path = models / "lenet" / FILE_NAME
+    text = path.read_text()
+    for old, new in (('"mean": 0.1307', '"mean": 0.5'), ('"test_correct": ', '"test_correct": 1'), ('"sha256": "', '"sha256": "0')):
+        assert old in text
+        path.write_text(text.replace(old, new, 1))
+        with pytest.raises(ModelError, match="edited or damaged"):
+            store.find("lenet", models)
+    path.write_text(text.replace("{", "", 1))
+    with pytest.raises(ModelError, match="not JSON"):
+        store.find("lenet", models)
+
+
+def test_a_manifest_of_a_newer_program_is_refused_with_the_way_on(models: Path) -> None:
+    path = models / "lenet" / FILE_NAME
+    body = json.loads(path.read_text()) | {"schema": 99, "program": "mnist-edge 9.0"}
+    path.write_text(json.dumps(body))
+    with pytest.raises(ModelError, match=r"written by mnist-edge 9\.0.*upgrade"):
+        store.find("lenet", models)
+
+
+@pytest.mark.parametrize("runtime", ["ort", "torchscript", "torch"])
+def test_one_flipped_byte_in_any_file_is_refused(models: Path, runtime: str) -> None:
+    model = store.find("lenet", models)
+    record = model.manifest.weights if runtime == "torch" else model.artifact(runtime)
+    path = models / "lenet" / record.file
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match="refused, its SHA-256"):
+        Predictor.load("lenet", runtime, models_dir=models)
+    if runtime != "torch":
+        with pytest.raises(ModelError, match="refused, its SHA-256"):
+            Predictor.load(path, runtime)
+    path.unlink()
+    with pytest.raises(ModelError, match="No such file"):
+        Predictor.load("lenet", runtime, models_dir=models)
+
+
+def test_a_file_name_does_not_lead_out_of_the_folder(models: Path) -> None:
+    model = store.find("lenet", models)
+    with pytest.raises(ModelError, match="leads out"):
+        model.path(replace(model.manifest.weights, file="../lenet/weights.safetensors"))
+
+
+def test_a_model_is_found_by_name_folder_and_file(models: Path) -> None:
+    for given in ("lenet", models / "lenet", models / "lenet" / "lenet.onnx"):
+        assert store.find(given, models).name == "lenet"
+    assert store.find(None, models).folder == models / "lenet"
+    with pytest.raises(UnknownNameError, match=r"unknown model 'lenett' \(did you mean 'lenet'\?\)"):
+        store.find("lenett", models)
+    with pytest.raises(ModelError, match=r"no manifest\.json in it"):
+        store.find(models)
+
+
+def test_rubbish_in_the_models_folder_is_named_and_hides_nothing(models: Path) -> None:
+    (models / "notes.txt").write_text("mine")
+    (models / "empty").mkdir()
+    (models / "broken").mkdir()
+    (models / "broken" / FILE_NAME).write_text("{")
+    found, problems = store.list_models(models)
+    assert [model.name for model in found] == ["lenet"]
+    assert len(problems) == 2
+    assert store.find(None, models).name == "lenet"
+
+
+def _new_artifact(models: Path) -> tuple[store.Model, Artifact, bytes]:
+    model = store.find("lenet", models)
+    content = (models / "lenet" / "lenet.onnx").read_bytes() + b"new"
+    return model, replace(model.artifact("ort"), sha256=sha256_bytes(content), bytes=len(content)), content
+
+
+@pytest.mark.parametrize("stop_at", [1, 2, 3])
+def test_killed_while_an_artifact_is_replaced_leaves_the_old_or_the_new(models: Path, stop_at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stop at each write of `publish_artifact`, as a kill would, and load the model."""
+    model, artifact, content = _new_artifact(models)
+    old = model.artifact("ort")
+    aside = models / "aside.onnx"
+    aside.write_bytes(content)
+    calls = 0
+    real = store.os.replace
+
+    def replace_until_killed(source: object, target: object) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == stop_at:
+            raise KeyboardInterrupt
+        real(source, target)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(store.os, "replace", replace_until_killed)
+    with pytest.raises(KeyboardInterrupt):
+        store.publish_artifact(model, aside, artifact)
+    monkeypatch.undo()
+    after = store.find("lenet", models)
+    now = after.artifact("ort")
+    assert now.sha256 == (artifact if stop_at == 3 else old).sha256
+    after.path(now)
+    aside.write_bytes(content)
+    done = store.publish_artifact(after, aside, artifact)
+    assert [a.file for a in done.manifest.artifacts] == ["lenet.onnx", "lenet.torchscript.pt"]
+    done.path(done.artifact("ort"))
+
+
+def test_a_new_model_replaces_the_old_one_which_is_kept(models: Path) -> None:
+    aside = models / ".new"
+    (models / "lenet").rename(models / "other")
+    import shutil
+
+    shutil.copytree(models / "other", aside)
+    assert store.publish_model(aside, models / "lenet") is None
+    shutil.copytree(models / "other", aside)
+    (aside / "marker").touch()
+    kept = store.publish_model(aside, models / "lenet")
+    assert (models / "lenet" / "marker").exists()
+    assert kept is not None
+    assert store.Model.read(kept).name == "lenet"
+    assert not (kept / "marker").exists()
+    assert not aside.exists()
+    assert kept not in [m.folder for m in store.list_models(models)[0]]
+
+
+def test_a_folder_that_is_no_model_is_never_replaced(models: Path, tmp_path: Path) -> None:
+    (models / "mine").mkdir()
+    (models / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(UsageError, match="not a model"):
+        store.publish_model(models / "lenet", models / "mine")
+    assert (models / "mine" / "thesis.txt").exists()
+    assert (models / "lenet").exists()
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), written_aside(path) as aside:
+        aside.write_text("half")
+        raise RuntimeError
+    assert [p.read_text() for p in tmp_path.iterdir()] == ["old"]
+
+
+def test_a_manifest_survives_its_round_trip(models: Path) -> None:
+    manifest = Manifest.read(models / "lenet")
+    before = (models / "lenet" / FILE_NAME).read_bytes()
+    manifest.write(models / "lenet")
+    assert (models / "lenet" / FILE_NAME).read_bytes() == before
+    assert manifest.artifacts[0].inputs[0]["name"] == "pixels"
+    assert manifest.training["data"]["name"] == "drawn"
+
+
+def test_the_installed_reference_is_copied_before_it_is_written_to(tmp_path: Path) -> None:
+    reference = store.find(None, tmp_path / "models")
+    assert reference.is_installed_reference
+    copy = store.writable(reference, tmp_path / "models")
+    assert copy.folder == tmp_path / "models" / "lenet"
+    assert not copy.is_installed_reference
+    assert store.find(None, tmp_path / "models").folder == copy.folder
