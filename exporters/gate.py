@@ -191,7 +191,8 @@ def _load(runtime: runtimes.Runtime, chosen: Format, path: Path) -> parity.Run:
     try:
         return runtime.load(path)
     except ModelError as error:
-        raise ExportError(f"format {chosen.name}: what it wrote does not load: {str(error).replace(f'{path}: ', '')}") from error
+        hint = " (in a network, len(x) and int(x.shape[0]) freeze the batch; x.shape[0] does not)" if "batch is fixed" in str(error) else ""
+        raise ExportError(f"format {chosen.name}: what it wrote does not load: {str(error).replace(f'{path}: ', '')}{hint}") from error
 
 
 def _keep_evidence(

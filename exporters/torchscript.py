@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from mnist_edge.training.deploy import Deployed
 
 
+_MANGLED = re.compile(rb"___torch_mangle_(\d+)")
+
+
 def export(deployed: "Deployed", target: Target) -> dict[str, Any]:
     """Write a TorchScript archive that takes any batch. Its extra file ``mnist_edge.json`` says what it is.
 
@@ -40,18 +43,32 @@ def export(deployed: "Deployed", target: Target) -> dict[str, Any]:
         except Exception as error:  # the tracer runs the network, which may raise anything
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             raise ExportError(f"{target.name}: TorchScript cannot trace {target.architecture}: {reason}") from error
-    target.path.write_bytes(_without_source_ranges(buffer.getvalue()))
+    target.path.write_bytes(_canonical(buffer.getvalue()))
     return {"torch": torch.__version__.split("+")[0], "oldest_runtime": f"torch {_release(torch.__version__)} (the one that wrote it)"}
 
 
-def _without_source_ranges(archive: bytes) -> bytes:
-    """Leave out the debug members, which hold paths of this machine and nothing that runs."""
+def _canonical(archive: bytes) -> bytes:
+    """Return the archive without what differs from one checkout, or one process, to another and runs nowhere.
+
+    That is the debug members, which hold this machine's paths; the id, which is a hash over them too; and the numbers in
+    ``___torch_mangle_7``, which count the classes that this process has met: they are numbered anew. Names of classes end
+    at a line's end in the pickles, so that another length does no harm.
+    """
+    numbers: dict[bytes, bytes] = {}
+
+    def renumber(match: re.Match[bytes]) -> bytes:
+        return b"___torch_mangle_" + numbers.setdefault(match.group(1), str(len(numbers)).encode())
+
     kept = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(archive)) as source, zipfile.ZipFile(kept, "w", zipfile.ZIP_STORED) as target:
         for member in source.infolist():
-            if not member.filename.endswith(".debug_pkl"):
-                entry = zipfile.ZipInfo(member.filename)  # dated 1980, whatever the clock says
-                target.writestr(entry, source.read(member))
+            if member.filename.endswith((".debug_pkl", "/.data/serialization_id")):
+                continue
+            name, content = member.filename.encode(), source.read(member)
+            if name.endswith((b".py", b".pkl")):
+                content = _MANGLED.sub(renumber, content)
+            entry = zipfile.ZipInfo(_MANGLED.sub(renumber, name).decode())  # dated 1980, whatever the clock says
+            target.writestr(entry, content)
     return kept.getvalue()
 
 

@@ -132,7 +132,7 @@ def compare(
         equal_answers=equal,
         changed=tuple(np.flatnonzero(~same).tolist()),
         max_difference=max_difference,
-        p99_difference=float(np.percentile(difference, 99)) if rows else float("inf"),
+        p99_difference=float(np.percentile(difference, 99, method="higher")) if rows else float("inf"),
         not_finite=not_finite,
         reference_accuracy=float((answers_a == labels[:rows]).mean()) if complete else 0.0,
         accuracy=float((answers_b == labels[:rows]).mean()) if complete else 0.0,

@@ -46,7 +46,9 @@ def settings_for(data: Dataset, architecture: str = "lenet", **changes: object) 
     return Settings(**(values | changes))  # type: ignore[arg-type]
 
 
-def train_small(models_dir: Path, architecture: str = "lenet", *, data: Dataset, test: Dataset, name: str = "", **changes: object) -> store.Model:
+def train_small(
+    models_dir: Path, architecture: str = "lenet", *, data: Dataset, test: Dataset, name: str = "", **changes: object
+) -> store.Model:
     run = Run(models_dir, name or architecture)
     settings = settings_for(data, architecture, **changes)
     run.start(settings)
@@ -102,7 +104,9 @@ def models(trained: Path, tmp_path: Path) -> Path:
 def run_command(tmp_path: Path) -> Command:
     """Run the installed command in an empty folder and return what it printed."""
 
-    def run(*arguments: str | Path, env: dict[str, str] | None = None, check: int | None = 0, **extra: object) -> subprocess.CompletedProcess[str]:
+    def run(
+        *arguments: str | Path, env: dict[str, str] | None = None, check: int | None = 0, **extra: object
+    ) -> subprocess.CompletedProcess[str]:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("MNIST_EDGE_") or k == "MNIST_EDGE_DATA_DIR"} | (env or {})
         options: dict[str, object] = {"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 300, "env": environment} | extra
         done = subprocess.run([COMMAND, *map(str, arguments)], check=False, **options)  # type: ignore[call-overload]

@@ -83,7 +83,9 @@ def _new_artifact(models: Path) -> tuple[store.Model, Artifact, bytes]:
 
 
 @pytest.mark.parametrize("stop_at", [1, 2, 3])
-def test_killed_while_an_artifact_is_replaced_leaves_the_old_or_the_new(models: Path, stop_at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_while_an_artifact_is_replaced_leaves_the_old_or_the_new(
+    models: Path, stop_at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Stop at each write of `publish_artifact`, as a kill would, and load the model."""
     model, artifact, content = _new_artifact(models)
     old = model.artifact("ort")

@@ -85,7 +85,7 @@ def build(name: str, arguments: Mapping[str, Any] | None = None) -> nn.Module:
             raise unknown_name(f"argument of network {name}", key, parameters)
     try:
         network = architecture.network(**arguments)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except Exception as error:  # a network may check its arguments by any exception, assertions included
         raise UsageError(f"network {name}: cannot be built with {dict(arguments)}: {error}") from error
     if not isinstance(network, nn.Module):
         raise UsageError(f"network {name}: {_origin(architecture)} returned {type(network).__name__}, not a torch.nn.Module")

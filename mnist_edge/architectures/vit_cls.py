@@ -42,7 +42,7 @@ class ViTCls(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return logits, float32 N×10, for normalised float32 N×1×28×28."""
         patches = self.patch_embedding(x).flatten(2).transpose(1, 2)
-        tokens = torch.cat([self.cls_token.expand(len(x), -1, -1), patches], dim=1)
+        tokens = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), patches], dim=1)
         logits: Tensor = self.fc(self.blocks(tokens + self.pos_embedding)[:, 0])
         return logits
 

@@ -36,7 +36,8 @@ def draw(split: str, count: int | None = None, seed: int | None = None) -> Datas
         chosen = random.integers(len(shapes), size=count)
         for i, shape in enumerate(shapes):
             where = np.flatnonzero((labels == digit) & (chosen == i))
-            images[where] = _draw_shape(shape, len(where), random)
+            if len(where):
+                images[where] = _draw_shape(shape, len(where), random)
     return Dataset("drawn", split, _centre(images)[:, None], labels)
 
 
@@ -46,11 +47,7 @@ def _draw_shape(shape: list[Stroke], count: int, random: np.random.Generator) ->
     ends = np.cumsum([stroke.shape[1] for stroke in strokes])[:-1]
     pen = random.gamma(9.0, 0.29, size=count).clip(1.2, 5.0)  # px on the 28×28 grid; MNIST's strokes are 1.5 to 4.5
     points = _place(_bend(np.concatenate(strokes, axis=1), random), pen)
-    return (
-        np.stack([_ink(np.split(one, ends), width) for one, width in zip(points, pen, strict=True)])
-        if count
-        else np.empty((0, 28, 28), np.uint8)
-    )
+    return np.stack([_ink(np.split(one, ends), width) for one, width in zip(points, pen, strict=True)])
 
 
 def _sample(control: NDArray[np.float64], count: int, random: np.random.Generator) -> NDArray[np.float64]:

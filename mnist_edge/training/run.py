@@ -2,11 +2,11 @@
 
 import json
 import os
-import pickle
 import platform
 import time
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,7 @@ class Run:
     """The folder of an unfinished training: its settings, and a checkpoint after every epoch."""
 
     def __init__(self, models_dir: Path, name: str) -> None:
-        if Path(name).name != name or name.startswith("."):
+        if not name or Path(name).name != name or name.startswith("."):
             raise UsageError(f"{name!r} is no name for a model: it becomes a folder's name; choose one with --name")
         self.name, self.models_dir = name, models_dir
         self.folder = models_dir / RUNS / name
@@ -121,8 +121,8 @@ class Run:
             state = torch.load(self._checkpoint, map_location="cpu", weights_only=True)
             trainer.restore(state["trainer"])
             return [Epoch(**epoch) for epoch in state["history"]]
-        except (RuntimeError, KeyError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-            reason = str(error).strip().splitlines()[0]
+        except Exception as error:  # a damaged file makes torch's reader raise nearly anything
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise TrainingError(f"{self._checkpoint}: cannot be resumed from ({reason}); start over without --resume") from error
 
     def remove(self) -> None:
@@ -130,6 +130,8 @@ class Run:
         import shutil
 
         shutil.rmtree(self.folder, ignore_errors=True)
+        with suppress(OSError):  # others may lie beside it
+            self.folder.parent.rmdir()
 
 
 def choose_device(name: str) -> str:

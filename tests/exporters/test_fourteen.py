@@ -1,0 +1,31 @@
+"""Every network of the tutorials, the whole way: trained a little, exported to both formats, proven, verified."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import train_small
+from test_architectures import VARIANTS
+
+from exporters import gate
+from mnist_edge import Predictor, verification
+from mnist_edge.dataset import Dataset
+from mnist_edge.training.recipe import Recipe
+
+
+@pytest.mark.parametrize(("name", "arguments"), VARIANTS, ids=lambda value: value if isinstance(value, str) else "".join(value))
+def test_trains_exports_and_verifies(
+    name: str, arguments: dict[str, object], tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset
+) -> None:
+    few, drawn_test = drawn_train.first(120), drawn_test.first(100)
+    model = train_small(tmp_path, name, data=few, test=drawn_test, arguments=arguments, recipe=Recipe(epochs=1, batch_size=32, lr=1e-3))
+    for format_name in ("onnx", "torchscript"):
+        model, proof = gate.export(model, format_name, drawn_test)
+        assert proof.artifact is not None, proof.report.failures
+    results = verification.verify(model, model.manifest.references[0], drawn_test)
+    assert [result.passed for result in results] == [True, True]
+    reference = Predictor.load(model.folder, "torch").logits(drawn_test.images)
+    for runtime in ("ort", "torchscript"):
+        predictor = Predictor.load(model.folder, runtime)
+        for batch in (1, 2, 3, 7, 64, 100):
+            np.testing.assert_allclose(predictor.logits(drawn_test.images[:batch]), reference[:batch], atol=1e-4, rtol=0)

@@ -1,0 +1,222 @@
+"""The gate: what is wrong is refused, and the model's folder stays as it was."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import exporters
+from exporters import Format, Target, gate, registry
+from mnist_edge import store
+from mnist_edge.dataset import Dataset
+from mnist_edge.errors import ExportError, MissingExtraError, ModelError, UnknownNameError, UsageError
+from mnist_edge.training.deploy import Deployed
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir())}
+
+
+@pytest.fixture
+def add(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    exporters.formats()
+    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
+
+    def add(export: Any, **changes: Any) -> Format:
+        values = {"name": "wrong", "summary": "x", "suffix": ".wrong.onnx", "runtime": "ort", "export": export} | changes
+        return exporters.register(Format(**values))
+
+    return add
+
+
+def nudged(deployed: Deployed, target: Target) -> dict[str, Any]:
+    with torch.no_grad():
+        deployed.network.conv1.weight[0, 0, 2, 2] += 0.01
+    return exporters.find("onnx").export(deployed, target)
+
+
+def not_a_number(deployed: Deployed, target: Target) -> dict[str, Any]:
+    with torch.no_grad():
+        deployed.network.fc3.bias[0] = float("nan")
+    return exporters.find("onnx").export(deployed, target)
+
+
+def without_normalisation(deployed: Deployed, target: Target) -> dict[str, Any]:
+    deployed.shift = 0.0
+    return exporters.find("onnx").export(deployed, target)
+
+
+@pytest.mark.parametrize("export", [nudged, not_a_number, without_normalisation])
+def test_an_artifact_that_answers_otherwise_is_not_published(models: Path, drawn_test: Dataset, add: Any, export: Any) -> None:
+    add(export)
+    before = contents(models / "lenet")
+    _, proof = gate.export(store.find("lenet", models), "wrong", drawn_test)
+    assert not proof.report
+    assert proof.artifact is None
+    assert contents(models / "lenet") == before
+    assert proof.evidence is not None
+    report = json.loads((proof.evidence / "report.json").read_text())
+    assert report["failures"]
+    assert report["passed"] is False
+    assert (proof.evidence / "lenet.wrong.onnx").exists()
+    outputs = np.load(proof.evidence / "outputs.npz")
+    assert outputs["indices"].tolist() == list(proof.report.changed)
+    assert len(list(proof.evidence.glob("*.png"))) == min(100, len(proof.report.changed))
+    assert sorted(p.name for p in models.iterdir()) == [".failed", "lenet"]
+
+
+def frozen_batch(deployed: Deployed, target: Target) -> dict[str, Any]:
+    torch.onnx.export(
+        deployed, (torch.zeros(1, 1, 28, 28, dtype=torch.uint8),), target.path, dynamo=True, external_data=False, verbose=False,
+        input_names=["pixels"], output_names=["logits"],
+    )  # fmt: skip
+    return {}
+
+
+def no_file(deployed: Deployed, target: Target) -> dict[str, Any]:
+    return {}
+
+
+def two_files(deployed: Deployed, target: Target) -> dict[str, Any]:
+    target.path.with_suffix(".data").write_bytes(b"x")
+    return exporters.find("onnx").export(deployed, target)
+
+
+def rubbish(deployed: Deployed, target: Target) -> dict[str, Any]:
+    target.path.write_bytes(b"rubbish")
+    return {}
+
+
+def raises(deployed: Deployed, target: Target) -> dict[str, Any]:
+    raise ZeroDivisionError("in another's code\nsecond line")
+
+
+@pytest.mark.parametrize(
+    ("export", "message"),
+    [
+        (frozen_batch, "batch is fixed to 1"),
+        (no_file, "wrote no file"),
+        (two_files, r"also wrote lenet\.wrong\.data"),
+        (rubbish, "does not load"),
+        (raises, "ZeroDivisionError: in another's code second line"),
+    ],
+)
+def test_an_exporter_that_breaks_the_contract_is_named(models: Path, drawn_test: Dataset, add: Any, export: Any, message: str) -> None:
+    add(export)
+    before = contents(models / "lenet")
+    with pytest.raises(ExportError, match=message):
+        gate.export(store.find("lenet", models), "wrong", drawn_test)
+    assert contents(models / "lenet") == before
+    assert [p.name for p in models.iterdir()] == ["lenet"]
+
+
+def test_a_network_whose_images_leak_into_each_other_is_no_reference(
+    models: Path, drawn_test: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parity alone cannot see it: both sides share the fault."""
+    from mnist_edge.architectures.lenet import LeNet
+
+    real = LeNet.forward
+    monkeypatch.setattr(LeNet, "forward", lambda self, x: real(self, x) + 0.01 * x.mean(dim=0).sum())
+    with pytest.raises(ModelError, match="when others are in its batch"):
+        gate.export(store.find("lenet", models), "onnx", drawn_test)
+
+
+def test_weights_or_code_that_answer_otherwise_than_stored_are_no_reference(
+    models: Path, drawn_test: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mnist_edge.architectures.lenet import LeNet
+
+    real = LeNet.forward
+    monkeypatch.setattr(LeNet, "forward", lambda self, x: real(self, x) * 1.01)
+    with pytest.raises(ModelError, match="answers differently by .* from the logits stored"):
+        gate.export(store.find("lenet", models), "onnx", drawn_test)
+
+
+def test_wrong_options_are_refused_before_anything_is_done(models: Path, drawn_test: Dataset) -> None:
+    model = store.find("lenet", models)
+    with pytest.raises(UnknownNameError, match=r"unknown format 'onx' \(did you mean 'onnx'\?\); known: onnx, torchscript"):
+        gate.export(model, "onx", drawn_test)
+    with pytest.raises(UnknownNameError, match="unknown option of format torchscript 'opset'"):
+        gate.export(model, "torchscript", drawn_test, options={"opset": 20})
+    for opset in (11, 17, 99):
+        with pytest.raises(UsageError, match=f"--opset {opset}"):
+            gate.export(model, "onnx", drawn_test, options={"opset": opset})
+    with pytest.raises(UnknownNameError, match="unknown precision"):
+        gate.export(model, "onnx", drawn_test, precision="int3")
+
+
+def test_a_missing_package_names_the_line_that_installs_it(models: Path, drawn_test: Dataset, add: Any) -> None:
+    add(no_file, requires=("no_such_package",), install="pip install mine[wrong]")
+    with pytest.raises(MissingExtraError, match=r"no_such_package, which is not installed; run: pip install mine\[wrong\]"):
+        gate.export(store.find("lenet", models), "wrong", drawn_test)
+
+
+def test_a_format_is_registered_once_and_needs_a_runtime_that_proves_it(add: Any) -> None:
+    with pytest.raises(UsageError, match="name 'onnx' is registered twice"):
+        add(no_file, name="onnx", suffix=".x")
+    with pytest.raises(UsageError, match=r"suffix '\.onnx' is registered twice"):
+        add(no_file, name="x", suffix=".onnx")
+    with pytest.raises(UsageError, match="unknown runtime"):
+        add(no_file, runtime="tflite")
+
+
+@pytest.mark.parametrize("opset", [18, 19, 20, 21, 22, 23])
+def test_every_opset_offered_is_written_as_asked_and_passes(models: Path, drawn_test: Dataset, opset: int) -> None:
+    import onnx
+
+    _, proof = gate.export(store.find("lenet", models), "onnx", drawn_test, options={"opset": opset})
+    assert proof.artifact is not None
+    assert proof.artifact.details["opset"] == opset
+    file = onnx.load(models / "lenet" / "lenet.onnx")
+    assert [entry.version for entry in file.opset_import if entry.domain == ""] == [opset]
+
+
+def test_the_file_says_what_it_is_and_nothing_of_this_machine(models: Path) -> None:
+    import onnx
+
+    path = models / "lenet" / "lenet.onnx"
+    model = onnx.load(path)
+    assert model.producer_name == "mnist-edge"
+    about = {entry.key: entry.value for entry in model.metadata_props}
+    assert json.loads(about["classes"]) == list("0123456789")
+    assert about["licence"] == "MIT"
+    assert about["name"] == about["architecture"] == "lenet"
+    for file in (path, models / "lenet" / "lenet.torchscript.pt"):
+        content = file.read_bytes()
+        for private in (str(Path(__file__).resolve().parents[2]), str(Path.home()), str(models), "site-packages"):
+            if len(private) > 5:
+                assert private.encode() not in content, (file, private)
+
+
+def test_the_same_weights_give_the_same_bytes_again_in_the_same_process(models: Path, drawn_test: Dataset) -> None:
+    before = contents(models / "lenet")
+    for name in ("onnx", "torchscript", "torchscript"):
+        gate.export(store.find("lenet", models), name, drawn_test)
+    after = contents(models / "lenet")
+    for name in ("lenet.onnx", "lenet.torchscript.pt", "manifest.json"):
+        assert before[name] == after[name]
+
+
+def test_the_manifest_keeps_the_proof(models: Path, drawn_test: Dataset) -> None:
+    for artifact in store.find("lenet", models).artifacts:
+        assert artifact.parity["passed"] is True
+        assert artifact.parity["equal_answers"] == artifact.parity["images"] == 300
+        assert artifact.parity["batches"] == [1, 2, 7, 256, 44]
+        assert artifact.parity["data"]["sha256"] == drawn_test.sha256
+
+
+def test_proving_on_other_data_keeps_both_answers(models: Path, mnist_test: Dataset, drawn_test: Dataset) -> None:
+    model, proof = gate.export(store.find("lenet", models), "onnx", mnist_test)
+    assert proof.artifact is not None
+    assert {reference.data["name"] for reference in model.manifest.references} == {"drawn", "mnist"}
+    assert model.manifest.scores["test_data"]["sha256"] == mnist_test.sha256
+    again, _ = gate.export(model, "onnx", drawn_test)
+    assert again.manifest.scores["test_data"]["sha256"] == mnist_test.sha256
+    for reference in again.manifest.references:
+        assert len(store.read_reference(again, reference)) == reference.data["images"]

@@ -1,0 +1,149 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import Silent, settings_for, train_small
+
+from mnist_edge import architectures, store
+from mnist_edge.dataset import Dataset
+from mnist_edge.errors import TrainingError, UsageError
+from mnist_edge.training.augment import augment
+from mnist_edge.training.loop import Epoch
+from mnist_edge.training.recipe import Augmentation, Recipe
+from mnist_edge.training.run import RUNS, Run, Settings, choose_device, train
+
+
+def weights_of(model: store.Model) -> str:
+    return model.manifest.weights.sha256
+
+
+def test_it_learns_and_the_manifest_says_how(trained: Path, drawn_train: Dataset, drawn_test: Dataset) -> None:
+    model = store.find("lenet", trained)
+    manifest = model.manifest
+    assert manifest.scores["test_accuracy"] > 0.6
+    assert manifest.scores["test_data"]["sha256"] == drawn_test.sha256
+    assert manifest.training["data"] == {"name": "drawn", "split": "train", "images": 1200, "sha256": drawn_train.sha256, "held_out": 100}
+    assert manifest.training["versions"]["torch"] == torch.__version__
+    history = [json.loads(line) for line in model.path(manifest.history).read_text().splitlines()]
+    assert [row["epoch"] for row in history] == [1, 2, 3]
+    assert history[-1]["loss"] < history[0]["loss"]
+    assert (model.folder / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert not (trained / RUNS / "lenet").exists()
+
+
+def test_the_same_command_gives_the_same_bits_and_another_seed_does_not(tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset) -> None:
+    first = train_small(tmp_path / "a", "cnn-small", data=drawn_train, test=drawn_test)
+    again = train_small(tmp_path / "b", "cnn-small", data=drawn_train, test=drawn_test)
+    other = train_small(tmp_path / "c", "cnn-small", data=drawn_train, test=drawn_test, seed=1)
+    assert weights_of(first) == weights_of(again) != weights_of(other)
+
+
+class StopsIn(Silent):
+    """Interrupt as Ctrl-C does, in a batch or right after an epoch."""
+
+    def __init__(self, epoch: int, batch: int | None) -> None:
+        self.where = (epoch, batch)
+
+    def on_batch(self, epoch: int, batch: int, batches: int, loss: float) -> None:
+        if (epoch, batch) == self.where:
+            raise KeyboardInterrupt
+
+    def on_epoch(self, epoch: Epoch) -> None:
+        if (epoch.epoch, None) == self.where:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("architecture", ["cnn-small", "resnet-tiny"])  # dropout; running statistics
+@pytest.mark.parametrize("schedule", ["onecycle", "constant"])
+def test_an_interrupted_training_ends_with_the_undisturbed_bits(
+    tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset, architecture: str, schedule: str
+) -> None:
+    recipe = Recipe(
+        epochs=3, batch_size=128, schedule=schedule, optimizer="adamw" if schedule == "onecycle" else "sgd", momentum=0.9, lr=0.01
+    )
+    undisturbed = train_small(tmp_path / "a", architecture, data=drawn_train, test=drawn_test, recipe=recipe)
+    run, settings = Run(tmp_path / "b", architecture), settings_for(drawn_train, architecture, recipe=recipe)
+    run.start(settings)
+    for epoch, batch in ((1, 3), (1, None), (3, 2)):
+        with pytest.raises(KeyboardInterrupt):
+            train(run, settings, drawn_train, drawn_test, StopsIn(epoch, batch))
+        assert not (tmp_path / "b" / architecture).exists()
+        settings = run.read_settings() or settings
+    resumed = train(run, settings, drawn_train, drawn_test, Silent()).model
+    assert weights_of(resumed) == weights_of(undisturbed)
+    assert len(resumed.path(resumed.manifest.history).read_text().splitlines()) == 3
+
+
+def test_a_loss_that_is_not_finite_names_its_batch(tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset) -> None:
+    recipe = Recipe(epochs=1, batch_size=64, lr=1e18, schedule="constant", optimizer="sgd")
+    with pytest.raises(TrainingError, match=r"the loss is (nan|inf) in epoch 1, batch \d+ of 18; try a lower --lr"):
+        train_small(tmp_path, data=drawn_train, test=drawn_test, recipe=recipe)
+    assert not (tmp_path / "lenet").exists()
+
+
+def test_a_damaged_checkpoint_is_said_and_not_trusted(tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset) -> None:
+    run, settings = Run(tmp_path, "lenet"), settings_for(drawn_train)
+    run.start(settings)
+    (run.folder / "checkpoint.pt").write_bytes(b"rubbish")
+    with pytest.raises(TrainingError, match="cannot be resumed from"):
+        train(run, settings, drawn_train, drawn_test, Silent())
+    (run.folder / "run.json").write_text("{}")
+    with pytest.raises(TrainingError, match="damaged"):
+        run.read_settings()
+
+
+def test_starting_over_keeps_the_unfinished_run(tmp_path: Path, drawn_train: Dataset) -> None:
+    run = Run(tmp_path, "lenet")
+    assert run.start(settings_for(drawn_train)) is None
+    (run.folder / "checkpoint.pt").write_bytes(b"hours of work")
+    kept = run.start(settings_for(drawn_train))
+    assert kept is not None
+    assert (kept / "checkpoint.pt").read_bytes() == b"hours of work"
+    assert not (run.folder / "checkpoint.pt").exists()
+
+
+def test_settings_survive_their_round_trip(drawn_train: Dataset) -> None:
+    for recipe in (Recipe(), Recipe(augmentation=None)):
+        settings = settings_for(drawn_train, recipe=recipe)
+        assert Settings.from_json(json.loads(json.dumps(settings.to_json()))) == settings
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", ".hidden"])
+def test_a_model_name_is_a_folder_name(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="no name for a model"):
+        Run(tmp_path, name)
+
+
+def test_augmentation_moves_ink_and_stays_in_range() -> None:
+    images = torch.zeros(64, 1, 28, 28)
+    images[:, :, 10:18, 10:18] = 255.0
+    assert torch.allclose(augment(images, Augmentation(0, 0, 0, 0), torch.Generator().manual_seed(0)), images, atol=1e-2)
+    moved = augment(images, Augmentation(), torch.Generator().manual_seed(0))
+    assert moved.shape == images.shape
+    assert 0 <= moved.min() <= moved.max() <= 255.001
+    centres = (moved.sum(dim=(1, 2)) * torch.arange(28)).sum(dim=1) / moved.sum(dim=(1, 2, 3))
+    assert 0.5 < centres.std() < 28 * 0.07
+    shifted = augment(images, Augmentation(0, 0, 0, 0.1), torch.Generator().manual_seed(0))
+    np.testing.assert_allclose(shifted.sum(dim=(1, 2, 3)), images.sum(dim=(1, 2, 3)), rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", architectures.names())
+def test_every_tutorial_network_has_its_recipe(name: str) -> None:
+    seed = architectures.find(name).recipe("seed")
+    assert (seed.schedule, seed.augmentation, seed.weight_decay) == ("constant", None, 0.0)
+    assert architectures.find(name).recipe("best").name == "best"
+
+
+def test_a_recipe_is_changed_only_where_asked() -> None:
+    assert Recipe().changed(epochs=2, lr=0.5) == replace(Recipe(), epochs=2, lr=0.5)
+    with pytest.raises(UsageError, match="--lr must be above 0"):
+        Recipe().changed(lr=-1.0)
+
+
+def test_a_device_that_is_not_here_is_named() -> None:
+    assert choose_device("cpu") == "cpu"
+    with pytest.raises(UsageError, match="no device 'tpu' on this machine; there: cpu"):
+        choose_device("tpu")
