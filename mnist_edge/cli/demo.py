@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def command(
     from exporters import gate
     from mnist_edge import dataset as datasets
     from mnist_edge.cli.parity_text import describe_report
-    from mnist_edge.cli.train import load_data, settle
+    from mnist_edge.cli.train import load_data, new_settings, settle
     from mnist_edge.cli.training_progress import show_training
     from mnist_edge.errors import DataError
     from mnist_edge.training.run import Run, train
@@ -51,7 +52,7 @@ def command(
         "epochs": epochs,
         "arguments": (),
     }
-    settings = settle(run, "lenet", training, given, False, out)
+    settings = settle(run, replace(new_settings("lenet", given), data=datasets.describe(training)), given, False, out)
     with show_training(epochs) as listener:
         model = train(run, settings, training, test, listener).model
     out.say(f"   {percent(model.manifest.scores['test_accuracy'])} on the test images")

@@ -1,14 +1,19 @@
 """``mnist-edge train``."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mnist_edge.cli.common import Output, option, percent, subcommand
 from mnist_edge.errors import DataError, UsageError
 from mnist_edge.extras import require
+
+if TYPE_CHECKING:
+    from mnist_edge.dataset import Dataset
+    from mnist_edge.training.run import Run, Settings
 
 
 @subcommand("train")
@@ -46,11 +51,13 @@ def command(
     require("training", "torch", "safetensors", "rich", "matplotlib")
     from mnist_edge import store
     from mnist_edge.cli.training_progress import show_training
+    from mnist_edge.dataset import describe
     from mnist_edge.training.run import Run, train
 
     run = Run(store.models_dir(models_dir), name or _default_name(architecture))
+    asked = new_settings(architecture, given)
     training, test = load_data(data, data_dir, out, train_images)
-    settings = settle(run, architecture, training, given, resume, out)
+    settings = settle(run, replace(asked, data=describe(training)), given, resume, out)
     out.say(
         f"training {architecture} as {run.name!r} on {len(training):,} images of {training.name}, {settings.recipe.epochs} epochs, {settings.device}"
     )
@@ -74,7 +81,7 @@ def command(
     out.next_step(f"mnist-edge export {model.name} --format onnx")
 
 
-def load_data(data: str, data_dir: Path | None, out: Output, train_images: int | None = None) -> Any:
+def load_data(data: str, data_dir: Path | None, out: Output, train_images: int | None = None) -> tuple["Dataset", "Dataset"]:
     """Return the training set and the test set; MNIST is downloaded if it is nowhere. Raises DataError."""
     from mnist_edge import dataset as datasets
 
@@ -89,24 +96,20 @@ def load_data(data: str, data_dir: Path | None, out: Output, train_images: int |
     return training, datasets.load_for_proof(None if data == "drawn" else data, data_dir)
 
 
-def settle(run: Any, architecture: str, training: Any, given: dict[str, Any], resume: bool, out: Output) -> Any:
-    """Return the settings: those of the run to resume, else new ones. Raises UsageError where the two disagree."""
-    from mnist_edge.dataset import describe
-    from mnist_edge.training.run import Settings
-
-    data = describe(training)
-    settings: Settings | None = run.read_settings() if resume else None
+def settle(run: "Run", asked: "Settings", given: dict[str, Any], resume: bool, out: Output) -> "Settings":
+    """Return the settings: those of the run to resume, else those asked for. Raises UsageError where the two disagree."""
+    settings = run.read_settings() if resume else None
     if settings is None:
-        settings = _new_settings(architecture, data, given)
         if resume:
             out.say(f"no unfinished run in {run.folder}; starting from the beginning")
-        kept = run.start(settings)
+        kept = run.start(asked)
         if kept is not None:
             out.say(f"starting over; the unfinished run is kept in {kept} (--resume would have gone on with it)")
-        return settings
-    if settings.data != data:
-        raise DataError(f"the run in {run.folder} was started on {settings.data}, this is {data}; give the same --data and --train-images")
-    asked = _new_settings(architecture, data, given)
+        return asked
+    if settings.data != asked.data:
+        raise DataError(
+            f"the run in {run.folder} was started on {settings.data}, this is {asked.data}; give the same --data and --train-images"
+        )
     for what, was, now in (
         ("network", settings.architecture, asked.architecture),
         *((f"--{key.replace('_', '-')}", *_pair(settings, asked, key)) for key, value in given.items() if value not in (None, ())),
@@ -118,14 +121,15 @@ def settle(run: Any, architecture: str, training: Any, given: dict[str, Any], re
     return settings
 
 
-def _pair(settings: Any, asked: Any, key: str) -> tuple[Any, Any]:
+def _pair(settings: "Settings", asked: "Settings", key: str) -> tuple[Any, Any]:
     if key == "recipe":
         return settings.recipe.name, asked.recipe.name
     holders = (settings.recipe, asked.recipe) if hasattr(settings.recipe, key) else (settings, asked)
     return getattr(holders[0], key), getattr(holders[1], key)
 
 
-def _new_settings(architecture: str, data: dict[str, Any], given: dict[str, Any]) -> Any:
+def new_settings(architecture: str, given: dict[str, Any]) -> "Settings":
+    """Return the settings that the options ask for, without data. Raises UsageError for what makes no sense."""
     import torch
 
     from mnist_edge import architectures
@@ -141,7 +145,7 @@ def _new_settings(architecture: str, data: dict[str, Any], given: dict[str, Any]
         seed=given["seed"] or 0,
         device=choose_device(given["device"] or "auto"),
         threads=given["threads"] or torch.get_num_threads(),
-        data=data,
+        data={},
         licence=given["licence"] or "NOASSERTION",
     )
 

@@ -1,0 +1,81 @@
+"""An environment with `pip install .` and nothing else: no torch anywhere."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def edge(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The `bin` folder of a fresh environment."""
+    folder = tmp_path_factory.mktemp("edge") / "venv"
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "-c", ROOT / "constraints.txt", ROOT]
+    subprocess.run(pip, check=True, timeout=300)
+    return folder / "bin"
+
+
+def run(
+    edge: Path, cwd: Path, *arguments: str | Path, check: int = 0, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | (env or {})
+    done = subprocess.run(
+        [edge / "mnist-edge", *map(str, arguments)], capture_output=True, text=True, cwd=cwd, check=False, env=environment
+    )
+    assert done.returncode == check, (arguments, done.stdout, done.stderr)
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def test_nothing_but_the_four_packages_is_installed(edge: Path) -> None:
+    listed = subprocess.run([edge / "python", "-m", "pip", "list", "--format", "json"], capture_output=True, text=True, check=True)
+    names = {package["name"].lower().replace("_", "-") for package in json.loads(listed.stdout)}
+    own = {"mnist-edge", "numpy", "pillow", "onnxruntime", "click"}
+    brought_by_onnxruntime = {
+        "flatbuffers",
+        "protobuf",
+        "packaging",
+        "sympy",
+        "mpmath",
+        "coloredlogs",
+        "humanfriendly",
+        "typing-extensions",
+    }
+    assert own <= names <= own | brought_by_onnxruntime | {"pip", "setuptools"}
+    torch = subprocess.run([edge / "python", "-c", "import torch"], capture_output=True, check=False)
+    assert torch.returncode != 0
+
+
+def test_the_reference_model_reads_a_picture_as_it_stands(edge: Path, tmp_path: Path, seven: np.ndarray) -> None:
+    Image.fromarray(seven).save(tmp_path / "img.png")
+    done = run(edge, tmp_path, "predict", "img.png", "--runtime", "ort")
+    assert done.stdout.startswith("img.png: 7")
+    assert "the reference installed with mnist-edge" in done.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["img.png"]
+
+
+def test_the_other_commands_work_or_name_what_is_missing(edge: Path, tmp_path: Path, trained: Path) -> None:
+    for arguments in (("--help",), ("list",), ("show",), ("formats",), ("doctor",), ("data",), ("evaluate", "--data", "drawn")):
+        run(edge, tmp_path, *arguments)
+    for arguments in (("train", "lenet"), ("export", "--format", "onnx"), ("architectures",), ("demo",)):
+        assert "pip install 'mnist-edge[train]'" in run(edge, tmp_path, *arguments, check=1).stderr
+    assert "runtime torchscript needs torch" in run(edge, tmp_path, "evaluate", "--runtime", "torchscript", check=1).stderr
+
+
+def test_a_model_copied_from_elsewhere_is_verified(edge: Path, tmp_path: Path, mnist_dir: Path) -> None:
+    done = run(edge, tmp_path, "verify", "--data-dir", mnist_dir, "--json")
+    states = {a["file"]: a["state"] for a in json.loads(done.stdout)["artifacts"]}
+    assert states == {"lenet.onnx": "passed", "lenet.torchscript.pt": "skipped"}
+    done = run(edge, tmp_path, "evaluate", "--data-dir", mnist_dir, "--json")
+    document = json.loads(done.stdout)
+    manifest = json.loads((ROOT / "models" / "lenet" / "manifest.json").read_text())
+    assert document["correct"] == manifest["scores"]["test_correct"]
+    assert document["accuracy"] >= 0.994
