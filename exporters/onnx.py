@@ -21,8 +21,8 @@ DEFAULT_OPSET = 20
 #: torch's converter writes 18 whatever lower number it is asked for.
 OLDEST_OPSET = 18
 
-#: Oldest ONNX Runtime that knows an opset: the version matrix of onnxruntime.ai/docs/reference/compatibility.html.
-_ORT_OF_OPSET = {18: "1.14", 19: "1.15", 20: "1.17", 21: "1.18", 22: "1.20", 23: "1.23"}
+#: Oldest ONNX Runtime that ran LeNet at an opset when 1.15 to 1.23 were tried in turn (1.15 is the first for Python 3.11).
+_ORT_OF_OPSET = {18: "1.15", 19: "1.16", 20: "1.17", 21: "1.18", 22: "1.21", 23: "1.23"}
 
 #: The file format's version, by opset: the oldest that ONNX's own table allows for it, so that old runtimes still read it.
 _IR_OF_OPSET = {18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11}

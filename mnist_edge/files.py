@@ -4,6 +4,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -44,10 +45,18 @@ def write_atomically(path: Path, data: bytes) -> None:
         aside.write_bytes(data)
 
 
+#: What a killed program left behind is removed by the next one after so many seconds; no export or download takes a day.
+_STALE_SECONDS = 24 * 3600
+
+
 @contextmanager
 def folder_aside(parent: Path, name: str) -> Iterator[Path]:
     """Give an empty folder ``.NAME.xxxxxxxx.part`` in `parent`, removed when the block ends unless it was renamed."""
     parent.mkdir(parents=True, exist_ok=True)
+    for stale in parent.glob(f".{name}.*.part"):
+        with suppress(OSError):
+            if time.time() - stale.stat().st_mtime > _STALE_SECONDS:
+                shutil.rmtree(stale)
     aside = parent / f".{name}.{secrets.token_hex(4)}.part"
     aside.mkdir()
     try:

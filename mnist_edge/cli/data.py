@@ -56,13 +56,15 @@ def images(folder: Path, data: str, models_dir: Path | None, data_dir: Path | No
     out.next_step(f"mnist-edge train mlp-256 --data {folder}")
 
 
-@click.group("data", invoke_without_command=True)
-@click.pass_context
-def command(ctx: click.Context) -> None:
-    """Find, download or write out data sets. Without a command: say which are here."""
-    if ctx.invoked_subcommand is None:
-        ctx.invoke(status, as_json=False, models_dir=None, data_dir=None)
+class _DefaultsToStatus(click.Group):
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or (args[0].startswith("-") and not set(args) & set(ctx.help_option_names)):
+            args = ["status", *args]
+        return super().parse_args(ctx, args)
 
 
-for _subcommand in (status, download, images):
-    command.add_command(_subcommand)
+command = _DefaultsToStatus(
+    "data",
+    help="Find, download or write out data sets. Without a command: say which are here.",
+    commands=[status, download, images],
+)
