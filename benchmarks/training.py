@@ -114,7 +114,7 @@ def main() -> None:
         ("an epoch, seconds for 60,000 images", f"{tutorial_epoch:.1f}", f"{epoch:.1f}", f"{epoch / tutorial_epoch:.2f}", "0.45"),
     ]
     if passing is not None:
-        what = f"{passing[0]:.1f} ({passing[1]} epoch{"s" if passing[1] > 1 else ""}: {passing[2]:.2%})"
+        what = f"{passing[0]:.1f} ({passing[1]} epoch{'s' if passing[1] > 1 else ''}: {passing[2]:.2%})"
         rows.append(
             (
                 f"passing {TARGET:.2%}, against ten epochs",

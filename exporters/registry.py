@@ -1,15 +1,14 @@
 """The formats: a file a format, which registers itself; others come by entry point."""
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_edge.errors import PluginWarning, UsageError, unknown_name
+from mnist_edge.errors import UsageError, unknown_name
+from mnist_edge.plugins import register_plugins
 from mnist_edge.runtimes import RUNTIMES
 
 if TYPE_CHECKING:
@@ -106,11 +105,4 @@ def find(name: str) -> Format:
 def _load_all() -> None:
     for module in _BUILT_IN:
         import_module(module)
-    for point in entry_points(group=ENTRY_POINTS):
-        try:
-            loaded = point.load()
-            if not isinstance(loaded, Format):
-                raise TypeError(f"{point.value} is {type(loaded).__name__}, not a Format")
-            register(loaded)
-        except Exception as error:  # whatever another distribution raises, everything else must work
-            warnings.warn(f"format {point.name!r} ({point.value}) could not be loaded: {error}", PluginWarning, stacklevel=2)
+    register_plugins(ENTRY_POINTS, Format, register)

@@ -105,6 +105,7 @@ def test_a_network_of_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_a_plug_in_that_fails_is_a_warning_and_one_that_works_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     from importlib.metadata import EntryPoint
 
+    from mnist_edge import plugins
     from mnist_edge.architectures import registry
     from mnist_edge.errors import PluginWarning
 
@@ -112,7 +113,7 @@ def test_a_plug_in_that_fails_is_a_warning_and_one_that_works_is_there(monkeypat
     monkeypatch.setattr(registry, "_registered", dict(registry._registered))
     monkeypatch.setitem(__import__("sys").modules, "plugged", type("M", (), {"NET": Architecture("plugged", nn.Identity, "x")}))
     points = [EntryPoint("bad", "no_such_package:x", registry.ENTRY_POINTS), EntryPoint("good", "plugged:NET", registry.ENTRY_POINTS)]
-    monkeypatch.setattr(registry, "entry_points", lambda group: points)
+    monkeypatch.setattr(plugins, "entry_points", lambda group: points)
     with pytest.warns(PluginWarning, match="no_such_package"):
         registry._load_all.__wrapped__()
     assert "plugged" in architectures.names()

@@ -3,18 +3,17 @@
 import inspect
 import pkgutil
 import sys
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from mnist_edge.errors import PluginWarning, UsageError, unknown_name
+from mnist_edge.errors import UsageError, unknown_name
+from mnist_edge.plugins import register_plugins
 from mnist_edge.training.recipe import Recipe
 
 ENTRY_POINTS = "mnist_edge.architectures"
@@ -97,14 +96,7 @@ def _load_all() -> None:
     package = Path(__file__).parent
     for module in pkgutil.iter_modules([str(package)]):
         import_module(f"mnist_edge.architectures.{module.name}")
-    for point in entry_points(group=ENTRY_POINTS):
-        try:
-            loaded = point.load()
-            if not isinstance(loaded, Architecture):
-                raise TypeError(f"{point.value} is {type(loaded).__name__}, not an Architecture")
-            register(loaded)
-        except Exception as error:  # whatever another distribution raises, everything else must work
-            warnings.warn(f"network {point.name!r} ({point.value}) could not be loaded: {error}", PluginWarning, stacklevel=2)
+    register_plugins(ENTRY_POINTS, Architecture, register)
 
 
 def _from_path(path: str) -> Architecture:

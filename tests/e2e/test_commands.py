@@ -249,15 +249,21 @@ def test_a_model_proven_on_drawn_digits_is_completed_when_mnist_is_here(run_comm
     assert shown["scores"]["test_data"]["name"] == "mnist"
 
 
-def test_no_mnist_and_no_network_is_one_error_within_fifteen_seconds(run_command: Command, tmp_path: Path) -> None:
-    env = {
-        "HOME": str(tmp_path),
-        "XDG_CACHE_HOME": str(tmp_path / "cache"),
-        "https_proxy": "http://127.0.0.1:9",
-        "http_proxy": "http://127.0.0.1:9",
+def _offline(home: Path) -> dict[str, str]:
+    """Return an environment with no MNIST in its cache and nothing behind its proxy."""
+    nowhere = "http://127.0.0.1:9"
+    return {
+        "HOME": str(home),
+        "XDG_CACHE_HOME": str(home / "cache"),
+        "MNIST_EDGE_DATA_DIR": "",
+        "http_proxy": nowhere,
+        "https_proxy": nowhere,
     }
+
+
+def test_no_mnist_and_no_network_is_one_error_within_fifteen_seconds(run_command: Command, tmp_path: Path) -> None:
     started = time.monotonic()
-    done = run_command("train", "lenet", env=env | {"MNIST_EDGE_DATA_DIR": ""}, check=1)
+    done = run_command("train", "lenet", env=_offline(tmp_path), check=1)
     assert time.monotonic() - started < 15
     error = done.stderr.splitlines()[-1]
     for part in (str(tmp_path / "cache"), "cannot be downloaded", "refused", "--data drawn", "--data-dir"):
@@ -265,13 +271,7 @@ def test_no_mnist_and_no_network_is_one_error_within_fifteen_seconds(run_command
 
 
 def test_demo_without_mnist_goes_on_with_drawn_digits(run_command: Command, tmp_path: Path) -> None:
-    env = {
-        "HOME": str(tmp_path),
-        "XDG_CACHE_HOME": str(tmp_path / "cache"),
-        "https_proxy": "http://127.0.0.1:9",
-        "http_proxy": "http://127.0.0.1:9",
-    }
-    done = run_command("demo", "--epochs", "1", "--train-images", "2400", "--json", env=env | {"MNIST_EDGE_DATA_DIR": ""})
+    done = run_command("demo", "--epochs", "1", "--train-images", "2400", "--json", env=_offline(tmp_path))
     document = json.loads(done.stdout)
     assert document["data"] == "drawn"
     assert document["parity"]["onnx"]["equal_answers"] == document["parity"]["torchscript"]["equal_answers"] == 10_000
