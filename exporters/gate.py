@@ -14,7 +14,7 @@ from PIL import Image
 
 from exporters.registry import Format, Target, find
 from mnist_edge import dataset as datasets
-from mnist_edge import parity, runtimes, store
+from mnist_edge import parity, publishing, runtimes, store
 from mnist_edge.dataset import Dataset
 from mnist_edge.errors import ExportError, MnistEdgeError, ModelError, unknown_name
 from mnist_edge.extras import require
@@ -71,7 +71,7 @@ def export(
     require(f"the gate of format {chosen.name}, which runs what it proves,", *runtime.requires)
 
     reference = pytorch_answers(model, data)
-    model = store.writable(model, models_dir)
+    model = publishing.writable(model, models_dir)
     budget = parity.BUDGETS[precision]
     file = model.name + ("" if precision == "float32" else f".{precision}") + chosen.suffix
     with folder_aside(model.folder.parent, file) as aside:
@@ -83,7 +83,7 @@ def export(
             return model, Proof(report, data, evidence=_keep_evidence(model, target.path, report, data, reference, run))
         oldest = str(details.pop("oldest_runtime", f"{runtime.name} (oldest not known)"))
         artifact = Artifact(
-            **asdict(store.record_of(target.path)),
+            **asdict(publishing.record_of(target.path)),
             format=chosen.name,
             precision=precision,
             runtime=runtime.name,
@@ -92,7 +92,7 @@ def export(
             details=details,
         )
         model = keep_reference(model, reference, data)
-        model = store.publish_artifact(model, target.path, artifact)
+        model = publishing.publish_artifact(model, target.path, artifact)
     return model, Proof(report, data, artifact)
 
 
@@ -148,8 +148,8 @@ def keep_reference(model: store.Model, logits: NDArray[np.float32], data: Datase
     if scores["test_data"]["name"] == "drawn":
         correct = int((logits.argmax(axis=1) == data.labels).sum())
         scores = scores | {"test_accuracy": correct / len(data), "test_correct": correct, "test_data": about}
-    reference = store.write_reference(model.folder, logits, about)
-    model = store.update_manifest(model, replace(manifest.with_reference(reference), scores=scores))
+    reference = publishing.write_reference(model.folder, logits, about)
+    model = publishing.update_manifest(model, replace(manifest.with_reference(reference), scores=scores))
     for file in outdated:
         with suppress(OSError):
             (model.folder / file).unlink()

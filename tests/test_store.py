@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mnist_edge import Predictor, store
+from mnist_edge import Predictor, publishing, store
 from mnist_edge.errors import ModelError, UnknownNameError, UsageError
 from mnist_edge.files import sha256_bytes, written_aside
 from mnist_edge.manifest import FILE_NAME, Artifact, Manifest
@@ -92,7 +92,7 @@ def test_killed_while_an_artifact_is_replaced_leaves_the_old_or_the_new(
     aside = models / "aside.onnx"
     aside.write_bytes(content)
     calls = 0
-    real = store.os.replace
+    real = publishing.os.replace
 
     def replace_until_killed(source: object, target: object) -> None:
         nonlocal calls
@@ -101,16 +101,16 @@ def test_killed_while_an_artifact_is_replaced_leaves_the_old_or_the_new(
             raise KeyboardInterrupt
         real(source, target)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(store.os, "replace", replace_until_killed)
+    monkeypatch.setattr(publishing.os, "replace", replace_until_killed)
     with pytest.raises(KeyboardInterrupt):
-        store.publish_artifact(model, aside, artifact)
+        publishing.publish_artifact(model, aside, artifact)
     monkeypatch.undo()
     after = store.find("lenet", models)
     now = after.artifact("ort")
     assert now.sha256 == (artifact if stop_at == 3 else old).sha256
     after.path(now)
     aside.write_bytes(content)
-    done = store.publish_artifact(after, aside, artifact)
+    done = publishing.publish_artifact(after, aside, artifact)
     assert [a.file for a in done.manifest.artifacts] == ["lenet.onnx", "lenet.torchscript.pt"]
     done.path(done.artifact("ort"))
 
@@ -121,10 +121,10 @@ def test_a_new_model_replaces_the_old_one_which_is_kept(models: Path) -> None:
     import shutil
 
     shutil.copytree(models / "other", aside)
-    assert store.publish_model(aside, models / "lenet") is None
+    assert publishing.publish_model(aside, models / "lenet") is None
     shutil.copytree(models / "other", aside)
     (aside / "marker").touch()
-    kept = store.publish_model(aside, models / "lenet")
+    kept = publishing.publish_model(aside, models / "lenet")
     assert (models / "lenet" / "marker").exists()
     assert kept is not None
     assert store.Model.read(kept).name == "lenet"
@@ -137,7 +137,7 @@ def test_a_folder_that_is_no_model_is_never_replaced(models: Path, tmp_path: Pat
     (models / "mine").mkdir()
     (models / "mine" / "thesis.txt").write_text("years of work")
     with pytest.raises(UsageError, match="not a model"):
-        store.publish_model(models / "lenet", models / "mine")
+        publishing.publish_model(models / "lenet", models / "mine")
     assert (models / "mine" / "thesis.txt").exists()
     assert (models / "lenet").exists()
 
@@ -163,7 +163,7 @@ def test_a_manifest_survives_its_round_trip(models: Path) -> None:
 def test_the_installed_reference_is_copied_before_it_is_written_to(tmp_path: Path) -> None:
     reference = store.find(None, tmp_path / "models")
     assert reference.is_installed_reference
-    copy = store.writable(reference, tmp_path / "models")
+    copy = publishing.writable(reference, tmp_path / "models")
     assert copy.folder == tmp_path / "models" / "lenet"
     assert not copy.is_installed_reference
     assert store.find(None, tmp_path / "models").folder == copy.folder

@@ -17,7 +17,7 @@ from safetensors.torch import save
 from torch import nn
 
 from mnist_edge import dataset as datasets
-from mnist_edge import store
+from mnist_edge import publishing, store
 from mnist_edge.architectures import build
 from mnist_edge.dataset import Dataset
 from mnist_edge.errors import TrainingError, UsageError
@@ -163,7 +163,7 @@ def train(run: Run, settings: Settings, data: Dataset, test: Dataset, listener: 
     logits = torch_logits(deployed, test)
     with folder_aside(run.models_dir, run.name) as aside:
         _write_model(aside, run.name, settings, deployed.network, history, seconds, test, logits)
-        replaced = store.publish_model(aside, run.models_dir / run.name)
+        replaced = publishing.publish_model(aside, run.models_dir / run.name)
     run.remove()
     return Finished(store.Model.read(run.models_dir / run.name), replaced)
 
@@ -237,7 +237,7 @@ def _write_model(
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         normalisation={"mean": recipe.mean, "std": recipe.std},
         licence=settings.licence,
-        weights=store.record_of(folder / WEIGHTS),
+        weights=publishing.record_of(folder / WEIGHTS),
         training={
             "recipe": recipe.to_json(),
             "data": settings.data
@@ -256,8 +256,8 @@ def _write_model(
             "test_correct": correct,
             "test_data": datasets.describe(test),
         },
-        history=store.record_of(folder / HISTORY),
-        references=(store.write_reference(folder, logits, datasets.describe(test)),),
+        history=publishing.record_of(folder / HISTORY),
+        references=(publishing.write_reference(folder, logits, datasets.describe(test)),),
     ).write(folder)
 
 
