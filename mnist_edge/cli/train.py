@@ -1,6 +1,7 @@
 """``mnist-edge train``."""
 
 import json
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,14 +62,14 @@ def command(
     out.say(
         f"training {architecture} as {run.name!r} on {len(training):,} images of {training.name}, {settings.recipe.epochs} epochs, {settings.device}"
     )
-    again = f"mnist-edge train {architecture}" + (f" --name {name}" if name else "") + (f" --data {data}" if data != "mnist" else "")
+    again = resume_line(
+        architecture, name=name, data=None if data == "mnist" else data, train_images=train_images, models_dir=models_dir, data_dir=data_dir
+    )
     try:
         with show_training(settings.recipe.epochs) as listener:
             finished = train(run, settings, training, test, listener)
     except KeyboardInterrupt:
-        out.say(
-            f"stopped; every finished epoch is kept. Go on with: {again}{f' --train-images {train_images}' if train_images else ''} --resume"
-        )
+        out.say(f"stopped; every finished epoch is kept. Go on with: {again}")
         raise
     model, scores = finished.model, finished.model.manifest.scores
     if finished.replaced is not None:
@@ -79,6 +80,12 @@ def command(
     )
     out.result({"model": model.name, "folder": str(model.folder), "scores": scores, "training": model.manifest.training}, text)
     out.next_step(f"mnist-edge export {model.name} --format onnx")
+
+
+def resume_line(architecture: str, **given: object) -> str:
+    """Return the command that goes on with a run: what the run itself remembers is left out."""
+    options = (("--" + key.replace("_", "-"), str(value)) for key, value in given.items() if value is not None)
+    return shlex.join(["mnist-edge", "train", architecture, *(word for pair in options for word in pair), "--resume"])
 
 
 def load_data(data: str, data_dir: Path | None, out: Output, train_images: int | None = None) -> tuple["Dataset", "Dataset"]:
