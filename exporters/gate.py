@@ -2,8 +2,8 @@
 
 import json
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,16 @@ from exporters.registry import Format, Target, find
 from mnist_edge import dataset as datasets
 from mnist_edge import parity, publishing, runtimes, store
 from mnist_edge.dataset import Dataset
-from mnist_edge.errors import ExportError, MnistEdgeError, ModelError, unknown_name
+from mnist_edge.errors import ExportError, MnistEdgeError, ModelError, ParityError, one_line, unknown_name
 from mnist_edge.extras import require
 from mnist_edge.files import folder_aside, write_atomically
 from mnist_edge.manifest import Artifact, Manifest
 
 #: A failed export leaves its evidence in this folder of the models folder.
 FAILED = ".failed"
+
+#: A refused artifact is kept with at least so many images, and at most so many pictures of them.
+_WORST, _PICTURES = 20, 100
 
 #: The network itself is checked for neighbours that leak into each other on this many images.
 _NEIGHBOURS = 16
@@ -36,7 +39,7 @@ class Proof:
         report: the figures.
         data: the data set that they were measured on.
         artifact: the published artifact, None where the gate refused it.
-        evidence: the folder with what was refused, None where it passed.
+        evidence: the folder with what was refused; None where it passed, or nothing could be saved.
     """
 
     report: parity.ParityReport
@@ -58,7 +61,7 @@ def export(
 
     A proof without an artifact means that parity failed: the model's folder is as it was.
 
-    Raises UnknownNameError, UsageError, MissingExtraError, ModelError, ExportError, OSError; then, too, nothing was published.
+    Raises UnknownNameError, UsageError, MissingExtraError, ModelError, ExportError, ParityError, OSError; then, too, nothing was published.
     """
     chosen, options = find(format_name), options or {}
     for option in options:
@@ -71,16 +74,16 @@ def export(
     require(f"the gate of format {chosen.name}, which runs what it proves,", *runtime.requires)
 
     reference = pytorch_answers(model, data)
-    model = publishing.writable(model, models_dir)
     budget = parity.BUDGETS[precision]
     file = model.name + ("" if precision == "float32" else f".{precision}") + chosen.suffix
-    with folder_aside(model.folder.parent, file) as aside:
+    with folder_aside(store.models_dir(models_dir) if model.is_installed_reference else model.folder.parent, file) as aside:
         target = _target(aside / file, model.manifest, precision, options)
         details = _write(chosen, model, target)
-        run = _load(runtime, chosen, target.path)
-        report = parity.check(run, reference, data.images, data.labels, budget)
+        with _threads_kept():
+            run = _load(runtime, chosen, target.path)
+            report, logits = parity.check(run, reference, data.images, data.labels, budget)
         if not report:
-            return model, Proof(report, data, evidence=_keep_evidence(model, target.path, report, data, reference, run))
+            return model, Proof(report, data, evidence=_keep_evidence(aside.parent, model, target.path, report, data, reference, logits))
         oldest = str(details.pop("oldest_runtime", f"{runtime.name} (oldest not known)"))
         artifact = Artifact(
             **asdict(publishing.record_of(target.path)),
@@ -91,9 +94,32 @@ def export(
             parity=parity_record(report, data),
             details=details,
         )
-        model = keep_reference(model, reference, data)
-        model = publishing.publish_artifact(model, target.path, artifact)
+        model = publishing.writable(model, models_dir)
+        artifact = _stronger(model, artifact)
+        change, outdated = _with_reference(model, reference, data)
+        model = publishing.publish_artifact(model, target.path, artifact, change)
+        _remove(model, outdated)
     return model, Proof(report, data, artifact)
+
+
+def _stronger(model: store.Model, artifact: Artifact) -> Artifact:
+    """Return the record to keep: a proof on real digits is not given up for one on drawn digits of the same bytes."""
+    for known in model.artifacts:
+        if known.sha256 == artifact.sha256 and known.file == artifact.file and artifact.parity["data"]["name"] == "drawn":
+            return known
+    return artifact
+
+
+@contextmanager
+def _threads_kept() -> Iterator[None]:
+    """Give PyTorch its threads back: its runtimes set them for the whole process."""
+    import torch
+
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def pytorch_answers(model: store.Model, data: Dataset) -> NDArray[np.float32]:
@@ -119,15 +145,18 @@ def pytorch_answers(model: store.Model, data: Dataset) -> NDArray[np.float32]:
     )
     tolerance = parity.BUDGETS["float32"].logit_difference
     leak = float(np.abs(together - alone).max())
-    if leak > tolerance:
+    if not leak <= tolerance:
         raise ModelError(
             f"{model.folder}: network {model.manifest.architecture} answers an image differently by {leak:.3g} when others are in its batch; "
             "look for attention without batch_first, or normalisation over the batch in eval mode"
         )
     stored = model.manifest.reference_on(data.sha256)
     if stored is not None:
-        drift = float(np.abs(logits - store.read_reference(model, stored)).max())
-        if drift > tolerance:
+        answers = store.read_reference(model, stored)
+        if answers.shape != logits.shape:
+            raise ModelError(f"{model.folder / stored.file}: {answers.shape} answers where {logits.shape} were expected; train it again")
+        drift = float(np.abs(logits - answers).max())
+        if not drift <= tolerance:
             raise ModelError(
                 f"{model.folder}: PyTorch here answers differently by {drift:.3g} from the logits stored with the model; "
                 f"it was trained with torch {model.manifest.training['versions'].get('torch')}"
@@ -135,25 +164,31 @@ def pytorch_answers(model: store.Model, data: Dataset) -> NDArray[np.float32]:
     return logits
 
 
-def keep_reference(model: store.Model, logits: NDArray[np.float32], data: Dataset) -> store.Model:
-    """Store PyTorch's answers on `data` with the model, unless they are there. Raises OSError.
+def _with_reference(model: store.Model, logits: NDArray[np.float32], data: Dataset) -> tuple[Callable[[Manifest], Manifest], list[str]]:
+    """Write PyTorch's answers to `data` beside the model; return the change that names them, and the files it outdates.
 
     A model that was only ever tested on drawn digits gets its test score from `data`, too.
     """
-    manifest, about = model.manifest, datasets.describe(data)
-    if manifest.reference_on(data.sha256) is not None:
-        return model
-    outdated = [reference.file for reference in manifest.references if reference.data["name"] == data.name]
-    scores = manifest.scores
-    if scores["test_data"]["name"] == "drawn":
-        correct = int((logits.argmax(axis=1) == data.labels).sum())
-        scores = scores | {"test_accuracy": correct / len(data), "test_correct": correct, "test_data": about}
+    about = datasets.describe(data)
+    if model.manifest.reference_on(data.sha256) is not None:
+        return lambda manifest: manifest, []
+    outdated = [reference.file for reference in model.manifest.references if reference.data["name"] == data.name]
     reference = publishing.write_reference(model.folder, logits, about)
-    model = publishing.update_manifest(model, replace(manifest.with_reference(reference), scores=scores))
-    for file in outdated:
+
+    def change(manifest: Manifest) -> Manifest:
+        scores = manifest.scores
+        if scores["test_data"]["name"] == "drawn":
+            correct = int((logits.argmax(axis=1) == data.labels).sum())
+            scores = scores | {"test_accuracy": correct / len(data), "test_correct": correct, "test_data": about}
+        return replace(manifest.with_reference(reference), scores=scores)
+
+    return change, outdated
+
+
+def _remove(model: store.Model, files: list[str]) -> None:
+    for file in files:
         with suppress(OSError):
             (model.folder / file).unlink()
-    return model
 
 
 def parity_record(report: parity.ParityReport, data: Dataset) -> dict[str, Any]:
@@ -174,7 +209,7 @@ def _write(chosen: Format, model: store.Model, target: Target) -> dict[str, Any]
     except (MnistEdgeError, OSError):
         raise
     except Exception as error:  # another distribution's exporter may raise anything
-        raise ExportError(f"format {chosen.name}: {' '.join(f'{type(error).__name__}: {error}'.split())[:300]}") from error
+        raise ExportError(f"format {chosen.name}: {one_line(error)}") from error
     extra = sorted(p.name for p in target.path.parent.iterdir() if p != target.path)
     if not target.path.is_file():
         raise ExportError(f"format {chosen.name}: wrote no file")
@@ -192,34 +227,60 @@ def _load(runtime: runtimes.Runtime, chosen: Format, path: Path) -> parity.Run:
         return runtime.load(path)
     except ModelError as error:
         hint = " (in a network, len(x) and int(x.shape[0]) freeze the batch; x.shape[0] does not)" if "batch is fixed" in str(error) else ""
-        raise ExportError(f"format {chosen.name}: what it wrote does not load: {str(error).replace(f'{path}: ', '')}{hint}") from error
+        raise ParityError(
+            f"not published: what format {chosen.name} wrote does not run: {str(error).replace(f'{path}: ', '')}{hint}"
+        ) from error
 
 
 def _keep_evidence(
-    model: store.Model, artifact: Path, report: parity.ParityReport, data: Dataset, reference: NDArray[np.float32], run: parity.Run
-) -> Path:
-    """Save the refused artifact, the figures, the images that changed their answer and both outputs, for a look."""
-    folder = model.folder.parent / FAILED / f"{model.name}-{artifact.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    folder: Path,
+    model: store.Model,
+    artifact: Path,
+    report: parity.ParityReport,
+    data: Dataset,
+    reference: NDArray[np.float32],
+    logits: NDArray[np.float32],
+) -> Path | None:
+    """Save the refused artifact, the figures, the images that changed most or changed their answer, and both outputs.
+
+    None where it cannot be saved: the verdict counts, whatever becomes of its evidence.
+    """
+    folder = folder / FAILED / f"{model.name}-{artifact.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     while folder.exists():
         folder = folder.with_name(folder.name + "-")
-    folder.mkdir(parents=True)
-    artifact.rename(folder / artifact.name)
-    changed = list(report.changed)
-    with suppress(Exception):  # the runtime may be what failed; the rest of the evidence is worth having
-        np.savez(
-            folder / "outputs.npz",
-            indices=changed,
-            reference=reference[changed],
-            artifact=run(data.images[changed]),
-            labels=data.labels[changed],
-        )
-    for index in changed[:100]:
-        Image.fromarray(data.images[index, 0]).save(folder / f"{index:05d}-label-{data.labels[index]}.png")
-    write_atomically(folder / "report.json", json.dumps(parity_record(report, data), indent=1).encode())
+    try:
+        folder.mkdir(parents=True)
+        artifact.rename(folder / artifact.name)
+        write_atomically(folder / "report.json", json.dumps(parity_record(report, data), indent=1).encode())
+        if len(logits) == len(reference):
+            difference = np.nan_to_num(np.abs(logits - reference), nan=np.inf).max(axis=1)
+            worst = np.argsort(-difference, kind="stable")[:_WORST]
+            shown = sorted({*report.changed, *worst.tolist()})
+            np.savez(folder / "outputs.npz", indices=shown, reference=reference[shown], artifact=logits[shown], labels=data.labels[shown])
+            for index in shown[:_PICTURES]:
+                Image.fromarray(data.images[index, 0]).save(folder / f"{index:05d}-label-{data.labels[index]}.png")
+    except OSError:
+        return None
     return folder
 
 
 def complete(model: store.Model, data: Dataset) -> store.Model:
     """Store PyTorch's answers on `data` with a model that was proven on something else. Raises ModelError, OSError."""
     require("computing PyTorch's answers", "torch", "safetensors")
-    return keep_reference(model, pytorch_answers(model, data), data)
+    change, outdated = _with_reference(model, pytorch_answers(model, data), data)
+    model = publishing.change_manifest(model, change)
+    _remove(model, outdated)
+    return model
+
+
+def record_proofs(model: store.Model, reports: Mapping[str, parity.ParityReport], data: Dataset) -> store.Model:
+    """Keep in the manifest that artifacts, by file name, passed on `data`. Raises ModelError, OSError."""
+
+    def change(manifest: Manifest) -> Manifest:
+        for artifact in store.Model(model.folder, manifest).artifacts:
+            report = reports.get(artifact.file)
+            if report:
+                manifest = manifest.with_artifact(replace(artifact, parity=parity_record(report, data)))
+        return manifest
+
+    return publishing.change_manifest(model, change)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from exporters.registry import Format, Target, register
 from mnist_edge import __version__
-from mnist_edge.errors import ExportError, UsageError
+from mnist_edge.errors import ExportError, UsageError, one_line
 
 if TYPE_CHECKING:
     import onnx
@@ -37,10 +37,10 @@ def export(deployed: "Deployed", target: Target) -> dict[str, Any]:
     import onnx
     import torch
 
-    opset = int(target.options.get("opset") or DEFAULT_OPSET)
-    newest = min(onnx.defs.onnx_opset_version(), max(_IR_OF_OPSET))
+    opset = int(target.options.get("opset", DEFAULT_OPSET))
+    newest = max(_IR_OF_OPSET)
     if not OLDEST_OPSET <= opset <= newest:
-        raise UsageError(f"--opset {opset}: this version of torch and onnx writes opsets {OLDEST_OPSET} to {newest}")
+        raise UsageError(f"--opset {opset}: format onnx writes opsets {OLDEST_OPSET} to {newest}")
     pixels = torch.zeros(2, 1, 28, 28, dtype=torch.uint8)  # an example of 1 would freeze the batch of GRU and ViT
     silence = io.StringIO()
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -59,7 +59,7 @@ def export(deployed: "Deployed", target: Target) -> dict[str, Any]:
                 dynamic_shapes={"pixels": {0: torch.export.Dim("batch")}},
             )
         except Exception as error:  # the converter raises many kinds, most of them private
-            raise ExportError(f"{target.name}: torch.onnx cannot convert {target.architecture}: {_one_line(error)}") from error
+            raise ExportError(f"{target.name}: torch.onnx cannot convert {target.architecture}: {one_line(error)}") from error
     if program is None:
         raise ExportError(f"{target.name}: torch.onnx gave no program for {target.architecture}")
     model: onnx.ModelProto = program.model_proto
@@ -71,7 +71,7 @@ def export(deployed: "Deployed", target: Target) -> dict[str, Any]:
     try:
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:
-        raise ExportError(f"{target.name}: the ONNX checker refuses the graph: {_one_line(error)}") from error
+        raise ExportError(f"{target.name}: the ONNX checker refuses the graph: {one_line(error)}") from error
     target.path.write_bytes(model.SerializeToString(deterministic=True))
     return {"opset": opset, "ir_version": model.ir_version, "oldest_runtime": f"onnxruntime {_ORT_OF_OPSET[opset]}"}
 
@@ -118,10 +118,6 @@ def _describe(model: "onnx.ModelProto", target: Target, opset: int) -> None:
             "output": "logits: float32 N×10",
         },
     )
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
 register(

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_edge.errors import UsageError, unknown_name
+from mnist_edge.extras import INSTALL_TRAIN
+from mnist_edge.parity import BUDGETS
 from mnist_edge.plugins import register_plugins
 from mnist_edge.runtimes import RUNTIMES
 
@@ -67,7 +69,7 @@ class Format:
     runtime: str
     export: "Callable[[Deployed, Target], dict[str, Any]]"
     requires: tuple[str, ...] = ("torch",)
-    install: str = "pip install 'mnist-edge[train]'"
+    install: str = INSTALL_TRAIN
     precisions: tuple[str, ...] = ("float32",)
     options: tuple[str, ...] = ()
 
@@ -83,6 +85,9 @@ def register(format: Format) -> Format:
             raise UsageError(f"format {what} is registered twice: by {taken.export.__module__} and by {format.export.__module__}")
     if format.runtime not in RUNTIMES:
         raise UsageError(f"format {format.name!r}: {unknown_name('runtime', format.runtime, RUNTIMES)}")
+    without = [precision for precision in format.precisions if precision not in BUDGETS]
+    if without:
+        raise UsageError(f"format {format.name!r}: no budget in mnist_edge.parity.BUDGETS for {', '.join(without)}")
     _registered[format.name] = format
     return format
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from exporters.registry import Format, Target, register
 from mnist_edge import __version__
-from mnist_edge.errors import ExportError
+from mnist_edge.errors import ExportError, one_line
 
 if TYPE_CHECKING:
     from mnist_edge.training.deploy import Deployed
@@ -41,8 +41,7 @@ def export(deployed: "Deployed", target: Target) -> dict[str, Any]:
             traced = torch.jit.trace(deployed, (pixels,), check_trace=False)
             torch.jit.save(torch.jit.freeze(traced), buffer, _extra_files={"mnist_edge.json": json.dumps(about, sort_keys=True).encode()})
         except Exception as error:  # the tracer runs the network, which may raise anything
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-            raise ExportError(f"{target.name}: TorchScript cannot trace {target.architecture}: {reason}") from error
+            raise ExportError(f"{target.name}: TorchScript cannot trace {target.architecture}: {one_line(error)}") from error
     target.path.write_bytes(_canonical(buffer.getvalue()))
     return {"torch": torch.__version__.split("+")[0], "oldest_runtime": f"torch {_release(torch.__version__)} (the one that wrote it)"}
 

@@ -34,6 +34,10 @@ class ExportError(MnistEdgeError):
     """A format could not write its artifact, or the artifact does not keep the contract."""
 
 
+class ParityError(ExportError):
+    """An artifact does not run, or does not answer as PyTorch does."""
+
+
 class TrainingError(MnistEdgeError):
     """A training cannot start or go on."""
 
@@ -44,6 +48,11 @@ class MissingExtraError(MnistEdgeError):
 
 class PluginWarning(UserWarning):
     """A network or a format of another distribution could not be loaded; everything else works."""
+
+
+def one_line(error: BaseException) -> str:
+    """Return another program's error as one line with its kind, at most 300 characters."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:

@@ -65,6 +65,29 @@ def folder_aside(parent: Path, name: str) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
 
 
+@contextmanager
+def locked(folder: Path, *, wait: bool = False) -> Iterator[bool]:
+    """Take a folder's lock, which the system gives back when a program dies; gives False if another program has it.
+
+    Where the system has no such locks (Windows) everybody gets True.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield True
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
+
+
 def flush(path: Path) -> None:
     """Ask the operating system to put a file, or a folder's entries, on the disk."""
     try:

@@ -4,13 +4,13 @@ Comparing never raises and never stops early: what to do with a false report is 
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.errors import MnistEdgeError
+from mnist_edge.errors import MnistEdgeError, one_line
 
 #: Anything that answers: pixels, uint8 N×1×28×28 → logits, float32 N×10.
 Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -78,9 +78,8 @@ class ParityReport:
     @property
     def smallest_tolerance(self) -> float | None:
         """The smallest logit tolerance that would have passed; None where no tolerance would."""
-        needed = round(self.budget.equal_answers * self.images)
-        hopeless = self.not_finite or self.answered != self.images or self.equal_answers < needed
-        return None if hopeless else self.max_difference
+        hopeless = self.not_finite or self.answered != self.images or not _enough(self.equal_answers, self.images, self.budget)
+        return None if hopeless or not np.isfinite(self.max_difference) else self.max_difference
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as JSON values; a figure that is not finite becomes None."""
@@ -122,7 +121,7 @@ def compare(
         failures.append(f"{len(candidate)} answers for {len(reference)} images with {len(labels)} labels")
     if not_finite:
         failures.append(f"{not_finite} logits are NaN or infinite")
-    if equal < budget.equal_answers * len(reference):
+    if not _enough(equal, len(reference), budget):
         failures.append(f"{len(reference) - equal} of {len(reference)} answers changed; at least {budget.equal_answers:.2%} must be equal")
     if not max_difference <= budget.logit_difference:
         failures.append(f"logits differ by up to {max_difference:.3g}; allowed: {budget.logit_difference:g}")
@@ -142,13 +141,18 @@ def compare(
     )
 
 
-def check(run: Run, reference: NDArray[np.float32], pixels: NDArray[np.uint8], labels: NDArray[np.uint8], budget: Budget) -> ParityReport:
-    """Run every image twice over, in small batches first and then all in batches of `BATCH_SIZE`, and compare.
+def check(
+    run: Run, reference: NDArray[np.float32], pixels: NDArray[np.uint8], labels: NDArray[np.uint8], budget: Budget
+) -> tuple[ParityReport, NDArray[np.float32]]:
+    """Run images in small batches first and then all in batches of `BATCH_SIZE`; return the report and the logits of the latter.
 
-    An artifact that answers the whole set well but a batch of 1, 2 or 7 differently fails. A candidate that refuses a
-    batch, or gives it the wrong shape, fails with that as its reason.
+    The report's differences and changed answers are those of all batches together: an artifact that answers the whole set
+    well but a batch of 1, 2 or 7 differently fails, with its figures. A candidate that refuses a batch, or gives it the
+    wrong shape, fails with that as its reason.
     """
-    start, failures = 0, []
+    start, refused = 0, False
+    small: list[tuple[int, ParityReport]] = []
+    failures: list[str] = []
     for size in BATCHES:
         batch = slice(start, start + size)
         start += size
@@ -157,17 +161,28 @@ def check(run: Run, reference: NDArray[np.float32], pixels: NDArray[np.uint8], l
         try:
             answer = _checked(run(pixels[batch]), size)
         except Exception as error:  # a runtime raises what it likes; whatever it is, it is no answer
-            failures.append(f"batch of {size}: {_one_line(error)}")
+            failures.append(f"batch of {size}: {one_line(error)}")
+            refused = True
             continue
         report = compare(reference[batch], answer, labels[batch], budget)
+        small.append((batch.start, report))
         failures += [f"batch of {size}: {failure}" for failure in report.failures]
     try:
         candidate = logits_of(run, pixels)
     except Exception as error:
-        failures.append(f"batches of {BATCH_SIZE}: {_one_line(error)}")
+        failures.append(f"batches of {BATCH_SIZE}: {one_line(error)}")
         candidate = np.empty((0, 10), np.float32)
-    report = compare(reference, candidate, labels, budget)
-    return ParityReport(**(_fields(report) | {"failures": (*report.failures, *failures)}))
+    whole = compare(reference, candidate, labels, budget)
+    changed = sorted({*whole.changed, *(offset + index for offset, report in small for index in report.changed)})
+    together = replace(
+        whole,
+        changed=tuple(changed),
+        equal_answers=min(whole.equal_answers, len(reference) - len(changed)),
+        max_difference=float("inf") if refused else max(r.max_difference for r in (whole, *(report for _, report in small))),
+        not_finite=whole.not_finite + sum(report.not_finite for _, report in small),
+        failures=(*whole.failures, *failures),
+    )
+    return together, candidate
 
 
 def batches_checked(images: int) -> Iterator[int]:
@@ -186,9 +201,5 @@ def _checked(logits: Any, rows: int) -> NDArray[np.float32]:
     return logits
 
 
-def _fields(report: ParityReport) -> dict[str, Any]:
-    return {name: getattr(report, name) for name in ParityReport.__dataclass_fields__}
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+def _enough(equal: int, images: int, budget: Budget) -> bool:
+    return equal >= budget.equal_answers * images

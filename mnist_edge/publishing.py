@@ -4,8 +4,7 @@ import io
 import os
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.errors import UsageError
-from mnist_edge.files import flush, folder_aside, sha256_file, write_atomically
+from mnist_edge.errors import ModelError, UsageError
+from mnist_edge.files import flush, folder_aside, locked, sha256_file, write_atomically
 from mnist_edge.manifest import FILE_NAME, Artifact, FileRecord, Manifest, Reference
 from mnist_edge.store import Model, models_dir
 
@@ -25,64 +24,84 @@ REPLACED = ".replaced"
 def publish_model(aside: Path, target: Path) -> Path | None:
     """Put a finished model's folder in its place, and return where the model that was there is kept.
 
-    On Linux the two folders change places in one step; elsewhere there is a moment between two renames, and the old
-    folder comes back if the second fails. Raises OSError; then the old model is where it was.
+    The new folder first takes the old one's place to be under ``.replaced``; then, on Linux, the two change places in one
+    step, so that neither is ever anywhere else. Elsewhere there is a moment between two renames.
+    Raises OSError; then the old model is where it was.
     """
-    if not target.exists():
-        os.rename(aside, target)
-        flush(target.parent)
-        return None
-    if not (target / FILE_NAME).is_file():
-        raise UsageError(f"{target}: there, but not a model; move it away, or give the model another name with --name")
-    kept = target.parent / REPLACED / f"{target.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    while kept.exists():
-        kept = kept.with_name(kept.name + "-")
-    kept.parent.mkdir(exist_ok=True)
-    if _exchange(aside, target):
-        os.rename(aside, kept)
-    else:
-        os.rename(target, kept)
-        try:
+    for file in aside.iterdir():
+        flush(file)
+    flush(aside)
+    with locked(target.parent, wait=True):
+        if not target.exists():
             os.rename(aside, target)
-        except OSError:
-            os.rename(kept, target)
-            raise
-    flush(target.parent)
+            flush(target.parent)
+            return None
+        if not (target / FILE_NAME).is_file():
+            raise UsageError(f"{target}: there, but not a model; move it away, or give the model another name with --name")
+        kept = _free(target.parent / REPLACED / f"{target.name}-{time.strftime('%Y%m%d-%H%M%S')}")
+        kept.parent.mkdir(exist_ok=True)
+        os.rename(aside, kept)
+        if not _exchange(kept, target):
+            parked = _free(kept.with_name(kept.name + ".old"))
+            os.rename(target, parked)
+            try:
+                os.rename(kept, target)
+            except OSError:
+                os.rename(parked, target)
+                raise
+            os.rename(parked, kept)
+        flush(kept.parent)
+        flush(target.parent)
     return kept
 
 
-def publish_artifact(model: Model, aside: Path, artifact: Artifact) -> Model:
-    """Put a proven artifact into the model's folder and its record into the manifest. Raises OSError.
+def change_manifest(model: Model, change: Callable[[Manifest], Manifest]) -> Model:
+    """Change a model's manifest as it is now, whatever else was published meanwhile. Raises ModelError, OSError."""
+    with locked(model.folder.parent, wait=True):
+        change(_current(model)).write(model.folder)
+    return Model.read(model.folder, model.chosen)
+
+
+def publish_artifact(
+    model: Model, aside: Path, artifact: Artifact, change: Callable[[Manifest], Manifest] = lambda manifest: manifest
+) -> Model:
+    """Put a proven artifact into the model's folder and its record into the manifest, with what else is to `change` there.
 
     An artifact of the same name stays valid until the new one has its place: the manifest lists both while the file changes.
+    Raises ModelError if the model was trained anew meanwhile, for the proof is of the old weights; OSError.
     """
-    with _locked(model.folder):
-        manifest = Manifest.read(model.folder)
+    with locked(model.folder.parent, wait=True):
+        manifest = _current(model)
         target = model.folder / artifact.file
-        done = manifest.with_artifact(artifact)
+        done = change(manifest).with_artifact(artifact)
+        flush(aside)
         if target.exists():
             current = Model(model.folder, manifest).artifacts
-            both = replace(manifest, artifacts=(*current, artifact))
-            both.write(model.folder)
-        flush(aside)
+            replace(manifest, artifacts=(*current, artifact)).write(model.folder)
         os.replace(aside, target)
         flush(model.folder)
         done.write(model.folder)
     return Model.read(model.folder, model.chosen)
 
 
-def update_manifest(model: Model, manifest: Manifest) -> Model:
-    """Replace a model's manifest. Raises OSError."""
-    with _locked(model.folder):
-        manifest.write(model.folder)
-    return Model.read(model.folder, model.chosen)
+def _current(model: Model) -> Manifest:
+    manifest = Manifest.read(model.folder)
+    if manifest.weights.sha256 != model.manifest.weights.sha256:
+        raise ModelError(f"{model.folder}: trained anew meanwhile, so this proof is of a model that is no longer there; do it again")
+    return manifest
+
+
+def _free(path: Path) -> Path:
+    while path.exists():
+        path = path.with_name(path.name + "-")
+    return path
 
 
 def writable(model: Model, folder: Path | None = None) -> Model:
     """Return `model`, or for the installed reference a copy of it in the models folder. Raises OSError."""
-    if not model.is_installed_reference:
-        return model
     target = models_dir(folder) / model.name
+    if not model.is_installed_reference or target.resolve() == model.folder.resolve():
+        return model
     with folder_aside(models_dir(folder), model.name) as aside:
         for record in (*model.artifacts, *model.manifest.references, model.manifest.weights, model.manifest.history):
             shutil.copyfile(model.path(record), aside / record.file)
@@ -121,19 +140,3 @@ def _exchange(a: Path, b: Path) -> bool:
     except (OSError, AttributeError):
         return False
     return bool(renameat2(at_fdcwd, os.fsencode(a), at_fdcwd, os.fsencode(b), rename_exchange) == 0)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Let one program at a time change a manifest; the system gives the lock back when a program dies."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: the last writer wins
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

@@ -158,11 +158,12 @@ def read_reference(model: Model, reference: Reference) -> NDArray[np.float32]:
 
 def _default(folder: Path) -> Model:
     models, problems = list_models(folder)
+    damaged = [problem for problem in problems if FILE_NAME in problem and "no " + FILE_NAME not in problem]
+    if damaged:
+        raise ModelError(f"which model? One in {folder} cannot be read: {damaged[0]}; name the model to take")
     if models:
         latest = max(models, key=lambda m: str(m.manifest.training.get("finished", "")))
         return replace(latest, chosen=f"trained last in {folder}")
-    if problems:
-        raise ModelError(f"no readable model in {folder}: {problems[0]}")
     return _reference()
 
 

@@ -64,7 +64,7 @@ def choose_reference(model: Model, data: str | None = None, data_dir: Path | Non
             f"{name} here (SHA-256 {found.sha256[:12]}…) is not what PyTorch's answers were stored for ({stored[name].data['sha256'][:12]}…)"
         )
     folders = [name for name in stored if name not in ("mnist", "drawn")]
-    reasons += [f"answers are stored for the folder {name!r}: name it with --data" for name in folders]
+    reasons += [f"answers are stored for {name}: name that folder with --data" for name in folders]
     raise DataError(f"{model.name}: {'; '.join(reasons)}")
 
 
@@ -83,4 +83,5 @@ def _verify(model: Model, artifact: Artifact, data: Dataset, reference: NDArray[
         return Verified(artifact, None, str(error), skipped=True)
     except ModelError as error:
         return Verified(artifact, None, str(error))
-    return Verified(artifact, parity.check(run, reference, data.images, data.labels, parity.BUDGETS[artifact.precision]))
+    report, _ = parity.check(run, reference, data.images, data.labels, parity.BUDGETS[artifact.precision])
+    return Verified(artifact, report)

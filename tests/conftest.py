@@ -111,6 +111,7 @@ def run_command(tmp_path: Path) -> Command:
         options: dict[str, object] = {"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 300, "env": environment} | extra
         done = subprocess.run([COMMAND, *map(str, arguments)], check=False, **options)  # type: ignore[call-overload]
         assert "Traceback" not in done.stderr, done.stderr
+        assert "internal error" not in done.stderr, done.stderr
         if check is not None:
             assert done.returncode == check, (arguments, done.returncode, done.stdout, done.stderr)
         return done  # type: ignore[no-any-return]

@@ -95,9 +95,14 @@ def test_written_pictures_are_read_back_bit_for_bit(tmp_path: Path) -> None:
         order = [int(path.stem) for path in data.paths]
         assert (data.images == truth.images[order]).all()
         assert (data.labels == truth.labels[order]).all()
-    assert load(str(tmp_path / "pictures" / "test"), "test").name == "test"
+    assert load(str(tmp_path / "pictures" / "test"), "test").name == "folder:test"
     with pytest.raises(DataError, match="not empty"):
         write_folder(drawn.draw("test", 40), tmp_path / "pictures")
+
+
+def test_a_folder_called_mnist_does_not_pass_for_mnist(tmp_path: Path) -> None:
+    write_folder(drawn.draw("test", 40), tmp_path / "mnist")
+    assert load(str(tmp_path / "mnist"), "test").name == "folder:mnist"
 
 
 def test_folder_with_an_empty_digit_or_a_text_is_refused(tmp_path: Path) -> None:

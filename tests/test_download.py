@@ -73,3 +73,42 @@ def test_a_server_that_never_answers_is_given_up(tmp_path: Path, monkeypatch: py
 def test_a_missing_file_is_no_mirror(server: tuple[str, Path], tmp_path: Path) -> None:
     with pytest.raises(DataError, match="(?i)not found"):
         ensure_mnist(tmp_path, f"{server[0]}/elsewhere")
+
+
+def test_what_is_missing_is_fetched_and_what_is_there_is_kept(
+    server: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, served = server
+    monkeypatch.setattr(MNIST, "resources", [(p, hashlib.md5((served / p).read_bytes()).hexdigest()) for p, _ in MNIST.resources])
+    raw = write_idx(tmp_path / "data", count=30)
+    (raw / "train-images-idx3-ubyte").unlink()
+    (raw / "train-labels-idx1-ubyte").unlink()
+    (raw / "notes.txt").write_text("mine")
+    assert ensure_mnist(tmp_path / "data", url) == raw
+    assert len(load("mnist", "train", tmp_path / "data")) == 20
+    assert len(load("mnist", "test", tmp_path / "data")) == 30
+    assert (raw / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("answer", [b"", b"rubbish\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\nshort"])
+def test_a_server_that_breaks_off_is_one_error(answer: bytes, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    import socket
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                with connection:
+                    connection.recv(1000)
+                    connection.sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        with pytest.raises(DataError, match=r"--data drawn"):
+            ensure_mnist(tmp_path, f"http://127.0.0.1:{listener.getsockname()[1]}")
+    assert "Traceback" not in capfd.readouterr().err

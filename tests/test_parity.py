@@ -83,7 +83,9 @@ def test_check_runs_small_batches_whole_batches_and_the_remainder() -> None:
         seen.append(len(pixels))
         return run(pixels)
 
-    assert check(watched, REFERENCE, PIXELS, LABELS, BUDGETS["float32"])
+    report, logits = check(watched, REFERENCE, PIXELS, LABELS, BUDGETS["float32"])
+    assert report
+    assert (logits == REFERENCE).all()
     assert seen == [1, 2, 7, 256, 256, 88]
     assert list(batches_checked(600)) == [1, 2, 7, 256, 88]
 
@@ -93,7 +95,28 @@ def test_check_sees_a_runtime_that_is_wrong_at_one_batch_size_only(size: int) ->
     def wrong(pixels: np.ndarray) -> np.ndarray:
         return run(pixels) + np.float32(len(pixels) == size)
 
-    assert not check(wrong, REFERENCE, PIXELS, LABELS, BUDGETS["float32"])
+    report, _ = check(wrong, REFERENCE, PIXELS, LABELS, BUDGETS["float32"])
+    assert not report
+    assert report.max_difference == pytest.approx(1, abs=1e-5)
+    assert report.smallest_tolerance == report.max_difference
+
+
+def test_check_names_the_images_that_change_their_answer_in_a_small_batch_only() -> None:
+    def wrong(pixels: np.ndarray) -> np.ndarray:
+        return np.roll(run(pixels), 1, axis=1) if len(pixels) == 2 else run(pixels)
+
+    report, _ = check(wrong, REFERENCE, PIXELS, LABELS, Budget(1.0, 1e9))
+    assert report.changed == (1, 2)
+    assert report.equal_answers == 598
+    assert report.smallest_tolerance is None
+
+
+def test_the_tolerance_that_is_named_goes_with_the_verdict() -> None:
+    candidate = REFERENCE.copy()
+    candidate[17] = np.roll(candidate[17], 1)
+    report = compare(REFERENCE, candidate, LABELS, Budget(0.999, 1e9))  # 599 of 600 is 99.83 %
+    assert not report
+    assert report.smallest_tolerance is None
 
 
 def raise_error(pixels: np.ndarray) -> np.ndarray:
@@ -112,6 +135,7 @@ def raise_error(pixels: np.ndarray) -> np.ndarray:
     ],
 )
 def test_check_fails_for_an_answer_of_the_wrong_kind(broken: parity.Run) -> None:
-    report = check(broken, REFERENCE, PIXELS, LABELS, BUDGETS["float32"])
+    report, _ = check(broken, REFERENCE, PIXELS, LABELS, BUDGETS["float32"])
     assert not report
+    assert report.smallest_tolerance is None
     assert all("\n" not in failure for failure in report.failures)

@@ -1,4 +1,6 @@
+import contextlib
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,6 +75,9 @@ def test_rubbish_in_the_models_folder_is_named_and_hides_nothing(models: Path) -
     found, problems = store.list_models(models)
     assert [model.name for model in found] == ["lenet"]
     assert len(problems) == 2
+    with pytest.raises(ModelError, match="which model"):
+        store.find(None, models)
+    (models / "broken" / FILE_NAME).unlink()
     assert store.find(None, models).name == "lenet"
 
 
@@ -131,6 +136,59 @@ def test_a_new_model_replaces_the_old_one_which_is_kept(models: Path) -> None:
     assert not (kept / "marker").exists()
     assert not aside.exists()
     assert kept not in [m.folder for m in store.list_models(models)[0]]
+
+
+def test_a_replaced_model_is_never_lost_when_it_cannot_be_moved(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each rename in turn fails, with and without the exchange in one step."""
+    import shutil
+
+    real = os.rename
+    for exchange in (True, False):
+        for fails_at in (1, 2, 3):
+            aside = models / ".new.part"
+            shutil.copytree(models / "lenet", aside)
+            (aside / "new").touch()
+            calls = 0
+
+            def rename(source: object, target: object, fails_at: int = fails_at) -> None:
+                nonlocal calls
+                calls += 1
+                if calls == fails_at:
+                    raise OSError(18, "Invalid cross-device link")
+                real(source, target)  # type: ignore[arg-type]
+
+            with monkeypatch.context() as patch:
+                patch.setattr(publishing.os, "rename", rename)
+                if not exchange:
+                    patch.setattr(publishing, "_exchange", lambda a, b: False)
+                with contextlib.suppress(OSError):
+                    publishing.publish_model(aside, models / "lenet")
+            shutil.rmtree(aside, ignore_errors=True)  # as the caller does
+            folders = [models / "lenet", *(models / ".replaced").glob("*")]
+            assert any(not (folder / "new").exists() and store.Model.read(folder) for folder in folders), (exchange, fails_at)
+            assert store.Model.read(models / "lenet")
+            shutil.rmtree(models / ".replaced", ignore_errors=True)
+            (models / "lenet" / "new").unlink(missing_ok=True)
+
+
+def test_an_artifact_of_weights_that_were_replaced_meanwhile_is_not_published(models: Path) -> None:
+    model, artifact, content = _new_artifact(models)
+    aside = models / "aside.onnx"
+    aside.write_bytes(content)
+    weights = replace(model.manifest.weights, sha256="0" * 64)
+    replace(model.manifest, weights=weights).write(models / "lenet")
+    with pytest.raises(ModelError, match="trained anew meanwhile"):
+        publishing.publish_artifact(model, aside, artifact)
+    assert store.find("lenet", models).artifact("ort").sha256 != artifact.sha256
+
+
+def test_a_change_keeps_what_another_program_published_meanwhile(models: Path) -> None:
+    model, artifact, content = _new_artifact(models)
+    aside = models / "aside.onnx"
+    aside.write_bytes(content)
+    publishing.publish_artifact(model, aside, artifact)
+    publishing.change_manifest(model, lambda manifest: replace(manifest, scores=manifest.scores | {"more": 1}))
+    assert store.find("lenet", models).artifact("ort").sha256 == artifact.sha256
 
 
 def test_a_folder_that_is_no_model_is_never_replaced(models: Path, tmp_path: Path) -> None:

@@ -84,6 +84,34 @@ def test_a_loss_that_is_not_finite_names_its_batch(tmp_path: Path, drawn_train: 
     assert not (tmp_path / "lenet").exists()
 
 
+def test_weights_that_break_in_the_last_step_are_not_published(tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset) -> None:
+    recipe = Recipe(epochs=1, batch_size=64, lr=1e18, schedule="constant", optimizer="sgd")
+    with pytest.raises(TrainingError, match="the held-out loss is"):
+        train_small(tmp_path, data=drawn_train.first(24), test=drawn_test, recipe=recipe)
+    assert not (tmp_path / "lenet").exists()
+
+
+def test_a_run_in_progress_is_left_alone(tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset) -> None:
+    run, settings = Run(tmp_path, "lenet"), settings_for(drawn_train)
+    run.start(settings)
+
+    class Second(Silent):
+        def on_batch(self, epoch: int, batch: int, batches: int, loss: float) -> None:
+            for another in (
+                lambda: Run(tmp_path, "lenet").start(settings),
+                lambda: train(run, settings, drawn_train, drawn_test, Silent()),
+            ):
+                with pytest.raises(TrainingError, match="being trained by another program"):
+                    another()
+
+    train(run, settings, drawn_train, drawn_test, Second())
+
+
+def test_weights_that_share_memory_are_refused_before_the_first_epoch(tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset) -> None:
+    with pytest.raises(UsageError, match="its weights cannot be saved"):
+        train_small(tmp_path, "tied:Tied", data=drawn_train, test=drawn_test, name="tied")
+
+
 def test_a_damaged_checkpoint_is_said_and_not_trusted(tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset) -> None:
     run, settings = Run(tmp_path, "lenet"), settings_for(drawn_train)
     run.start(settings)

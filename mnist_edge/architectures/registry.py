@@ -114,8 +114,8 @@ def _from_path(path: str) -> Architecture:
         raise UsageError(f"network {path}: {error}") from error
     except Exception as error:  # the user's own module, which may raise anything
         raise UsageError(f"network {path}: {module_name} cannot be imported: {type(error).__name__}: {error}") from error
-    if not callable(network):
-        raise UsageError(f"network {path}: {attribute} is no class or function")
+    if not (isinstance(network, type) and issubclass(network, nn.Module)):  # a manifest may name it: nothing else is called
+        raise UsageError(f"network {path}: {attribute} is no class derived from torch.nn.Module")
     return Architecture(path, network, "your own")
 
 

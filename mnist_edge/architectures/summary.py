@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from mnist_edge.errors import UsageError, one_line
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -29,7 +31,7 @@ def layers(network: nn.Module) -> list[Layer]:
     """Return the layers that an image passes, by running two blank images through the network in eval mode.
 
     Layers without children are listed, and any layer that holds parameters of its own; operations that are no layers
-    (such as `torch.relu`) leave no trace. A layer passed twice is listed once.
+    (such as `torch.relu`) leave no trace. A layer passed twice is listed once. Raises UsageError if the network raises.
     """
     found: dict[str, Layer] = {}
     handles = []
@@ -51,6 +53,8 @@ def layers(network: nn.Module) -> list[Layer]:
     try:
         with torch.no_grad():
             network.eval()(torch.zeros(2, 1, 28, 28))
+    except Exception as error:  # the user's own network, which may raise anything
+        raise UsageError(f"network {type(network).__name__} does not take float32 N×1×28×28: {one_line(error)}") from error
     finally:
         network.train(was_training)
         for handle in handles:

@@ -13,7 +13,7 @@ from mnist_edge.extras import require
 @option("--set", "arguments", multiple=True, metavar="KEY=VALUE", help="Argument of the network, such as use_conv=true.")
 def command(architecture: str | None, arguments: tuple[str, ...], models_dir: Path | None, data_dir: Path | None, out: Output) -> None:
     """List the networks; or print every layer of ARCHITECTURE with its output shape and parameters, and the total."""
-    require("listing the networks", "torch", "safetensors")
+    require("listing the networks", "torch")
     from mnist_edge import architectures
     from mnist_edge.cli.train import parse_arguments
 
@@ -23,7 +23,7 @@ def command(architecture: str | None, arguments: tuple[str, ...], models_dir: Pa
         rows = [[a.name, f"{n:,}", a.summary] for a, n in zip(found, counts, strict=True)]
         document = [{"name": a.name, "parameters": n, "summary": a.summary} for a, n in zip(found, counts, strict=True)]
         out.result({"architectures": document}, table(rows, ["network", "parameters", "what it is"]))
-        out.next_step("mnist-edge architectures lenet")
+        out.next_step("architectures", "lenet")
         return
     network = architectures.build(architecture, parse_arguments(arguments))
     layers = architectures.layers(network)
@@ -44,4 +44,4 @@ def command(architecture: str | None, arguments: tuple[str, ...], models_dir: Pa
     text = f"input N×1×28×28\n{table(rows, ['layer', 'kind', 'output', 'parameters', 'count'])}\n{total:,} parameters"
     document = [{"name": x.name, "kind": x.kind, "output": x.output, "parameters": x.parameters, "count": x.count} for x in layers]
     out.result({"architecture": architecture, "layers": document, "parameters": total}, text)
-    out.next_step(f"mnist-edge train {architecture}")
+    out.next_step("train", architecture)

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -21,6 +22,12 @@ def option(*declarations: str, **attributes: Any) -> Callable[[Any], Any]:
     return click.option(*declarations, **attributes)
 
 
+def command_line(*words: str, **options: Any) -> str:
+    """Return a command ready to paste; options that are None are left out."""
+    given = [word for key, value in options.items() if value is not None for word in ("--" + key.replace("_", "-"), str(value))]
+    return shlex.join(["mnist-edge", *words, *given])
+
+
 class Output:
     """Results on standard output, messages on standard error."""
 
@@ -35,9 +42,9 @@ class Output:
         """Give the result: the document as JSON, or the text."""
         click.echo(json.dumps(document, ensure_ascii=False, default=str) if self.as_json else text)
 
-    def next_step(self, command: str) -> None:
+    def next_step(self, *words: str, **options: Any) -> None:
         """Print the next command, ready to paste."""
-        self.say(f"next: {command}")
+        self.say(f"next: {command_line(*words, **options)}")
 
 
 def subcommand(name: str) -> Callable[[Callable[..., Any]], click.Command]:

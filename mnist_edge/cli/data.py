@@ -53,7 +53,7 @@ def images(folder: Path, data: str, models_dir: Path | None, data_dir: Path | No
         write_folder(found, folder, progress(len(found), split))
         counts[split] = len(found)
     out.result({"folder": str(folder), **counts}, f"wrote {counts['train']:,} training and {counts['test']:,} test pictures to {folder}")
-    out.next_step(f"mnist-edge train mlp-256 --data {folder}")
+    out.next_step("train", "mlp-256", data=folder)
 
 
 class _DefaultsToStatus(click.Group):

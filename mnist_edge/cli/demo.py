@@ -47,14 +47,17 @@ def command(
     out.say(f"   {len(training):,} training images and {len(test):,} test images of {training.name}")
 
     out.say(f"2. training LeNet for {epochs} epochs")
-    run = Run(folder / "models", "lenet")
+    run = Run(models_dir or folder / "models", "lenet")
     given: dict[str, Any] = dict.fromkeys(("recipe", "batch_size", "lr", "seed", "device", "threads", "licence")) | {
         "epochs": epochs,
         "arguments": (),
     }
     settings = settle(run, replace(new_settings("lenet", given), data=datasets.describe(training)), given, False, out)
     with show_training(epochs) as listener:
-        model = train(run, settings, training, test, listener).model
+        finished = train(run, settings, training, test, listener)
+    model = finished.model
+    if finished.replaced is not None:
+        out.say(f"   the model of an earlier demo is kept in {finished.replaced}")
     out.say(f"   {percent(model.manifest.scores['test_accuracy'])} on the test images")
 
     proofs = {}

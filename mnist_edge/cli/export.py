@@ -61,5 +61,4 @@ def command(
         document | {"published": True, "file": str(path), "sha256": proof.artifact.sha256, "bytes": proof.artifact.bytes},
         f"published {path}, {size(proof.artifact.bytes)}, needs {proof.artifact.oldest_runtime}\n{report}",
     )
-    runtime = "" if chosen.runtime == "ort" else f" --runtime {chosen.runtime}"
-    out.next_step(f"mnist-edge predict img.png{'' if model is None else f' --model {model}'}{runtime}")
+    out.next_step("predict", "img.png", model=model, runtime=None if chosen.runtime == "ort" else chosen.runtime, models_dir=models_dir)

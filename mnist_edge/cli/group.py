@@ -64,6 +64,8 @@ class Cli(click.Group):
             _fail("interrupted", EXIT_INTERRUPTED, given)
         except errors.UsageError as error:
             _fail(str(error), EXIT_USAGE, given)
+        except errors.ParityError as error:
+            _fail(str(error), EXIT_PARITY, given)
         except errors.MnistEdgeError as error:
             _fail(str(error), EXIT_FAILED, given)
         except OSError as error:
@@ -83,7 +85,7 @@ def _fail(message: str, code: int, arguments: list[str]) -> NoReturn:
     """Say it on standard error; with --json standard output still gets its one document."""
     message = _flat(message)
     click.echo(f"error: {message}", err=True)
-    if "--json" in arguments or os.environ.get("MNIST_EDGE_JSON"):
+    if "--json" in arguments or os.environ.get("MNIST_EDGE_JSON", "0").lower() not in ("", "0", "false", "no", "off"):
         import json
 
         click.echo(json.dumps({"error": message, "exit_code": code}))
@@ -96,7 +98,7 @@ def _flat(text: str) -> str:
 
 def _os_error(error: OSError) -> str:
     where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
-    return f"{where}{error.strerror or error}; nothing was replaced"
+    return f"{where}{error.strerror or error}"
 
 
 def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:

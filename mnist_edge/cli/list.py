@@ -51,4 +51,4 @@ def command(models_dir: Path | None, data_dir: Path | None, out: Output) -> None
     for problem in problems:
         out.say(f"not a model: {problem}")
     if not rows:
-        out.next_step("mnist-edge train lenet")
+        out.next_step("train", "lenet")

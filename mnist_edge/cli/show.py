@@ -55,4 +55,4 @@ def command(model: str | None, models_dir: Path | None, data_dir: Path | None, o
     )
     out.result(manifest.to_json(), text)
     if not rows:
-        out.next_step(f"mnist-edge export {found.name} --format onnx")
+        out.next_step("export", found.name, "--format", "onnx", models_dir=models_dir)

@@ -1,14 +1,13 @@
 """``mnist-edge train``."""
 
 import json
-import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnist_edge.cli.common import Output, option, percent, subcommand
+from mnist_edge.cli.common import Output, command_line, option, percent, subcommand
 from mnist_edge.errors import DataError, UsageError
 from mnist_edge.extras import require
 
@@ -79,13 +78,12 @@ def command(
         f"{percent(scores['validation_accuracy'])} held out; {model.manifest.training['seconds']:.0f} s; in {model.folder}"
     )
     out.result({"model": model.name, "folder": str(model.folder), "scores": scores, "training": model.manifest.training}, text)
-    out.next_step(f"mnist-edge export {model.name} --format onnx")
+    out.next_step("export", model.name, "--format", "onnx", models_dir=models_dir)
 
 
 def resume_line(architecture: str, **given: object) -> str:
     """Return the command that goes on with a run: what the run itself remembers is left out."""
-    options = (("--" + key.replace("_", "-"), str(value)) for key, value in given.items() if value is not None)
-    return shlex.join(["mnist-edge", "train", architecture, *(word for pair in options for word in pair), "--resume"])
+    return command_line("train", architecture, "--resume", **given)
 
 
 def load_data(data: str, data_dir: Path | None, out: Output, train_images: int | None = None) -> tuple["Dataset", "Dataset"]:
@@ -119,7 +117,11 @@ def settle(run: "Run", asked: "Settings", given: dict[str, Any], resume: bool, o
         )
     for what, was, now in (
         ("network", settings.architecture, asked.architecture),
-        *((f"--{key.replace('_', '-')}", *_pair(settings, asked, key)) for key, value in given.items() if value not in (None, ())),
+        *(
+            ("--set" if key == "arguments" else f"--{key.replace('_', '-')}", *_pair(settings, asked, key))
+            for key, value in given.items()
+            if value not in (None, ())
+        ),
     ):
         if was != now:
             raise UsageError(

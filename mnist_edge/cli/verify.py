@@ -1,5 +1,6 @@
 """``mnist-edge verify``."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,9 @@ from mnist_edge.cli.common import Output, option, percent, subcommand, table
 from mnist_edge.cli.group import EXIT_FAILED, EXIT_PARITY
 
 if TYPE_CHECKING:
+    from mnist_edge.dataset import Dataset
     from mnist_edge.store import Model
+    from mnist_edge.verification import Verified
 
 
 @subcommand("verify")
@@ -58,6 +61,8 @@ def command(ctx: click.Context, model: str | None, data: str | None, models_dir:
         documents.append(document)
     text = table(rows, ["artifact", "runtime", "same answer", "logit difference", "accuracy", "verdict"])
     passed = all(r.passed or r.skipped for r in results)
+    if passed and proof_data.name == "mnist" and not found.is_installed_reference:
+        _keep_better_proofs(found, results, proof_data)
     verified = any(r.passed for r in results)
     out.result({"model": found.name, "data": reference.data, "passed": passed and verified, "artifacts": documents}, text)
     for document in documents:
@@ -70,6 +75,16 @@ def command(ctx: click.Context, model: str | None, data: str | None, models_dir:
         ctx.exit(EXIT_FAILED)
 
 
+def _keep_better_proofs(model: "Model", results: "list[Verified]", data: "Dataset") -> None:
+    """Write proofs on MNIST over those on drawn digits; where the folder cannot be written to, the verdict stands without."""
+    from exporters.gate import record_proofs
+
+    better = {r.artifact.file: r.report for r in results if r.report and r.artifact.parity["data"]["name"] == "drawn"}
+    if better:
+        with suppress(OSError):
+            record_proofs(model, better, data)
+
+
 def _completed(model: "Model", data_dir: Path | None, out: Output) -> "Model":
     """Return the model with answers to MNIST where only those to drawn digits were stored and both MNIST and torch are here."""
     from mnist_edge.dataset.sources import find_mnist
@@ -78,7 +93,9 @@ def _completed(model: "Model", data_dir: Path | None, out: Output) -> "Model":
         return model
     from mnist_edge.extras import is_installed
 
-    if not (is_installed("torch") and is_installed("safetensors")) or model.is_installed_reference:
+    if model.is_installed_reference:
+        return model
+    if not (is_installed("torch") and is_installed("safetensors")):
         out.say("proven on drawn digits only; MNIST is here, but without torch its answers cannot be computed")
         return model
     from exporters.gate import complete

@@ -22,7 +22,7 @@ class Dataset:
     """Labelled images.
 
     Attributes:
-        name: ``mnist``, ``drawn``, or the name of a folder.
+        name: ``mnist``, ``drawn``, or ``folder:NAME``.
         split: ``train`` or ``test``.
         images: uint8, N×1×28×28, ink bright on a dark ground.
         labels: uint8, N, each 0 to 9.

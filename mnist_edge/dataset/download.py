@@ -1,7 +1,7 @@
 """MNIST from the network, by torchvision, which checks the MD5 of each file (needs torchvision)."""
 
+import http.client
 import os
-import shutil
 import socket
 import threading
 import time
@@ -23,6 +23,10 @@ ANSWER_SECONDS, STALL_SECONDS = 8.0, 10.0
 MIRROR_VARIABLE = "MNIST_EDGE_MIRROR"
 
 
+#: What a broken download raises, beside the errors of the disk.
+_FAILURES = (RuntimeError, urllib.error.URLError, http.client.HTTPException, ConnectionError, EOFError, TimeoutError)
+
+
 def ensure_mnist(data_dir: Path | None = None, mirror: str | None = None) -> Path:
     """Return the folder with MNIST's files, downloading them first if they are not on this machine.
 
@@ -30,9 +34,10 @@ def ensure_mnist(data_dir: Path | None = None, mirror: str | None = None) -> Pat
     it looked, why the download failed and what else can be done; MissingExtraError without torchvision; OSError.
     """
     found = find_mnist(data_dir)
-    if found.raw_dir is not None:
+    if found.raw_dir is not None and idx.is_complete(found.raw_dir):
         return found.raw_dir
-    looked = f"MNIST is not on this machine (looked in {', '.join(map(str, found.looked_in))})"
+    state = "MNIST is not on this machine" if found.raw_dir is None else "MNIST is incomplete on this machine"
+    looked = f"{state} (looked in {', '.join(map(str, found.looked_in))})"
     require(f"{looked}; downloading it", "torchvision")
     from torchvision.datasets import MNIST
 
@@ -43,13 +48,13 @@ def ensure_mnist(data_dir: Path | None = None, mirror: str | None = None) -> Pat
     if not answering:
         raise DataError(f"{looked} and cannot be downloaded: {'; '.join(reasons)}; {WAYS_ON}")
     try:
-        return _download(answering, found.looked_in[0])
-    except (RuntimeError, urllib.error.URLError, EOFError, TimeoutError) as error:
+        return _download(answering, found.looked_in[0], found.raw_dir)
+    except _FAILURES as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{looked} and the download from {answering[0]} failed: {reason}; {WAYS_ON}") from error
 
 
-def _download(mirrors: list[str], root: Path) -> Path:
+def _download(mirrors: list[str], root: Path, raw_dir: Path | None) -> Path:
     from torchvision.datasets import MNIST
 
     before = socket.getdefaulttimeout()
@@ -60,15 +65,13 @@ def _download(mirrors: list[str], root: Path) -> Path:
             type("MNIST", (MNIST,), {"mirrors": mirrors})(str(aside), download=True)  # its folder has the class's name
         finally:
             socket.setdefaulttimeout(before)
-        raw, target = aside / "MNIST" / "raw", root / "MNIST" / "raw"
+        raw, target = aside / "MNIST" / "raw", raw_dir or root / "MNIST" / "raw"
         for split in idx.FILES:
             idx.load_mnist(raw, split)
-        for archive in raw.glob("*.gz"):
-            archive.unlink()
-        if target.exists():
-            shutil.rmtree(target)  # it held none of the four files, or it would have been found
-        target.parent.mkdir(parents=True, exist_ok=True)
-        raw.rename(target)
+        target.mkdir(parents=True, exist_ok=True)
+        for path in sorted(raw.iterdir()):
+            if path.suffix != ".gz" and not idx.locate(target, path.name):
+                path.rename(target / path.name)
     return target
 
 
@@ -83,7 +86,7 @@ def _answering(mirrors: Sequence[str], file: str) -> tuple[list[str], list[str]]
         try:
             with urllib.request.urlopen(urllib.request.Request(mirror + file, method="HEAD"), timeout=ANSWER_SECONDS - 1):
                 results[mirror] = None
-        except (OSError, ValueError) as error:
+        except (*_FAILURES, OSError, ValueError) as error:
             results[mirror] = " ".join(str(getattr(error, "reason", error)).split()) or type(error).__name__
 
     threads = [threading.Thread(target=ask, args=(mirror,), daemon=True) for mirror in mirrors]

@@ -38,7 +38,7 @@ def load_folder(folder: Path, split: str) -> Dataset:
             pixels[i, 0] = image.read(path)
         except PictureError as error:
             raise DataError(str(error)) from error
-    return Dataset(folder.resolve().name, split, pixels, np.array(labels, np.uint8), tuple(paths))
+    return Dataset(f"folder:{folder.resolve().name}", split, pixels, np.array(labels, np.uint8), tuple(paths))
 
 
 def write_folder(dataset: Dataset, folder: Path, progress: Callable[[int], object] = lambda done: None) -> None:

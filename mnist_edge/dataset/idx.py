@@ -59,9 +59,14 @@ def find_raw_dir(data_dir: Path) -> Path | None:
     torchvision's layout is ``MNIST/raw``; the files may also lie in ``raw`` or in `data_dir` itself.
     """
     for folder in (data_dir / "MNIST" / "raw", data_dir / "raw", data_dir):
-        if any(_locate(folder, name) for names in FILES.values() for name in names):
+        if any(locate(folder, name) for names in FILES.values() for name in names):
             return folder
     return None
+
+
+def is_complete(folder: Path) -> bool:
+    """Say whether all four files are in a folder."""
+    return all(locate(folder, name) for names in FILES.values() for name in names)
 
 
 def load_mnist(raw_dir: Path, split: str) -> Dataset:
@@ -89,7 +94,8 @@ def check_labels(labels: NDArray[np.uint8], where: Path) -> None:
         raise DataError(f"{where}: no example of {', '.join(empty)}; every digit needs at least one")
 
 
-def _locate(folder: Path, name: str) -> Path | None:
+def locate(folder: Path, name: str) -> Path | None:
+    """Return the path of one of MNIST's files in a folder, plain or gzipped; None if it is not there."""
     for candidate in (folder / name, folder / f"{name}.gz"):
         if candidate.is_file():
             return candidate
@@ -97,7 +103,7 @@ def _locate(folder: Path, name: str) -> Path | None:
 
 
 def _require(folder: Path, name: str) -> Path:
-    path = _locate(folder, name)
+    path = locate(folder, name)
     if path is None:
         raise DataError(f"{folder / name}: not there, nor as .gz; MNIST is four files, fetch them with: mnist-edge data download")
     return path

@@ -28,7 +28,7 @@ class Epoch:
         epoch: counted from 1.
         loss, accuracy: over the training images as they were met, augmented, while the weights moved.
         validation_loss, validation_accuracy: over the held-out images, after the epoch.
-        lr: learning rate of the last step.
+        lr: learning rate after the last step.
         seconds: wall time of the epoch, validation included.
     """
 
@@ -104,13 +104,17 @@ class Trainer:
             number = self.done + 1
             loss, accuracy = self._train(number, listener)
             validation_loss, validation_accuracy = self._validate()
+            if not math.isfinite(validation_loss):
+                raise TrainingError(
+                    f"the held-out loss is {validation_loss} after epoch {number}; try a lower --lr than {self.recipe.lr:g}"
+                )
             self.done = number
             lr = float(self.optimizer.param_groups[0]["lr"])
             yield Epoch(number, loss, accuracy, validation_loss, validation_accuracy, lr, round(time.perf_counter() - started, 3))
 
     def _train(self, number: int, listener: Listener) -> tuple[float, float]:
         random = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
-        torch.manual_seed(self.seed * 1_000_003 + number)  # dropout draws from the global stream
+        torch.manual_seed(self.seed * 1_000_003 + number + 500_000)  # dropout draws from the global stream, which is another
         order = torch.randperm(len(self.training), generator=random).to(self.training.labels.device)
         self.deployed.train()
         loss_sum, correct = 0.0, torch.zeros((), dtype=torch.int64, device=order.device)

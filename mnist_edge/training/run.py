@@ -1,5 +1,6 @@
 """A training from beginning to end: data, network, epochs with their checkpoints, test, and a model in the models folder."""
 
+import io
 import json
 import os
 import platform
@@ -20,8 +21,8 @@ from mnist_edge import dataset as datasets
 from mnist_edge import publishing, store
 from mnist_edge.architectures import build
 from mnist_edge.dataset import Dataset
-from mnist_edge.errors import TrainingError, UsageError
-from mnist_edge.files import folder_aside, write_atomically, written_aside
+from mnist_edge.errors import TrainingError, UsageError, one_line
+from mnist_edge.files import folder_aside, locked, write_atomically
 from mnist_edge.manifest import Manifest
 from mnist_edge.training.deploy import Deployed
 from mnist_edge.training.loop import Epoch, Images, Listener, Trainer
@@ -100,6 +101,9 @@ class Run:
         """Begin anew. An unfinished run of the same name is moved aside; its new place is returned."""
         kept = None
         if self.folder.exists():
+            with locked(self.folder) as free:
+                if not free:
+                    raise TrainingError(f"{self.name} is being trained by another program; wait for it, or choose another name with --name")
             kept = self.folder.with_name(f".{self.name}-{time.strftime('%Y%m%d-%H%M%S')}")
             while kept.exists():
                 kept = kept.with_name(kept.name + "-")
@@ -110,8 +114,9 @@ class Run:
 
     def save(self, trainer: Trainer, history: list[Epoch]) -> None:
         """Write a checkpoint in one step."""
-        with written_aside(self._checkpoint) as aside:
-            torch.save({"trainer": trainer.state(), "history": [epoch.to_json() for epoch in history]}, aside)
+        buffer = io.BytesIO()  # torch.save itself turns a full disk into a RuntimeError
+        torch.save({"trainer": trainer.state(), "history": [epoch.to_json() for epoch in history]}, buffer)
+        write_atomically(self._checkpoint, buffer.getvalue())
 
     def load(self, trainer: Trainer) -> list[Epoch]:
         """Restore the last checkpoint into `trainer` and return the history; empty if no epoch was finished."""
@@ -149,6 +154,13 @@ def train(run: Run, settings: Settings, data: Dataset, test: Dataset, listener: 
 
     The checkpoint of every finished epoch stays until the model is in its place. Raises TrainingError, DataError, OSError.
     """
+    with locked(run.folder) as free:
+        if not free:
+            raise TrainingError(f"{run.name} is being trained by another program; wait for it, or choose another name with --name")
+        return _train(run, settings, data, test, listener)
+
+
+def _train(run: Run, settings: Settings, data: Dataset, test: Dataset, listener: Listener) -> Finished:
     torch.set_num_threads(settings.threads)
     trainer = _trainer(settings, data)
     history = run.load(trainer)
@@ -161,6 +173,8 @@ def train(run: Run, settings: Settings, data: Dataset, test: Dataset, listener: 
     seconds = round(before + time.time() - started, 1)
     deployed = trainer.deployed.to("cpu").eval()
     logits = torch_logits(deployed, test)
+    if not np.isfinite(logits).all():
+        raise TrainingError(f"{run.name} answers NaN or infinity to test images; try a lower --lr than {settings.recipe.lr:g}")
     with folder_aside(run.models_dir, run.name) as aside:
         _write_model(aside, run.name, settings, deployed.network, history, seconds, test, logits)
         replaced = publishing.publish_model(aside, run.models_dir / run.name)
@@ -207,12 +221,20 @@ def _check_contract(deployed: Deployed, settings: Settings) -> None:
         with torch.no_grad():
             logits = deployed.eval()(torch.zeros(2, 1, 28, 28, dtype=torch.uint8, device=settings.device))
     except Exception as error:  # the user's own network, which may raise anything
-        raise UsageError(
-            f"network {settings.architecture} does not take float32 N×1×28×28: {' '.join(str(error).split())[:300]}"
-        ) from error
+        raise UsageError(f"network {settings.architecture} does not take float32 N×1×28×28: {one_line(error)}") from error
     if not isinstance(logits, torch.Tensor) or logits.shape != (2, 10):
         what = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         raise UsageError(f"network {settings.architecture} answers two images with {what}; logits are float32 N×10")
+    try:
+        weights_of(deployed.network)
+    except (RuntimeError, ValueError) as error:  # weights that share memory, which safetensors refuses
+        raise UsageError(f"network {settings.architecture}: its weights cannot be saved: {one_line(error)}") from error
+
+
+def weights_of(network: nn.Module) -> bytes:
+    """Return a network's weights as a safetensors file. Raises RuntimeError for weights that share memory."""
+    weights: bytes = save({key: value.contiguous() for key, value in network.state_dict().items()})
+    return weights
 
 
 def _write_model(
@@ -225,7 +247,7 @@ def _write_model(
     test: Dataset,
     logits: np.ndarray[Any, np.dtype[np.float32]],
 ) -> None:
-    (folder / WEIGHTS).write_bytes(save({key: value.contiguous() for key, value in network.state_dict().items()}))
+    (folder / WEIGHTS).write_bytes(weights_of(network))
     (folder / HISTORY).write_text("".join(json.dumps(epoch.to_json()) + "\n" for epoch in history))
     _draw_curves(history, name, folder / CURVES)
     correct = int((logits.argmax(axis=1) == test.labels).sum())
