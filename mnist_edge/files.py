@@ -34,6 +34,9 @@ def written_aside(path: Path) -> Iterator[Path]:
         flush(aside)
         os.replace(aside, path)
         flush(path.parent)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk does not say which
+        raise
     finally:
         with suppress(FileNotFoundError):
             aside.unlink()
@@ -61,6 +64,9 @@ def folder_aside(parent: Path, name: str) -> Iterator[Path]:
     aside.mkdir()
     try:
         yield aside
+    except OSError as error:
+        error.filename = error.filename or str(parent / name)
+        raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 

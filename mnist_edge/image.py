@@ -20,6 +20,9 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp")
 #: Sides beyond this are refused before anything is decoded: 4096×4096 grey bytes are 16 MiB.
 MAX_SIDE = 4096
 
+#: A picture whose brightest and darkest byte differ by less holds no ink.
+MIN_CONTRAST = 16
+
 SIZE = 28
 
 #: What `read` takes: a path, a picture file's bytes, an open binary file, a Pillow image, or a grey array.
@@ -35,10 +38,16 @@ def read(picture: Picture) -> NDArray[np.uint8]:
     Raises PictureError, in one line that names the picture, if it cannot be read.
     """
     grey = _grey_array(picture) if isinstance(picture, np.ndarray) else _grey_picture(picture)
+    if int(grey.max()) - int(grey.min()) < MIN_CONTRAST:
+        raise PictureError(f"{_name(picture)}: no ink found, all of it is as bright or as dark")
     border = np.concatenate([grey[0], grey[-1], grey[1:-1, 0], grey[1:-1, -1]])
     if np.median(border) > 127:  # the ground touches the border, the ink as a rule does not
         grey = 255 - grey
     return grey if grey.shape == (SIZE, SIZE) else _resize(grey)
+
+
+def _name(picture: Picture) -> str:
+    return str(picture) if isinstance(picture, (str, Path)) else str(getattr(picture, "name", None) or type(picture).__name__)
 
 
 def _resize(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -70,7 +79,7 @@ def _grey_picture(picture: str | Path | bytes | IO[bytes] | Image.Image) -> NDAr
     elif isinstance(picture, bytes):
         name, source = "bytes", io.BytesIO(picture)
     elif hasattr(picture, "read"):
-        name, source = str(getattr(picture, "name", "stream")), picture
+        name, source = str(getattr(picture, "name", "standard input")), picture
     else:
         raise PictureError(f"cannot read a picture from {type(picture).__name__}: give a path, bytes, a file, a Pillow image or an array")
     try:
@@ -80,14 +89,26 @@ def _grey_picture(picture: str | Path | bytes | IO[bytes] | Image.Image) -> NDAr
         raise PictureError(f"{name}: no such file") from None
     except UnidentifiedImageError:
         raise PictureError(f"{name}: not a picture in a format that is read here ({', '.join(FORMATS)})") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError:
+        raise PictureError(f"{name}: too many pixels; at most {MAX_SIDE}×{MAX_SIDE} are read") from None
+    except (OSError, ValueError, SyntaxError) as error:
         reason = getattr(error, "strerror", None) or error
         raise PictureError(f"{name}: {reason}") from error
+
+
+def _on_ground(transparent: Image.Image) -> Image.Image:
+    """Put a transparent picture on a ground opposite to its ink: drawing programs save black ink on nothing."""
+    grey, opacity = np.asarray(transparent.convert("L"), np.float64), np.asarray(transparent.getchannel("A"), np.float64)
+    ink = float((grey * opacity).sum() / max(1.0, opacity.sum()))
+    ground = Image.new("RGBA", transparent.size, "white" if ink < 128 else "black")
+    return Image.alpha_composite(ground, transparent)
 
 
 def _decode(opened: Image.Image, name: str) -> NDArray[np.uint8]:
     if max(opened.size) > MAX_SIDE:
         raise PictureError(f"{name}: {opened.width}×{opened.height} pixels; at most {MAX_SIDE}×{MAX_SIDE} are read")
+    if opened.has_transparency_data:
+        opened = _on_ground(opened.convert("RGBA"))
     if opened.mode.startswith("I;16"):
         return (np.asarray(opened) // 257).astype(np.uint8)  # Pillow's own conversion clips at 255
     return np.asarray(opened.convert("L"), np.uint8)

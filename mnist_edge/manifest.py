@@ -125,12 +125,14 @@ class Manifest:
         """Read and check ``manifest.json`` of `folder`. Raises ModelError if it is missing, damaged, edited or too new."""
         path = folder / FILE_NAME
         try:
+            if path.exists() and not path.is_file():
+                raise ModelError(f"{path}: not a regular file; move it away")
             body = json.loads(path.read_bytes())
         except FileNotFoundError:
             raise ModelError(f"{folder}: no {FILE_NAME} in it, so it is not a model; mnist-edge list shows the models") from None
         except OSError as error:
             raise ModelError(f"{path}: {error.strerror or error}") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ModelError(f"{path}: not JSON ({error}); restore it, or train or export the model again") from error
         if not isinstance(body, dict) or not isinstance(body.get("schema"), int):
             raise ModelError(f"{path}: not a manifest of this program")

@@ -57,8 +57,8 @@ class Predictor:
         cannot be loaded, MissingExtraError where the runtime is not installed.
         """
         chosen = runtimes.get(runtime)
-        if threads < 1:
-            raise UsageError(f"threads must be 1 or more, not {threads}")
+        if not 1 <= threads <= 256:  # a runtime starts as many as it is asked for, until the memory is gone
+            raise UsageError(f"threads must be 1 to 256, not {threads}")
         path = Path(model) if model is not None else None
         if path is not None and path.is_file():
             return cls._load_file(path, chosen, threads)

@@ -35,8 +35,8 @@ class Model:
 
     @property
     def name(self) -> str:
-        """The model's name."""
-        return self.manifest.name
+        """The model's name, which is its folder's, also where that was copied or renamed."""
+        return self.folder.resolve().name
 
     @property
     def is_installed_reference(self) -> bool:
@@ -100,9 +100,9 @@ class Model:
         return "restore it, or train the model again"
 
 
-def models_dir(given: Path | None = None) -> Path:
+def models_dir(given: str | Path | None = None) -> Path:
     """Return the models folder: `given`, else ``MNIST_EDGE_MODELS_DIR``, else ``models`` in the working folder."""
-    return given or Path(os.environ.get("MNIST_EDGE_MODELS_DIR") or "models")
+    return Path(given or os.environ.get("MNIST_EDGE_MODELS_DIR") or "models")
 
 
 def list_models(folder: Path) -> tuple[list[Model], list[str]]:
@@ -138,9 +138,13 @@ def find(model: str | Path | None = None, folder: Path | None = None) -> Model:
     if path.is_dir():
         return Model.read(path)
     if path.is_file():
+        if not (path.parent / FILE_NAME).is_file():
+            raise ModelError(f"{path}: no {FILE_NAME} beside it, so it belongs to no model; mnist-edge list shows the models")
         return Model.read(path.parent, f"beside {path.name}")
     if name == REFERENCE_MODEL:
         return _reference()
+    if len(path.parts) > 1 or path.suffix:
+        raise UnknownNameError(f"{path}: no such model folder or file; mnist-edge list shows the models")
     known = [m.name for m in list_models(folder)[0]]
     raise UnknownNameError(
         f"{unknown_name('model', name, {*known, REFERENCE_MODEL})}; looked in {folder}; mnist-edge train NETWORK makes one"
@@ -159,11 +163,12 @@ def read_reference(model: Model, reference: Reference) -> NDArray[np.float32]:
 def _default(folder: Path) -> Model:
     models, problems = list_models(folder)
     damaged = [problem for problem in problems if FILE_NAME in problem and "no " + FILE_NAME not in problem]
-    if damaged:
-        raise ModelError(f"which model? One in {folder} cannot be read: {damaged[0]}; name the model to take")
     if models:
         latest = max(models, key=lambda m: str(m.manifest.training.get("finished", "")))
-        return replace(latest, chosen=f"trained last in {folder}")
+        passed_over = f", of those that can be read; not read: {'; '.join(damaged)}" if damaged else ""
+        return replace(latest, chosen=f"trained last in {folder}{passed_over}")
+    if damaged:
+        raise ModelError(f"no readable model in {folder}: {damaged[0]}")
     return _reference()
 
 

@@ -69,6 +69,8 @@ def test_a_name_is_registered_once_and_the_unknown_is_named() -> None:
         find("lenet4")
     with pytest.raises(UnknownNameError, match="unknown argument of network resnet-tiny 'useConv'.*use_conv"):
         build("resnet-tiny", {"useConv": True})
+    with pytest.raises(UsageError, match="use_conv of network resnet-tiny is bool"):
+        build("resnet-tiny", {"use_conv": "maybe"})
     with pytest.raises(UsageError, match="cannot be built"):
         build("vit", {"heads": 5})
     with pytest.raises(UnknownNameError, match="unknown recipe of lenet 'bset'"):

@@ -56,6 +56,19 @@ def test_a_huge_picture_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
         image.read(path)
 
 
+def test_ink_on_a_transparent_ground_is_read(seven: np.ndarray) -> None:
+    for ink in (0, 255):
+        picture = Image.merge("LA", (Image.new("L", (28, 28), ink), Image.fromarray(seven)))
+        assert np.abs(image.read(picture).astype(int) - seven).max() <= 1
+
+
+@pytest.mark.parametrize("value", [0, 128, 255])
+def test_a_blank_picture_is_no_digit(value: int, tmp_path: Path) -> None:
+    Image.new("L", (50, 50), value).save(tmp_path / "blank.png")
+    with pytest.raises(PictureError, match=r"blank\.png: no ink found"):
+        image.read(tmp_path / "blank.png")
+
+
 @pytest.mark.parametrize("array", [np.zeros((28, 28)), np.zeros((28, 28, 3), np.uint8), np.zeros((0, 28), np.uint8)])
 def test_an_array_that_is_no_grey_picture_is_refused(array: np.ndarray) -> None:
     with pytest.raises(PictureError, match="array of"):

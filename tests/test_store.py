@@ -75,10 +75,24 @@ def test_rubbish_in_the_models_folder_is_named_and_hides_nothing(models: Path) -
     found, problems = store.list_models(models)
     assert [model.name for model in found] == ["lenet"]
     assert len(problems) == 2
-    with pytest.raises(ModelError, match="which model"):
-        store.find(None, models)
-    (models / "broken" / FILE_NAME).unlink()
     assert store.find(None, models).name == "lenet"
+    assert "not read: " in store.find(None, models).chosen
+    (models / "broken" / FILE_NAME).unlink()
+    assert store.find(None, models).chosen == f"trained last in {models}"
+    (models / "lenet").rename(models.parent / "away")
+    assert store.find(None, models).is_installed_reference
+    (models / "deep").mkdir()
+    (models / "deep" / FILE_NAME).write_text("[" * 100_000)
+    os.mkfifo(models / "empty" / FILE_NAME)
+    assert len(store.list_models(models)[1]) == 3
+
+
+def test_a_copied_model_goes_by_its_folders_name(models: Path) -> None:
+    import shutil
+
+    shutil.copytree(models / "lenet", models / "copy")
+    assert store.find("copy", models).name == "copy"
+    assert sorted(model.name for model in store.list_models(models)[0]) == ["copy", "lenet"]
 
 
 def _new_artifact(models: Path) -> tuple[store.Model, Artifact, bytes]:

@@ -82,6 +82,9 @@ def build(name: str, arguments: Mapping[str, Any] | None = None) -> nn.Module:
     for key in arguments:
         if key not in parameters and not takes_any:
             raise unknown_name(f"argument of network {name}", key, parameters)
+        default = parameters[key].default if key in parameters else None
+        if isinstance(default, bool) != isinstance(arguments[key], bool) and isinstance(default, (bool, int, float)):
+            raise UsageError(f"argument {key} of network {name} is {type(default).__name__}, like {default}; not {arguments[key]!r}")
     try:
         network = architecture.network(**arguments)
     except Exception as error:  # a network may check its arguments by any exception, assertions included
@@ -112,7 +115,7 @@ def _from_path(path: str) -> Architecture:
         ) from error
     except AttributeError as error:
         raise UsageError(f"network {path}: {error}") from error
-    except Exception as error:  # the user's own module, which may raise anything
+    except (Exception, SystemExit) as error:  # the user's own module, which may raise anything
         raise UsageError(f"network {path}: {module_name} cannot be imported: {type(error).__name__}: {error}") from error
     if not (isinstance(network, type) and issubclass(network, nn.Module)):  # a manifest may name it: nothing else is called
         raise UsageError(f"network {path}: {attribute} is no class derived from torch.nn.Module")

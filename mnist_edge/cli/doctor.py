@@ -17,7 +17,9 @@ def command(models_dir: Path | None, data_dir: Path | None, out: Output) -> int:
     Exit code 1 if something that the edge side needs is missing.
     """
     from mnist_edge import __version__, extras, store
+    from mnist_edge import dataset as datasets
     from mnist_edge.dataset.sources import WAYS_ON, find_mnist
+    from mnist_edge.errors import DataError
 
     rows: list[tuple[str, str, str]] = [("mnist-edge", __version__, ""), ("python", platform.python_version(), "")]
     broken = False
@@ -30,6 +32,12 @@ def command(models_dir: Path | None, data_dir: Path | None, out: Output) -> int:
         rows.append((package, found or "not installed", "" if found else f"to train and export: {extras.INSTALL_TRAIN}"))
     rows.append(("devices", *_devices()))
     mnist = find_mnist(data_dir)
+    if mnist.raw_dir:
+        try:
+            for split in ("train", "test"):
+                datasets.load("mnist", split, data_dir)
+        except DataError as error:
+            rows.append(("MNIST", "damaged or incomplete", str(error)))
     rows.append(("MNIST", str(mnist.raw_dir or f"not in {', '.join(map(str, mnist.looked_in))}"), "" if mnist.raw_dir else WAYS_ON))
     folder = store.models_dir(models_dir)
     models, problems = store.list_models(folder)

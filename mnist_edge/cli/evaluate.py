@@ -11,7 +11,7 @@ from mnist_edge.cli.common import Output, option, percent, subcommand, table
 @click.argument("model", required=False)
 @option("--runtime", default="ort", metavar="RUNTIME", help="What runs it: ort, torchscript or torch.")
 @option("--data", default="mnist", metavar="DATA", help="mnist, drawn, or a folder with 0…9.")
-@option("--threads", type=click.IntRange(min=1), default=1, help="Of the runtime.")
+@option("--threads", type=click.IntRange(1, 256), default=1, help="Of the runtime.")
 def command(model: str | None, runtime: str, data: str, threads: int, models_dir: Path | None, data_dir: Path | None, out: Output) -> None:
     """Measure MODEL's accuracy on a test set, as a whole and by digit; wrong pictures of a folder are listed with their paths."""
     from mnist_edge import dataset as datasets

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -51,7 +52,8 @@ class Cli(click.Group):
         given = list(extra.get("args") or (args[0] if args and args[0] else sys.argv[1:]))
         try:
             code = super().main(*args, **extra)
-            sys.stdout.flush()
+            if sys.stdout is not None:
+                sys.stdout.flush()
         except click.exceptions.NoArgsIsHelpError as error:
             click.echo(error.format_message(), err=True)
             sys.exit(EXIT_USAGE)
@@ -84,12 +86,24 @@ class Cli(click.Group):
 def _fail(message: str, code: int, arguments: list[str]) -> NoReturn:
     """Say it on standard error; with --json standard output still gets its one document."""
     message = _flat(message)
-    click.echo(f"error: {message}", err=True)
+    with suppress(OSError):
+        click.echo(f"error: {message}", err=True)
     if "--json" in arguments or os.environ.get("MNIST_EDGE_JSON", "0").lower() not in ("", "0", "false", "no", "off"):
         import json
 
-        click.echo(json.dumps({"error": message, "exit_code": code}))
+        with suppress(OSError):
+            click.echo(json.dumps({"error": message, "exit_code": code}))
+    _drop_unwritable_output()
     sys.exit(code)
+
+
+def _drop_unwritable_output() -> None:
+    """Let the interpreter not stumble at its end over output that cannot be written, such as to a full disk."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _flat(text: str) -> str:
@@ -97,7 +111,7 @@ def _flat(text: str) -> str:
 
 
 def _os_error(error: OSError) -> str:
-    where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
+    where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes, os.PathLike)) else "writing: "
     return f"{where}{error.strerror or error}"
 
 

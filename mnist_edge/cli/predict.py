@@ -1,5 +1,6 @@
 """``mnist-edge predict``."""
 
+import io
 import json
 import sys
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ MAX_INPUT = 64 * 1024 * 1024
 @click.argument("pictures", nargs=-1, required=True, type=PATH, metavar="PICTURE…")
 @option("--model", help="Name, folder or file of a model.  [default: the model trained last, else the reference]")
 @option("--runtime", default="ort", metavar="RUNTIME", help="What runs it: ort, torchscript or torch.")
-@option("--threads", type=click.IntRange(min=1), default=1, help="Of the runtime.")
+@option("--threads", type=click.IntRange(1, 256), default=1, help="Of the runtime.")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -36,6 +37,7 @@ def command(
 
     One bad picture does not stop the rest; the exit code is then 1. With --json, a line a picture.
     """
+    from mnist_edge.image import SUFFIXES
     from mnist_edge.predictor import Predictor
 
     predictor = Predictor.load(model, runtime, threads=threads, models_dir=models_dir)
@@ -44,7 +46,9 @@ def command(
     for path in _expand(pictures):
         name = click.format_filename(path)
         try:
-            prediction = predictor.predict(_standard_input() if str(path) == "-" else path)
+            if path.is_dir():
+                raise PictureError(f"{name}: no pictures in this folder ({', '.join(SUFFIXES)}); folders below it are not read")
+            prediction = predictor.predict(io.BytesIO(_standard_input()) if str(path) == "-" else path)
         except PictureError as error:
             failed = True
             out.say(f"error: {' '.join(str(error).split())}")
@@ -68,13 +72,11 @@ def _expand(pictures: tuple[Path, ...]) -> Iterator[Path]:
             yield path
             continue
         found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
-        if not found:
-            raise UsageError(f"{path}: no pictures in this folder ({', '.join(SUFFIXES)})")
-        yield from found
+        yield from found or [path]
 
 
 def _standard_input() -> bytes:
-    if sys.stdin.isatty():
+    if sys.stdin is None or sys.stdin.isatty():
         raise UsageError("- reads a picture from standard input, which is a terminal; give a file, or: mnist-edge predict - < img.png")
     data = sys.stdin.buffer.read(MAX_INPUT + 1)
     if len(data) > MAX_INPUT:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @option("--lr", type=float, help="Learning rate.  [default: the recipe's]")
 @option("--seed", type=click.IntRange(min=0, max=2**31), help="Of weights, order, augmentation and dropout.  [default: 0]")
 @option("--device", type=str, help="auto, cpu, cuda or mps.  [default: auto]")
-@option("--threads", type=click.IntRange(min=1), help="Of PyTorch; another number gives other last bits.  [default: PyTorch's]")
+@option("--threads", type=click.IntRange(1, 256), help="Of PyTorch; another number gives other last bits.  [default: PyTorch's]")
 @option("--data", type=str, default="mnist", help="mnist, drawn, or a folder with train/0…9 and test/0…9.")
 @option("--train-images", type=click.IntRange(min=12), help="Take only the first so many, for a quick try.")
 @option("--set", "arguments", multiple=True, metavar="KEY=VALUE", help="Argument of the network, such as use_conv=true.")
@@ -54,7 +54,7 @@ def command(
     from mnist_edge.dataset import describe
     from mnist_edge.training.run import Run, train
 
-    run = Run(store.models_dir(models_dir), name or _default_name(architecture))
+    run = Run(store.models_dir(models_dir), _default_name(architecture) if name is None else name)
     asked = new_settings(architecture, given)
     training, test = load_data(data, data_dir, out, train_images)
     settings = settle(run, replace(asked, data=describe(training)), given, resume, out)

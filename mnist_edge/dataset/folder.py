@@ -18,7 +18,8 @@ def load_folder(folder: Path, split: str) -> Dataset:
     Raises DataError for a missing split, an empty digit or a file that is no picture.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; --data takes mnist, drawn or a folder with train/0…9 and test/0…9")
+        state = "not a folder" if folder.exists() else "no such folder"
+        raise DataError(f"{folder}: {state}{_meant(folder)}; --data takes mnist, drawn or a folder with train/0…9 and test/0…9")
     root = folder / split
     if not root.is_dir():
         if split == "test" and any((folder / digit).is_dir() for digit in CLASSES):
@@ -54,6 +55,13 @@ def write_folder(dataset: Dataset, folder: Path, progress: Callable[[int], objec
     for i, (pixels, label) in enumerate(zip(dataset.images, dataset.labels, strict=True)):
         Image.fromarray(pixels[0]).save(root / str(label) / f"{i:05d}.png")
         progress(i + 1)
+
+
+def _meant(folder: Path) -> str:
+    import difflib
+
+    nearest = difflib.get_close_matches(str(folder), ("mnist", "drawn"), n=1)
+    return f" (did you mean {nearest[0]!r}?)" if nearest else ""
 
 
 def _pictures(folder: Path) -> Iterator[Path]:

@@ -13,7 +13,8 @@ from mnist_edge.files import cache_dir
 MNIST, DRAWN = "mnist", "drawn"
 
 #: Printed wherever MNIST is missing.
-WAYS_ON = "ways on: mnist-edge data download · --data-dir FOLDER (torchvision's layout) · --data drawn (needs no file) · --data FOLDER of pictures"
+OTHER_WAYS = "--data-dir FOLDER (torchvision's layout) · --data drawn (needs no file) · --data FOLDER of pictures"
+WAYS_ON = f"ways on: mnist-edge data download · {OTHER_WAYS}"
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from mnist_edge.architectures import build
 from mnist_edge.dataset import Dataset
 from mnist_edge.errors import TrainingError, UsageError, one_line
 from mnist_edge.files import folder_aside, locked, write_atomically
-from mnist_edge.manifest import Manifest
+from mnist_edge.manifest import FILE_NAME, Manifest
 from mnist_edge.training.deploy import Deployed
 from mnist_edge.training.loop import Epoch, Images, Listener, Trainer
 from mnist_edge.training.recipe import Augmentation, Recipe
@@ -82,10 +82,13 @@ class Run:
     """The folder of an unfinished training: its settings, and a checkpoint after every epoch."""
 
     def __init__(self, models_dir: Path, name: str) -> None:
-        if not name or Path(name).name != name or name.startswith("."):
+        if not name or Path(name).name != name or name.startswith(".") or not name.isprintable():
             raise UsageError(f"{name!r} is no name for a model: it becomes a folder's name; choose one with --name")
         self.name, self.models_dir = name, models_dir
         self.folder = models_dir / RUNS / name
+        target = models_dir / name
+        if target.exists() and not (target / FILE_NAME).is_file():
+            raise UsageError(f"{target}: there, but not a model; move it away, or give the model another name with --name")
         self._settings, self._checkpoint = self.folder / "run.json", self.folder / "checkpoint.pt"
 
     def read_settings(self) -> Settings | None:

@@ -71,20 +71,21 @@ def test_predict_reads_files_folders_and_standard_input(
 ) -> None:
     folder = tmp_path / "many"
     folder.mkdir()
+    (tmp_path / "none").mkdir()
     for name in ("b.png", "a.png"):
         Image.fromarray(seven).save(folder / name)
     (folder / "notes.txt").write_text("no picture")
     (tmp_path / "bad\nname.png").write_text("no picture")
     place = ("--models-dir", models, "--json")
-    done = run_command("predict", folder, picture, tmp_path / "bad\nname.png", tmp_path / "none.png", *place, check=1)
+    done = run_command("predict", tmp_path / "none", folder, picture, tmp_path / "bad\nname.png", tmp_path / "none.png", *place, check=1)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [Path(line["path"]).name for line in lines] == ["a.png", "b.png", "img.png", "bad\nname.png", "none.png"]
-    assert len({line["digit"] for line in lines[:3]}) == 1
-    assert all("error" in line for line in lines[3:])
+    assert [Path(line["path"]).name for line in lines] == ["none", "a.png", "b.png", "img.png", "bad\nname.png", "none.png"]
+    assert len({line["digit"] for line in lines[1:4]}) == 1
+    assert all("error" in line for line in (lines[0], *lines[4:]))
     assert all(line.startswith(("error: ", "model: ")) for line in done.stderr.splitlines())
     with picture.open("rb") as file:
         piped = run_command("predict", "-", *place, stdin=file)
-    assert json.loads(piped.stdout)["digit"] == lines[0]["digit"]
+    assert json.loads(piped.stdout)["digit"] == lines[1]["digit"]
 
 
 @pytest.mark.parametrize(
@@ -178,7 +179,7 @@ def test_ctrl_c_ends_a_training_cleanly_and_says_how_to_go_on(run_command: Comma
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == 130
     assert b"Traceback" not in stderr
-    assert b"Go on with: mnist-edge train lenet --data drawn --train-images 3000 --resume" in stderr
+    assert b"Go on with: mnist-edge train lenet --resume --data drawn --train-images 3000" in stderr
     refused = run_command("train", "lenet", "--data", "drawn", "--train-images", "3000", "--epochs", "3", "--resume", check=2)
     assert "was started with --epochs 200, not 3" in refused.stderr
     other = run_command("train", "lenet", "--data", "drawn", "--train-images", "2000", "--resume", check=1)
@@ -329,3 +330,18 @@ def test_a_folder_of_pictures_goes_the_whole_way(run_command: Command, tmp_path:
 def test_the_module_runs_as_the_command_does() -> None:
     done = subprocess.run([sys.executable, "-m", "mnist_edge", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("mnist-edge ")
+
+
+@pytest.mark.parametrize("arguments", [("show",), ("show", "--json"), ("predict", "img.png", "--json"), ("list",)])
+def test_output_that_cannot_be_written_is_one_error(run_command: Command, models: Path, picture: Path, arguments: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = run_command(*arguments, check=1, stdout=full, stderr=subprocess.PIPE, capture_output=False)
+    assert len([line for line in done.stderr.splitlines() if line.startswith("error: ")]) == 1
+
+
+def test_a_folder_in_the_way_is_said_before_the_training(run_command: Command, tmp_path: Path) -> None:
+    (tmp_path / "models" / "lenet").mkdir(parents=True)
+    (tmp_path / "models" / "lenet" / "thesis.txt").write_text("years of work")
+    done = run_command("train", "lenet", *QUICK, check=2)
+    assert "epoch" not in done.stderr
+    assert "not a model; move it away" in done.stderr
