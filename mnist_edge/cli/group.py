@@ -111,7 +111,8 @@ def _flat(text: str) -> str:
 
 
 def _os_error(error: OSError) -> str:
-    where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes, os.PathLike)) else "writing: "
+    path = error.filename2 or error.filename  # of a copy, where to
+    where = f"{os.fsdecode(path)}: " if isinstance(path, (str, bytes, os.PathLike)) else "writing: "
     return f"{where}{error.strerror or error}"
 
 

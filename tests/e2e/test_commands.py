@@ -174,6 +174,7 @@ def test_killed_three_times_and_resumed_a_training_ends_with_the_same_bits(run_c
 def test_ctrl_c_ends_a_training_cleanly_and_says_how_to_go_on(run_command: Command, tmp_path: Path) -> None:
     process = start(tmp_path, "train", "lenet", "--data", "drawn", "--train-images", "3000", "--epochs", "200")
     while not (tmp_path / "models" / ".runs" / "lenet" / "checkpoint.pt").exists():
+        assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=30)
