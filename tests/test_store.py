@@ -146,7 +146,7 @@ def test_a_new_model_replaces_the_old_one_which_is_kept(models: Path) -> None:
     kept = publishing.publish_model(aside, models / "lenet")
     assert (models / "lenet" / "marker").exists()
     assert kept is not None
-    assert store.Model.read(kept).name == "lenet"
+    assert store.Model.read(kept).manifest.name == "lenet"
     assert not (kept / "marker").exists()
     assert not aside.exists()
     assert kept not in [m.folder for m in store.list_models(models)[0]]
