@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge import image, runtimes, store
-from mnist_edge.errors import ModelError, PictureError, UsageError
+from mnist_edge.errors import ModelError, PictureError, UsageError, one_line
 from mnist_edge.manifest import FILE_NAME
 from mnist_edge.parity import Run
 
@@ -85,7 +85,7 @@ class Predictor:
         try:
             return self._run(pixels)
         except Exception as error:  # a runtime raises what it likes
-            raise ModelError(f"{self.description}: failed while running: {' '.join(str(error).split())[:300]}") from error
+            raise ModelError(f"{self.description}: failed while running: {one_line(error)}") from error
 
     def predict(self, picture: image.Picture) -> Prediction:
         """Read one picture: a path, bytes, a binary file, a Pillow image, or a grey uint8 array H×W. Raises PictureError."""

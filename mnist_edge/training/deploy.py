@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mnist_edge.architectures import build
-from mnist_edge.errors import ModelError
+from mnist_edge.errors import ModelError, one_line
 from mnist_edge.store import Model
 
 
@@ -47,4 +47,4 @@ def load_weights(network: nn.Module, path: Path) -> None:
     try:
         network.load_state_dict(load_file(path))
     except (SafetensorError, RuntimeError) as error:
-        raise ModelError(f"{path}: does not fit network {type(network).__name__}: {' '.join(str(error).split())[:300]}") from error
+        raise ModelError(f"{path}: does not fit network {type(network).__name__}: {one_line(error)}") from error
