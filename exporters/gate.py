@@ -132,17 +132,12 @@ def pytorch_answers(model: store.Model, data: Dataset) -> NDArray[np.float32]:
     from mnist_edge.training.run import torch_logits
 
     deployed = load_deployed(model)
-    logits = torch_logits(deployed, data)
+    logits = torch_logits(deployed, data.images)
     if not np.isfinite(logits).all():
         raise ModelError(f"{model.folder}: PyTorch itself answers NaN or infinity; train it again")
     few = data.first(min(_NEIGHBOURS, len(data)))
-    together = torch_logits(deployed, few)
-    alone = np.concatenate(
-        [
-            torch_logits(deployed, replace(few, images=few.images[i : i + 1], labels=few.labels[i : i + 1], paths=()))
-            for i in range(len(few))
-        ]
-    )
+    together = torch_logits(deployed, few.images)
+    alone = np.concatenate([torch_logits(deployed, few.images[i : i + 1]) for i in range(len(few))])
     tolerance = parity.BUDGETS["float32"].logit_difference
     leak = float(np.abs(together - alone).max())
     if not leak <= tolerance:

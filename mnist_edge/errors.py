@@ -3,6 +3,7 @@
 The library raises these and nothing else on purpose; the command line turns each class into an exit code.
 """
 
+import os
 from collections.abc import Iterable
 
 
@@ -53,6 +54,12 @@ class PluginWarning(UserWarning):
 def one_line(error: BaseException) -> str:
     """Return another program's error as one line with its kind, at most 300 characters."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+
+
+def printable(name: object) -> str:
+    """Return a path or a name as one line that any terminal can show: control characters and bytes that are no UTF-8 are escaped."""
+    text = os.fsdecode(name) if isinstance(name, (str, bytes, os.PathLike)) else str(name)
+    return "".join(c if c.isprintable() else f"\\x{ord(c) - 0xDC00:02x}" if 0xDC80 <= ord(c) <= 0xDCFF else ascii(c)[1:-1] for c in text)
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge import parity
-from mnist_edge.dataset import Dataset
+from mnist_edge.confidence import softmax
+from mnist_edge.dataset import Dataset, Refused
 from mnist_edge.predictor import Predictor
 
 
@@ -19,39 +20,44 @@ class Evaluation:
         confusion: int64 10×10; row: the label, column: the answer.
         wrong: indices of the images answered wrongly.
         answers: uint8 N.
+        confidences: float64 N, the probability of each answer.
+        refused: pictures of the data set that could not be read as a digit; they count as wrong.
     """
 
     confusion: NDArray[np.int64]
     wrong: NDArray[np.intp]
     answers: NDArray[np.uint8]
+    confidences: NDArray[np.float64]
+    refused: tuple[Refused, ...] = ()
 
     @property
     def images(self) -> int:
-        """Number of images."""
-        return len(self.answers)
+        """Number of images, refused ones too."""
+        return len(self.answers) + len(self.refused)
 
     @property
     def correct(self) -> int:
         """Number of images answered as labelled."""
-        return self.images - len(self.wrong)
+        return len(self.answers) - len(self.wrong)
 
     @property
     def accuracy(self) -> float:
         """Share of images answered as labelled, 0 to 1."""
-        return self.correct / self.images
+        return self.correct / self.images if self.images else 0.0
 
     def by_class(self) -> list[dict[str, Any]]:
         """Return, for each digit, how many images there are, how many were right, and the share."""
-        totals, right = self.confusion.sum(axis=1), self.confusion.diagonal()
+        totals = self.confusion.sum(axis=1) + np.bincount([one.label for one in self.refused], minlength=10)
         return [
             {"digit": d, "images": int(n), "correct": int(r), "accuracy": int(r) / int(n) if n else None}
-            for d, (n, r) in enumerate(zip(totals, right, strict=True))
+            for d, (n, r) in enumerate(zip(totals, self.confusion.diagonal(), strict=True))
         ]
 
 
 def evaluate(predictor: Predictor, data: Dataset) -> Evaluation:
     """Run a data set through a predictor. Raises ModelError if the model fails."""
-    answers = parity.logits_of(predictor.logits, data.images).argmax(axis=1).astype(np.uint8)
+    probabilities = softmax(parity.logits_of(predictor.logits, data.images))
+    answers = probabilities.argmax(axis=1).astype(np.uint8)
     confusion = np.zeros((10, 10), np.int64)
     np.add.at(confusion, (data.labels, answers), 1)
-    return Evaluation(confusion, np.flatnonzero(answers != data.labels), answers)
+    return Evaluation(confusion, np.flatnonzero(answers != data.labels), answers, probabilities.max(axis=1), data.refused)

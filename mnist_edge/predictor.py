@@ -1,7 +1,7 @@
 """Pixels or pictures → digits, through any runtime."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge import image, runtimes, store
+from mnist_edge.confidence import softmax
 from mnist_edge.errors import ModelError, PictureError, UsageError, one_line
 from mnist_edge.manifest import FILE_NAME
 from mnist_edge.parity import Run
@@ -22,15 +23,22 @@ class Prediction:
         digit: 0 to 9.
         confidence: the digit's probability, 0 to 1.
         probabilities: of the ten digits, in order; they sum to 1.
+        warnings: why the digit may be wrong; empty where nothing speaks against it.
     """
 
     digit: int
     confidence: float
     probabilities: tuple[float, ...]
+    warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the prediction as JSON values."""
-        return {"digit": self.digit, "confidence": self.confidence, "probabilities": list(self.probabilities)}
+        return {
+            "digit": self.digit,
+            "confidence": self.confidence,
+            "probabilities": list(self.probabilities),
+            "warnings": list(self.warnings),
+        }
 
 
 class Predictor:
@@ -42,10 +50,14 @@ class Predictor:
     7
     """
 
-    def __init__(self, run: Run, description: str) -> None:
-        """Take a function from pixels to logits, and say in words what it is. `load` is the usual way here."""
+    def __init__(self, run: Run, description: str, threshold: float | None = None) -> None:
+        """Take a function from pixels to logits, and say in words what it is. `load` is the usual way here.
+
+        Answers with a confidence below `threshold` get a warning; a model's own is in its manifest.
+        """
         self._run = run
         self.description = description
+        self.threshold = threshold
 
     @classmethod
     def load(cls, model: str | Path | None = None, runtime: str = "ort", *, threads: int = 1, models_dir: Path | None = None) -> Self:
@@ -63,7 +75,7 @@ class Predictor:
         if path is not None and path.is_file():
             return cls._load_file(path, chosen, threads)
         found = store.find(model, models_dir)
-        return cls(chosen.load_model(found, threads), f"{found.name} ({found.chosen}), runtime {runtime}")
+        return cls(chosen.load_model(found, threads), f"{found.name} ({found.chosen}), runtime {runtime}", _threshold(found))
 
     @classmethod
     def _load_file(cls, path: Path, runtime: runtimes.Runtime, threads: int) -> Self:
@@ -75,7 +87,7 @@ class Predictor:
         artifact = model.artifact_of_file(path)
         if artifact.runtime != runtime.name:
             raise UsageError(f"{path}: made for runtime {artifact.runtime}, not {runtime.name}; add: --runtime {artifact.runtime}")
-        return cls(runtime.load(model.path(artifact), threads), f"{path}, runtime {runtime.name}")
+        return cls(runtime.load(model.path(artifact), threads), f"{path}, runtime {runtime.name}", _threshold(model))
 
     def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return logits, float32 N×10, for pixels, uint8 N×1×28×28, ink bright on a dark ground. Raises PictureError."""
@@ -87,27 +99,47 @@ class Predictor:
         except Exception as error:  # a runtime raises what it likes
             raise ModelError(f"{self.description}: failed while running: {one_line(error)}") from error
 
-    def predict(self, picture: image.Picture) -> Prediction:
-        """Read one picture: a path, bytes, a binary file, a Pillow image, or a grey uint8 array H×W. Raises PictureError."""
-        return predictions(self.logits(image.read(picture)[None, None]))[0]
+    def predict(self, picture: image.Picture, *, ink: str = "auto") -> Prediction:
+        """Read one picture of a digit, of any size and in any light.
 
-    def predict_many(self, pictures: Iterable[image.Picture], batch_size: int = 64) -> Iterator[Prediction]:
+        `picture` is a path, a file's bytes, an open binary file, a Pillow image, or an array: H×W or H×W×3, of bool, uint8, uint16
+        or float (0 to 1, or 0 to 255). `ink` is ``dark``, ``light`` or ``auto``.
+
+        Raises PictureError if it cannot be read or holds no digit.
+        """
+        return self.predict_prepared([image.prepare(picture, ink)])[0]
+
+    def predict_many(self, pictures: Iterable[image.Picture], batch_size: int = 64, *, ink: str = "auto") -> Iterator[Prediction]:
         """Read pictures as they come, `batch_size` at a time, in order. Raises PictureError at the first that cannot be read."""
-        batch: list[NDArray[np.uint8]] = []
+        batch: list[image.Prepared] = []
         for picture in pictures:
-            batch.append(image.read(picture))
+            batch.append(image.prepare(picture, ink))
             if len(batch) == batch_size:
-                yield from predictions(self.logits(np.stack(batch)[:, None]))
+                yield from self.predict_prepared(batch)
                 batch.clear()
         if batch:
-            yield from predictions(self.logits(np.stack(batch)[:, None]))
+            yield from self.predict_prepared(batch)
+
+    def predict_prepared(self, prepared: Sequence[image.Prepared]) -> list[Prediction]:
+        """Answer pictures that `mnist_edge.image.prepare` has prepared, all in one batch; their warnings are kept."""
+        answers = predictions(self.logits(np.stack([one.pixels for one in prepared])[:, None]))
+        return [replace(answer, warnings=one.warnings + self._doubt(answer)) for answer, one in zip(answers, prepared, strict=True)]
+
+    def _doubt(self, answer: Prediction) -> tuple[str, ...]:
+        if self.threshold is None or answer.confidence >= self.threshold:
+            return ()
+        return (f"low confidence: this model is reliable from {self.threshold:.0%} on",)
+
+
+def _threshold(model: store.Model) -> float | None:
+    threshold: float | None = model.manifest.scores.get("confidence", {}).get("threshold")
+    return threshold
 
 
 def predictions(logits: NDArray[np.float32]) -> list[Prediction]:
     """Turn logits, float32 N×10, into predictions, by the softmax in float64. Raises ModelError for NaN or infinity."""
     if not np.isfinite(logits).all():
         raise ModelError("the model answered NaN or infinity; verify it: mnist-edge verify")
-    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    probabilities = shifted / shifted.sum(axis=1, keepdims=True)
+    probabilities = softmax(logits)
     digits = probabilities.argmax(axis=1)
     return [Prediction(int(d), float(p[d]), tuple(p.tolist())) for d, p in zip(digits, probabilities, strict=True)]

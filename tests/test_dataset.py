@@ -105,19 +105,47 @@ def test_a_folder_called_mnist_does_not_pass_for_mnist(tmp_path: Path) -> None:
     assert load(str(tmp_path / "mnist"), "test").name == "folder:mnist"
 
 
-def test_folder_with_an_empty_digit_or_a_text_is_refused(tmp_path: Path) -> None:
-    write_folder(drawn.draw("test", 40), tmp_path)
-    for path in (tmp_path / "test" / "3").iterdir():
+def test_a_training_set_with_an_empty_digit_or_a_text_is_refused(tmp_path: Path) -> None:
+    write_folder(drawn.draw("train", 40), tmp_path)
+    for path in (tmp_path / "train" / "3").iterdir():
         path.unlink()
     with pytest.raises(DataError, match=r"3: no pictures"):
-        load(str(tmp_path), "test")
-    (tmp_path / "test" / "3" / "x.png").write_text("no picture")
-    with pytest.raises(DataError, match=r"x\.png"):
-        load(str(tmp_path), "test")
-    with pytest.raises(DataError, match="no folder train/"):
+        load(str(tmp_path), "train")
+    (tmp_path / "train" / "3" / "x.png").write_text("no picture")
+    with pytest.raises(DataError, match=r"x\.png: not a picture.* take it out of the training set"):
         load(str(tmp_path), "train")
     with pytest.raises(DataError, match="no such folder"):
         load(str(tmp_path / "nowhere"), "train")
+
+
+def test_a_test_set_may_lack_digits_and_names_what_it_cannot_read(tmp_path: Path) -> None:
+    write_folder(drawn.draw("test", 40), tmp_path)
+    for path in (tmp_path / "test" / "3").iterdir():
+        path.unlink()
+    (tmp_path / "test" / "5" / "x.png").write_text("no picture")
+    data = load(str(tmp_path), "test")
+    assert len(data) == 36
+    (refused,) = data.refused
+    assert (refused.path.name, refused.label) == ("x.png", 5)
+    assert refused.reason.startswith("not a picture")
+    with pytest.raises(DataError, match="no folder train/"):
+        load(str(tmp_path), "train")
+    (tmp_path / "empty" / "0").mkdir(parents=True)
+    with pytest.raises(DataError, match="no pictures"):
+        load(str(tmp_path / "empty"), "test")
+    (tmp_path / "empty" / "0" / "x.png").write_text("no picture")
+    with pytest.raises(DataError, match=r"none of its 1 pictures can be read; the first is x\.png"):
+        load(str(tmp_path / "empty"), "test")
+
+
+def test_drawn_digits_are_placed_by_mnists_recipe() -> None:
+    images = drawn.draw("test", 500).images[:, 0]
+    for pixels in images:
+        rows, columns = np.flatnonzero(pixels.any(axis=1)), np.flatnonzero(pixels.any(axis=0))
+        assert max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1 == 20
+        mass = pixels.sum()
+        centre = np.array([pixels.sum(axis=1) @ np.arange(28), pixels.sum(axis=0) @ np.arange(28)]) / mass
+        assert np.abs(centre - 14).max() <= 0.5
 
 
 def test_validation_is_a_fixed_twelfth() -> None:

@@ -1,5 +1,6 @@
 """``mnist-edge demo``."""
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -72,15 +73,17 @@ def command(
     out.say("5. reading a picture in a process that has no torch")
     picture = folder / "digit.png"
     digit = _draw(picture, datasets.load("drawn", "test", count=20))
-    step = ["predict", str(picture), "--model", str(model.folder)]
+    step = ["predict", str(picture), "--model", str(model.folder), "--json"]
     read = subprocess.run([sys.executable, "-c", _WITHOUT_TORCH, *step], capture_output=True, text=True, check=False)
-    out.say(f"   $ mnist-edge {' '.join(step)}\n   {read.stdout.strip() or read.stderr.strip()}   (drawn as a {digit})")
+    prediction: dict[str, Any] = json.loads(read.stdout) if read.returncode == 0 else {"error": read.stderr.strip()}
+    answer = f"a {prediction['digit']}, {percent(prediction['confidence'])} sure" if read.returncode == 0 else prediction["error"]
+    out.say(f"   $ mnist-edge {' '.join(step)}\n   {answer}   (drawn as a {digit})")
     document = {
         "data": training.name,
         "scores": model.manifest.scores,
         "parity": proofs,
         "picture": str(picture),
-        "prediction": read.stdout.strip(),
+        "prediction": prediction,
     }
     out.result(
         document,

@@ -1,10 +1,20 @@
 """``mnist-edge evaluate``."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnist_edge.cli.common import Output, option, percent, subcommand, table
+from mnist_edge.cli.common import PATH, Output, option, percent, subcommand, table
+from mnist_edge.errors import UsageError, printable
+
+if TYPE_CHECKING:
+    from mnist_edge.dataset import Dataset
+    from mnist_edge.evaluation import Evaluation
+
+
+#: Mistakes in the picture of `--report`.
+MOST_DRAWN = 100
 
 
 @subcommand("evaluate")
@@ -12,20 +22,42 @@ from mnist_edge.cli.common import Output, option, percent, subcommand, table
 @option("--runtime", default="ort", metavar="RUNTIME", help="What runs it: ort, torchscript or torch.")
 @option("--data", default="mnist", metavar="DATA", help="mnist, drawn, or a folder with 0…9.")
 @option("--threads", type=click.IntRange(1, 256), default=1, help="Of the runtime.")
-def command(model: str | None, runtime: str, data: str, threads: int, models_dir: Path | None, data_dir: Path | None, out: Output) -> None:
-    """Measure MODEL's accuracy on a test set, as a whole and by digit; wrong pictures of a folder are listed with their paths."""
+@option("--report", type=PATH, metavar="OUT", help="Draw what was read wrongly, the most confident first: a .png.")
+def command(
+    model: str | None,
+    runtime: str,
+    data: str,
+    threads: int,
+    report: Path | None,
+    models_dir: Path | None,
+    data_dir: Path | None,
+    out: Output,
+) -> None:
+    """Measure MODEL's accuracy on a test set, as a whole and by digit; wrong pictures of a folder are listed with their paths.
+
+    A picture in which no digit is found counts as wrong.
+    """
     from mnist_edge import dataset as datasets
     from mnist_edge.evaluation import evaluate
     from mnist_edge.predictor import Predictor
 
+    if report is not None and report.suffix.lower() != ".png":
+        raise UsageError(f"--report {report}: the name must end in .png")
     predictor = Predictor.load(model, runtime, threads=threads, models_dir=models_dir)
     out.say(f"model: {predictor.description}")
     test = datasets.load(data, "test", data_dir)
     result = evaluate(predictor, test)
-    wrong = [
-        {"index": int(i), "path": str(test.paths[i]) if test.paths else None, "label": int(test.labels[i]), "digit": int(result.answers[i])}
+    wrong: list[dict[str, Any]] = [
+        {
+            "index": int(i),
+            "path": str(test.paths[i]) if test.paths else None,
+            "label": int(test.labels[i]),
+            "digit": int(result.answers[i]),
+            "confidence": float(result.confidences[i]),
+        }
         for i in result.wrong
     ]
+    refused = [{"path": str(one.path), "label": one.label, "reason": one.reason} for one in result.refused]
     document = {
         "model": predictor.description,
         "data": datasets.describe(test),
@@ -35,12 +67,43 @@ def command(model: str | None, runtime: str, data: str, threads: int, models_dir
         "by_class": result.by_class(),
         "confusion": result.confusion.tolist(),
         "wrong": wrong,
+        "refused": refused,
     }
     rows = [[c["digit"], c["images"], c["correct"], percent(c["accuracy"])] for c in result.by_class()]
     text = table(rows, ["digit", "images", "correct", "accuracy"])
     text += f"\n\naccuracy {percent(result.accuracy)}: {result.correct:,} of {result.images:,} test images of {test.name}"
     if test.paths:
         text += "".join(
-            f"\nwrong: {click.format_filename(str(case['path']))} is {case['label']}, read as {case['digit']}" for case in wrong
+            f"\nwrong: {printable(case['path'])} is {case['label']}, read as {case['digit']} ({percent(case['confidence'], 1)})"
+            for case in wrong
         )
+    text += "".join(f"\nnot read: {printable(one.path)} is {one.label}: {one.reason}" for one in result.refused)
+    if report is not None:
+        _draw_report(report, test, result, predictor.description)
+        out.say(f"drawn: {report}")
     out.result(document, text)
+
+
+def _draw_report(path: Path, test: "Dataset", result: "Evaluation", description: str) -> None:
+    import io
+
+    from mnist_edge.files import write_atomically
+    from mnist_edge.image import prepare
+    from mnist_edge.image.drawing import Mistake, grid
+
+    mistakes = [
+        Mistake(
+            prepare(test.paths[i]).picture if test.paths else None,
+            test.images[i, 0],
+            int(test.labels[i]),
+            int(result.answers[i]),
+            float(result.confidences[i]),
+            printable(test.paths[i].name) if test.paths else f"image {i}",
+        )
+        for i in sorted(result.wrong, key=lambda i: -result.confidences[i])[:MOST_DRAWN]
+    ]
+    title = f"{percent(result.accuracy)} of {result.images:,} images of {test.name} read rightly by {description}"
+    buffer = io.BytesIO()
+    grid(mistakes, len(result.wrong), title).save(buffer, "PNG")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, buffer.getvalue())

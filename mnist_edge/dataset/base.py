@@ -18,6 +18,15 @@ VALIDATION_EVERY = 12
 
 
 @dataclass(frozen=True)
+class Refused:
+    """A labelled picture that could not be read as a digit, and why."""
+
+    path: Path
+    label: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class Dataset:
     """Labelled images.
 
@@ -27,6 +36,7 @@ class Dataset:
         images: uint8, N×1×28×28, ink bright on a dark ground.
         labels: uint8, N, each 0 to 9.
         paths: the file of each image, where each has its own.
+        refused: pictures of a test set that could not be read; they are not among the images.
     """
 
     name: str
@@ -34,6 +44,7 @@ class Dataset:
     images: NDArray[np.uint8]
     labels: NDArray[np.uint8]
     paths: tuple[Path, ...] = field(default=(), repr=False)
+    refused: tuple[Refused, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         if len(self.images) != len(self.labels):

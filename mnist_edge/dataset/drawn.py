@@ -78,9 +78,12 @@ def _bend(points: NDArray[np.float64], random: np.random.Generator) -> NDArray[n
 
 
 def _place(points: NDArray[np.float64], pen: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Scale each drawing so that its ink, pen included, fits 20×20, and put the box in the middle of 28×28."""
+    """Scale each drawing so that its ink, pen included, fits 20×20, and put the box in the middle of 28×28.
+
+    Half a pixel is left for the pen's rounding.
+    """
     low, high = points.min(axis=1, keepdims=True), points.max(axis=1, keepdims=True)
-    scale = (20 - pen)[:, None, None] / (high - low).max(axis=2, keepdims=True)
+    scale = (19.5 - pen)[:, None, None] / (high - low).max(axis=2, keepdims=True)
     placed: NDArray[np.float64] = (points - (low + high) / 2) * scale + 14
     return placed
 
@@ -98,11 +101,15 @@ def _ink(strokes: list[NDArray[np.float64]], width: float) -> NDArray[np.uint8]:
 
 
 def _centre(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Move each image by whole pixels so that its centre of mass is at index 14, MNIST's middle."""
+    """Move each image by whole pixels so that its centre of mass is at index 14, MNIST's middle; no ink leaves it."""
     mass = images.sum(axis=(1, 2), dtype=np.float64)
     index = np.arange(28)
-    down = np.rint(14 - (images.sum(axis=2) @ index) / mass).astype(int)
-    right = np.rint(14 - (images.sum(axis=1) @ index) / mass).astype(int)
+    moves = []
+    for axis in (2, 1):
+        profile = images.sum(axis=axis)
+        before, behind = (profile > 0).argmax(axis=1), (profile[:, ::-1] > 0).argmax(axis=1)
+        moves.append(np.rint(14 - (profile @ index) / mass).clip(-before, behind).astype(int))
+    down, right = moves
     centred = np.empty_like(images)
     for shift in {*zip(down.tolist(), right.tolist(), strict=True)}:
         where = (down == shift[0]) & (right == shift[1])

@@ -7,15 +7,17 @@ import numpy as np
 from PIL import Image
 
 from mnist_edge import image
-from mnist_edge.dataset.base import CLASSES, Dataset
-from mnist_edge.errors import DataError, PictureError
+from mnist_edge.dataset.base import CLASSES, Dataset, Refused
+from mnist_edge.errors import DataError, PictureError, printable
 
 
 def load_folder(folder: Path, split: str) -> Dataset:
     """Read one split of a folder of pictures, prepared as for `predict`.
 
-    ``FOLDER/train`` and ``FOLDER/test`` are the splits; a folder with ``0…9`` right inside serves as a test set alone.
-    Raises DataError for a missing split, an empty digit or a file that is no picture.
+    ``FOLDER/train`` and ``FOLDER/test`` are the splits; a folder with ``0…9`` right inside serves as a test set alone. Pictures of a
+    test set that cannot be read are listed as refused.
+
+    Raises DataError for a missing split, no pictures, and, in a training set, a digit without pictures or a picture that cannot be read.
     """
     if not folder.is_dir():
         state = "not a folder" if folder.exists() else "no such folder"
@@ -26,20 +28,30 @@ def load_folder(folder: Path, split: str) -> Dataset:
             root = folder
         else:
             raise DataError(f"{folder}: no folder {split}/ in it; a {split} split is {split}/0 to {split}/9 with pictures in each")
-    paths, labels = [], []
-    for digit in CLASSES:
-        found = sorted(_pictures(root / digit))
-        if not found:
-            raise DataError(f"{root / digit}: no pictures; every digit from 0 to 9 needs at least one ({', '.join(image.SUFFIXES)})")
-        paths += found
-        labels += [int(digit)] * len(found)
-    pixels = np.empty((len(paths), 1, 28, 28), np.uint8)
-    for i, path in enumerate(paths):
-        try:
-            pixels[i, 0] = image.read(path)
-        except PictureError as error:
-            raise DataError(str(error)) from error
-    return Dataset(f"folder:{folder.resolve().name}", split, pixels, np.array(labels, np.uint8), tuple(paths))
+    found = {digit: sorted(_pictures(root / digit)) for digit in CLASSES}
+    empty = [digit for digit in CLASSES if not found[digit]]
+    if len(empty) == len(CLASSES) or (split == "train" and empty):
+        raise DataError(
+            f"{root / empty[0]}: no pictures; a training set needs all ten digits, a test set one ({', '.join(image.SUFFIXES)})"
+        )
+    pixels, labels, paths, refused = [], [], [], []
+    for digit, pictures in found.items():
+        for path in pictures:
+            try:
+                pixels.append(image.read(path))
+            except PictureError as error:
+                if split == "train":
+                    raise DataError(f"{error}; take it out of the training set") from error
+                refused.append(Refused(path, int(digit), str(error).removeprefix(f"{printable(path)}: ")))
+                continue
+            labels.append(int(digit))
+            paths.append(path)
+    if not pixels:
+        raise DataError(
+            f"{root}: none of its {len(refused)} pictures can be read; the first is {refused[0].path.name}: {refused[0].reason}"
+        )
+    images = np.stack(pixels)[:, None]
+    return Dataset(f"folder:{folder.resolve().name}", split, images, np.array(labels, np.uint8), tuple(paths), tuple(refused))
 
 
 def write_folder(dataset: Dataset, folder: Path, progress: Callable[[int], object] = lambda done: None) -> None:

@@ -20,6 +20,7 @@ from torch import nn
 from mnist_edge import dataset as datasets
 from mnist_edge import publishing, store
 from mnist_edge.architectures import build
+from mnist_edge.confidence import Threshold, find_threshold
 from mnist_edge.dataset import Dataset
 from mnist_edge.errors import TrainingError, UsageError, one_line
 from mnist_edge.files import folder_aside, locked, write_atomically
@@ -175,20 +176,22 @@ def _train(run: Run, settings: Settings, data: Dataset, test: Dataset, listener:
         listener.on_epoch(epoch)
     seconds = round(before + time.time() - started, 1)
     deployed = trainer.deployed.to("cpu").eval()
-    logits = torch_logits(deployed, test)
+    logits = torch_logits(deployed, test.images)
     if not np.isfinite(logits).all():
         raise TrainingError(f"{run.name} answers NaN or infinity to test images; try a lower --lr than {settings.recipe.lr:g}")
+    held_out = datasets.split_validation(data)[1]
+    threshold = find_threshold(torch_logits(deployed, data.images[held_out]), data.labels[held_out])
     with folder_aside(run.models_dir, run.name) as aside:
-        _write_model(aside, run.name, settings, deployed.network, history, seconds, test, logits)
+        _write_model(aside, run.name, settings, deployed.network, history, seconds, threshold, test, logits)
         replaced = publishing.publish_model(aside, run.models_dir / run.name)
     run.remove()
     return Finished(store.Model.read(run.models_dir / run.name), replaced)
 
 
-def torch_logits(deployed: Deployed, data: Dataset) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Return PyTorch's answers on the CPU, float32 N×10: what every artifact is compared with."""
+def torch_logits(deployed: Deployed, pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Return PyTorch's answers on the CPU, float32 N×10, to uint8 N×1×28×28: what every artifact is compared with."""
     with torch.inference_mode():
-        parts = [deployed(torch.from_numpy(batch)) for batch in np.array_split(data.images.copy(), max(1, len(data) // 250))]
+        parts = [deployed(torch.from_numpy(batch)) for batch in np.array_split(pixels.copy(), max(1, len(pixels) // 250))]
     return np.asarray(torch.cat(parts).numpy(), np.float32)
 
 
@@ -211,11 +214,16 @@ def _trainer(settings: Settings, data: Dataset) -> Trainer:
     if not len(held_out):
         raise UsageError(f"{len(data)} training images are too few: every {datasets.VALIDATION_EVERY}th is held out for validation")
 
-    def on_device(indices: np.ndarray[Any, np.dtype[np.intp]]) -> Images:
-        pixels, labels = torch.from_numpy(data.images[indices]), torch.from_numpy(data.labels[indices].astype(np.int64))
-        return Images(pixels.to(settings.device), labels.to(settings.device))
+    training, validation = data.images[kept], data.images[held_out]
+    labels = data.labels[kept]
+    if (extra := round(settings.recipe.drawn * len(kept))) > 0:
+        drawn = datasets.load(datasets.DRAWN, "train", count=extra)
+        training, labels = np.concatenate([training, drawn.images]), np.concatenate([labels, drawn.labels])
 
-    return Trainer(deployed, settings.recipe, settings.seed, on_device(kept), on_device(held_out))
+    def on_device(pixels: np.ndarray[Any, np.dtype[np.uint8]], labels: np.ndarray[Any, np.dtype[np.uint8]]) -> Images:
+        return Images(torch.from_numpy(pixels).to(settings.device), torch.from_numpy(labels.astype(np.int64)).to(settings.device))
+
+    return Trainer(deployed, settings.recipe, settings.seed, on_device(training, labels), on_device(validation, data.labels[held_out]))
 
 
 def _check_contract(deployed: Deployed, settings: Settings) -> None:
@@ -247,6 +255,7 @@ def _write_model(
     network: nn.Module,
     history: list[Epoch],
     seconds: float,
+    threshold: Threshold,
     test: Dataset,
     logits: np.ndarray[Any, np.dtype[np.float32]],
 ) -> None:
@@ -277,6 +286,7 @@ def _write_model(
         },
         scores={
             "validation_accuracy": history[-1].validation_accuracy,
+            "confidence": threshold.to_json(),
             "test_accuracy": correct / len(test),
             "test_correct": correct,
             "test_data": datasets.describe(test),

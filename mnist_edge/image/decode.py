@@ -1,0 +1,244 @@
+"""A file, bytes, an image or an array → a picture: upright, opaque, grey or RGB, and not larger than needed."""
+
+import io
+import os
+import stat
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from mnist_edge.errors import PictureError, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: Formats that are read, and how their files are called. Others (EPS, PDF, SVG…) need programs that Pillow would start.
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp")
+
+#: Pictures beyond this are refused before anything is decoded: 64 MiB as RGBA.
+MAX_PIXELS = 4096 * 4096
+
+#: Files beyond this are refused before anything is read.
+MAX_BYTES = 64 * 1024 * 1024
+
+#: What holds a digit is at least this long, and at least this wide, in pixels.
+MIN_LENGTH, MIN_WIDTH = 8, 4
+
+#: Pictures are worked on with their longer side at most this many pixels: twenty times what the network sees.
+WORKING_SIDE = 400
+
+#: A path, a picture file's bytes, an open binary file, a Pillow image, or an array: H×W grey or H×W×3 colour.
+Picture = str | Path | bytes | IO[bytes] | Image.Image | NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """An upright, opaque picture.
+
+    Attributes:
+        name: what messages call it.
+        pixels: uint8, H×W grey or H×W×3 RGB, the longer side at most `WORKING_SIDE`.
+        size: width and height of the upright picture before it was made smaller.
+        warnings: what a person should know about the file.
+    """
+
+    name: str
+    pixels: NDArray[np.uint8]
+    size: tuple[int, int]
+    warnings: tuple[str, ...] = ()
+
+
+def decode(picture: Picture) -> Decoded:
+    """Decode a picture. Raises PictureError, in one line that names the picture, if it cannot be read."""
+    if isinstance(picture, np.ndarray):
+        return _decode_array(picture)
+    if isinstance(picture, Image.Image):
+        with _reasons("image"):
+            return _upright(picture.copy(), "image")
+    if isinstance(picture, (str, Path)):
+        name = printable(picture)
+        with _reasons(name), _open_regular(picture) as file:
+            return _decode_file(file, name)
+    if isinstance(picture, (bytes, bytearray, memoryview)):
+        return _decode_bytes(bytes(picture), "bytes")
+    if hasattr(picture, "read"):
+        name = printable(getattr(picture, "name", None) or "file")
+        with _reasons(name):
+            return _decode_bytes(picture.read(MAX_BYTES + 1), name)
+    raise PictureError(f"cannot read a picture from {type(picture).__name__}: give a path, bytes, a file, a Pillow image or an array")
+
+
+@contextmanager
+def _reasons(name: str) -> "Iterator[None]":
+    """Turn whatever decoding raises into one line that names the picture."""
+    try:
+        yield
+    except PictureError:
+        raise
+    except FileNotFoundError:
+        raise PictureError(f"{name}: no such file") from None
+    except UnidentifiedImageError:
+        raise PictureError(f"{name}: not a picture in a format that is read here ({', '.join(FORMATS)})") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise PictureError(f"{name}: {_TOO_MANY}") from None
+    except OSError as error:
+        raise PictureError(f"{name}: {' '.join(str(error.strerror or error).split())}") from error
+    except Exception as error:  # a damaged file makes Pillow's readers raise nearly anything
+        raise PictureError(f"{name}: damaged ({' '.join(f'{type(error).__name__}: {error}'.split())[:120]})") from error
+
+
+_TOO_MANY = f"too many pixels; at most {MAX_PIXELS:,}, such as 4096×4096, are read"
+
+
+@contextmanager
+def _open_regular(path: str | Path) -> "Iterator[IO[bytes]]":
+    """Open a file, without waiting for one that is a pipe. Raises PictureError for what is no regular file."""
+    name = printable(path)
+    # O_NONBLOCK and O_BINARY are not on every system
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(descriptor, "rb") as file:
+        state = os.fstat(descriptor)
+        if stat.S_ISDIR(state.st_mode):
+            raise PictureError(f"{name}: a folder, not a picture")
+        if not stat.S_ISREG(state.st_mode):
+            raise PictureError(f"{name}: not a regular file")
+        if state.st_size > MAX_BYTES:
+            raise PictureError(f"{name}: {state.st_size / 2**20:,.0f} MiB; at most {MAX_BYTES // 2**20} MiB are read")
+        yield file
+
+
+def _decode_bytes(data: Any, name: str) -> Decoded:
+    if not isinstance(data, bytes):
+        raise PictureError(f"{name}: gives {type(data).__name__}, not bytes; open it in binary mode")
+    if len(data) > MAX_BYTES:
+        raise PictureError(f"{name}: more than {MAX_BYTES // 2**20} MiB")
+    with _reasons(name):
+        return _decode_file(io.BytesIO(data), name)
+
+
+def _decode_file(file: IO[bytes], name: str) -> Decoded:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what Pillow has to say about a file's metadata
+        with Image.open(file, formats=FORMATS) as opened:
+            return _upright(opened, name)
+
+
+def _upright(opened: Image.Image, name: str) -> Decoded:
+    size = opened.size
+    if size[0] * size[1] > MAX_PIXELS:
+        raise PictureError(f"{name}: {size[0]}×{size[1]} pixels are {_TOO_MANY}")
+    _check_size(size, name)
+    notes = []
+    if getattr(opened, "is_animated", False):
+        notes.append("an animation: only its first picture is read")
+    orientation = _orientation(opened)
+    opened.draft(None, (WORKING_SIDE, WORKING_SIDE))  # lets a JPEG be decoded at a half, a quarter or an eighth of its size
+    opened.load()
+    small = _opaque(opened) if opened.has_transparency_data else _plain(opened)
+    if orientation is not None:
+        small = small.transpose(orientation)
+        if orientation in _SIDEWAYS:
+            size = size[::-1]
+    return Decoded(name, np.asarray(small, np.uint8), size, tuple(notes))
+
+
+def _check_size(size: tuple[int, int], name: str) -> None:
+    if max(size) < MIN_LENGTH or min(size) < MIN_WIDTH:
+        raise PictureError(f"{name}: {size[0]}×{size[1]} pixels are too few for a digit; at least {MIN_WIDTH}×{MIN_LENGTH}")
+
+
+#: How a picture with each value of EXIF's Orientation (tag 0x0112; JEITA CP-3451, 4.6.4) is turned upright.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SIDEWAYS = {Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_270, Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_90}
+
+
+def _orientation(opened: Image.Image) -> Image.Transpose | None:
+    try:
+        return _TURNS.get(opened.getexif().get(0x0112, 1))
+    except Exception:  # damaged metadata is no reason to refuse the picture
+        return None
+
+
+def _smaller(image: Image.Image) -> Image.Image:
+    """Return the image with its longer side at most `WORKING_SIDE`, each pixel the mean of those that it stands for."""
+    longer = max(image.size)
+    if longer <= WORKING_SIDE:
+        return image
+    size = (max(1, round(image.width * WORKING_SIDE / longer)), max(1, round(image.height * WORKING_SIDE / longer)))
+    return image.resize(size, Image.Resampling.BOX, reducing_gap=2.0)
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":  # 16 bits; Pillow's own conversion clips at 255
+        deep = np.asarray(image)
+        return _smaller(Image.fromarray((deep // 257).clip(0, 255).astype(np.uint8)))
+    if image.mode == "1":  # greys may be dithered: dots that the mean of 2×2 blurs
+        image = image.convert("L")
+        image = image.reduce(2) if min(image.size) >= 100 else image
+    elif image.mode in ("P", "CMYK", "YCbCr", "LAB", "HSV"):
+        image = image.convert("RGB")
+    image = _smaller(image)
+    return image if image.mode in ("L", "RGB") else image.convert("RGB")
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """Put a transparent picture on a ground.
+
+    Where most of it is transparent, that is the paper: it becomes as unlike the ink as it can, since drawing programs save black
+    ink on nothing. Where little is, it is a margin, and takes the colour of the rest.
+    """
+    rgba = _smaller(image.convert("RGBA"))
+    pixels = np.asarray(rgba)
+    opacity = pixels[..., 3].astype(np.float64)
+    if opacity.min() == 255:
+        return rgba.convert("RGB")
+    if np.median(opacity) < 128:
+        ink = float((pixels[..., :3].mean(axis=2) * opacity).sum() / max(1.0, opacity.sum()))
+        ground: tuple[int, ...] = (255, 255, 255) if ink < 128 else (0, 0, 0)
+    else:
+        ground = tuple(int(value) for value in np.median(pixels[opacity >= 128][:, :3], axis=0))
+    return Image.alpha_composite(Image.new("RGBA", rgba.size, (*ground, 255)), rgba).convert("RGB")
+
+
+def _decode_array(array: NDArray[Any]) -> Decoded:
+    """Take H×W, H×W×1 or H×W×3: bool, uint8, uint16, or float from 0 to 1 or 0 to 255."""
+    name = f"array of {array.dtype}, shape {'×'.join(map(str, array.shape))}"
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3)) or 0 in array.shape:
+        raise PictureError(f"{name}: a picture is H×W, or H×W×3 in colour")
+    if array.shape[0] * array.shape[1] > MAX_PIXELS:
+        raise PictureError(f"{name}: {_TOO_MANY}")
+    _check_size((array.shape[1], array.shape[0]), name)
+    image = Image.fromarray(np.ascontiguousarray(_bytes(array[..., 0] if array.shape[2:] == (1,) else array, name)))
+    return Decoded(name, np.asarray(_smaller(image), np.uint8), image.size)
+
+
+def _bytes(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == np.bool_:
+        return array.astype(np.uint8) * np.uint8(255)
+    if array.dtype == np.uint16:
+        return np.asarray(array // 257, np.uint8)
+    if not np.issubdtype(array.dtype, np.floating):
+        raise PictureError(f"{name}: values are bool, uint8, uint16 or float")
+    if not np.isfinite(array).all():
+        raise PictureError(f"{name}: holds NaN or infinity")
+    low, high = float(array.min()), float(array.max())
+    if low < 0 or high > 255:
+        raise PictureError(f"{name}: values from {low:g} to {high:g}; floats are 0 to 1, or 0 to 255")
+    return np.asarray(np.rint(array * 255 if high <= 1 else array), np.uint8)
