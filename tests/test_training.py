@@ -41,6 +41,21 @@ def test_the_same_command_gives_the_same_bits_and_another_seed_does_not(tmp_path
     assert weights_of(first) == weights_of(again) != weights_of(other)
 
 
+def test_a_recipe_can_add_drawn_digits_and_holds_none_of_them_out(tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset) -> None:
+    seen = []
+
+    class Counts(Silent):
+        def on_batch(self, epoch: int, batch: int, batches: int, loss: float) -> None:
+            seen.append(batches)
+
+    for share in (0.0, 0.5):
+        settings = settings_for(drawn_train, "mlp-256", recipe=Recipe(epochs=1, batch_size=50, drawn=share))
+        run = Run(tmp_path / str(share), "mlp-256")
+        run.start(settings)
+        train(run, settings, drawn_train, drawn_test, Counts())
+    assert set(seen) == {22, 33}  # 1,100 images and half as many more
+
+
 class StopsIn(Silent):
     """Interrupt as Ctrl-C does, in a batch or right after an epoch."""
 
@@ -79,7 +94,7 @@ def test_an_interrupted_training_ends_with_the_undisturbed_bits(
 
 def test_a_loss_that_is_not_finite_names_its_batch(tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset) -> None:
     recipe = Recipe(epochs=1, batch_size=64, lr=1e18, schedule="constant", optimizer="sgd")
-    with pytest.raises(TrainingError, match=r"the loss is (nan|inf) in epoch 1, batch \d+ of 18; try a lower --lr"):
+    with pytest.raises(TrainingError, match=r"the loss is (nan|inf) in epoch 1, batch \d+ of 20; try a lower --lr"):
         train_small(tmp_path, data=drawn_train, test=drawn_test, recipe=recipe)
     assert not (tmp_path / "lenet").exists()
 

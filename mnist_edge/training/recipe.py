@@ -58,7 +58,7 @@ class Recipe:
     mean: float = MNIST_MEAN
     std: float = MNIST_STD
     augmentation: Augmentation | None = Augmentation()
-    drawn: float = 0.12
+    drawn: float = 0.15
 
     def changed(self, *, epochs: int | None = None, batch_size: int | None = None, lr: float | None = None) -> Self:
         """Return the recipe with what is not None changed. Raises UsageError for a value that makes no sense."""

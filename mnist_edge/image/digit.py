@@ -1,0 +1,202 @@
+"""Which of the ink is the digit, and whether there is one."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_edge.errors import PictureError
+from mnist_edge.image.components import Components, find_components
+from mnist_edge.image.ink import MIN_STRENGTH, TINY, grown, ink_strength, otsu, quantile
+from mnist_edge.image.strokes import FINE, cut_out, stroke_width
+
+
+@dataclass(frozen=True)
+class Found:
+    """The digit in a picture.
+
+    Attributes:
+        dark: whether its ink is darker than the paper.
+        strength: uint8, H×W, as from `ink_strength`.
+        pieces: all of the picture's ink.
+        chosen: which pieces are the digit.
+        mask: bool, H×W, where they are.
+        box: top, bottom, left and right; bottom and right are one beyond.
+        drawing: uint8, the digit alone, as from `cut_out`.
+    """
+
+    dark: bool
+    strength: NDArray[np.uint8]
+    pieces: Components
+    chosen: NDArray[np.bool_]
+    mask: NDArray[np.bool_]
+    box: tuple[int, int, int, int]
+    drawing: NDArray[np.uint8]
+
+
+def find_digit(plane: NDArray[np.uint8], inks: list[bool], name: str) -> Found:
+    """Find the digit in dark ink (True), light ink (False) or, of both, whichever gives the thinner strokes: paper
+    between ink is broad."""
+    found, nothing = [], ""
+    for dark in inks:
+        strength = ink_strength(plane, dark)
+        if int(strength.max()) < MIN_STRENGTH:
+            nothing = nothing or "no ink found, all of it is as bright or as dark"
+            continue
+        pieces, level = find_pieces(strength)
+        chosen = choose_digit(pieces)
+        mask = pieces.mask(chosen)
+        top, bottom = int(pieces.top[chosen].min()), int(pieces.bottom[chosen].max())
+        left, right = int(pieces.left[chosen].min()), int(pieces.right[chosen].max())
+        box = (top, bottom, left, right)
+        one = Found(dark, strength, pieces, chosen, mask, box, cut_out(strength, mask, level, box))
+        reason = find_nothing(one)
+        if reason is None:
+            found.append(one)
+        nothing = nothing or f"no digit found, only {reason}"
+    if not found:
+        raise PictureError(f"{name}: {nothing}")
+    return min(found, key=lambda one: stroke_width(one.drawing) * (1 if one.dark == inks[0] else 1.5))
+
+
+def find_pieces(strength: NDArray[np.uint8]) -> tuple[Components, int]:
+    """Return the connected pieces of ink, and the threshold that parted them from the paper.
+
+    If the strongest piece is a net that runs from border to border (squared paper, a print), the threshold rises, twice at most.
+    """
+    level = max(otsu(strength), MIN_STRENGTH // 2)
+    first = pieces, _ = find_components(strength > level, strength), level
+    for _ in range(2):
+        if not _is_net(pieces, _strongest(pieces)):
+            return pieces, level
+        higher = otsu(strength[strength > level])
+        if higher <= level or int(strength.max()) <= higher:
+            break
+        level = higher
+        pieces = find_components(strength > level, strength)
+    return first if _is_net(pieces, _strongest(pieces)) else (pieces, level)
+
+
+def _is_net(pieces: Components, piece: int) -> bool:
+    """Return whether a piece that reaches two borders is lines or noise, and not a digit cut out along its outline."""
+    if pieces.borders[piece] < 2:
+        return False
+    own = np.arange(len(pieces)) == piece
+    mask = pieces.mask(own)[pieces.top[piece] : pieces.bottom[piece], pieces.left[piece] : pieces.right[piece]]
+    return max(pieces.shape) <= TINY or float(mask.mean()) < 0.2 or max(strokes_met(mask)) > 3
+
+
+def strokes_met(mask: NDArray[np.bool_]) -> tuple[float, float]:
+    """Return how many strokes a row and a column of the mask meet, on average."""
+    along, down = (np.count_nonzero(np.diff(mask, axis=axis, prepend=False) & mask) for axis in (1, 0))
+    return along / mask.shape[0], down / mask.shape[1]
+
+
+def _strongest(pieces: Components) -> int:
+    """Return the piece that is most likely the digit: much ink, near the centre, off the borders, not tiny, no rule, no frame."""
+    height, width = pieces.shape
+    off_x = (pieces.left + pieces.right) / (2 * width) - 0.5
+    off_y = (pieces.top + pieces.bottom) / (2 * height) - 0.5
+    central = np.exp(-(off_x**2 + off_y**2) / 0.35**2)
+    large = np.minimum(1, np.maximum(pieces.height, pieces.width) / (0.1 * min(height, width)))
+    rule = np.where(pieces.width > 4 * pieces.height, 0.2, 1.0)
+    score = pieces.ink * central * large * rule * 0.25**pieces.borders
+    best = int(score.argmax())
+    while (inside := _framed(pieces, best)).any():
+        score[~inside] = 0
+        best = int(score.argmax())
+    return best
+
+
+def _framed(pieces: Components, piece: int) -> NDArray[np.bool_]:
+    """Return which pieces lie inside `piece`, if that is a frame around them: hollow, and they large enough to be what it frames."""
+    top, bottom, left, right = pieces.top[piece], pieces.bottom[piece], pieces.left[piece], pieces.right[piece]
+    inside: NDArray[np.bool_] = (pieces.top > top) & (pieces.bottom < bottom) & (pieces.left > left) & (pieces.right < right)
+    inside &= pieces.height >= 0.25 * (bottom - top)
+    if inside.any():
+        margin_y, margin_x = (bottom - top) / 5, (right - left) / 5
+        own = pieces.labels == piece
+        rows, starts, ends = pieces.rows[own], pieces.starts[own], pieces.ends[own]
+        central_rows = (rows > top + margin_y) & (rows < bottom - margin_y)
+        if (central_rows & (ends > left + margin_x) & (starts < right - margin_x)).any():
+            return np.zeros_like(inside)
+    return inside
+
+
+def choose_digit(pieces: Components) -> NDArray[np.bool_]:
+    """Return which pieces are the digit: the strongest, and fragments near it, such as the flag of a 5.
+
+    Fragments above and below may be farther away than those beside, which may be another digit; a rule below is no fragment, nor is a
+    frame around it.
+    """
+    chosen = np.zeros(len(pieces), np.bool_)
+    strongest = _strongest(pieces)
+    chosen[strongest] = True
+    tiny = max(pieces.shape) <= TINY  # strokes break, and may reach the border
+    fits = (pieces.ink >= 0.02 * pieces.ink[strongest]) & (pieces.borders <= tiny)
+    while True:
+        top, bottom = pieces.top[chosen].min(), pieces.bottom[chosen].max()
+        left, right = pieces.left[chosen].min(), pieces.right[chosen].max()
+        side = max(bottom - top, right - left, max(pieces.shape) // 2 * tiny)
+        gap_y = np.maximum(pieces.top - bottom, top - pieces.bottom)
+        gap_x = np.maximum(pieces.left - right, left - pieces.right)
+        above_or_below = (gap_x <= 0) & (gap_y <= 0.4 * side)
+        beside = (gap_x > 0) & (gap_x <= 0.2 * side) & (gap_y <= 0.1 * side)
+        another = (gap_x > -0.15 * np.minimum(pieces.width, right - left)) & (pieces.height >= 0.5 * (bottom - top))
+        underline = (pieces.width > 4 * pieces.height) & (pieces.top - bottom > 0.06 * side) & (pieces.width > 0.5 * (right - left))
+        frame = (pieces.top < top) & (pieces.bottom > bottom) & (pieces.left < left) & (pieces.right > right)
+        more = fits & (above_or_below | beside) & ~(another | underline | frame | chosen)
+        if not more.any():
+            return chosen
+        chosen |= more
+
+
+def find_nothing(found: Found) -> str | None:
+    """Say what was found if it is no digit, None if it may be one.
+
+    The limits lie between what was measured on real digits and on pictures without any (noise of many kinds, bare paper in all
+    sorts of light, squared paper, fingers); the comments give the extremes.
+    """
+    pieces, chosen = found.pieces, found.chosen
+    tiny = max(pieces.shape) <= TINY
+    ink = quantile(found.strength[found.mask], 0.6)
+    if quantile(found.strength[~found.mask], 0.5) > (0.15 if tiny else 0.2) * ink:  # digits: up to 0.10 and 0.19; noise as a rule 0.3
+        return "paper or noise"
+    if not tiny:
+        around = grown(found.mask, 6)
+        around[2:-2, 2:-2] &= ~grown(found.mask, 4)
+        if quantile(np.pad(found.strength, 6)[around], 0.5) > 0.18 * ink:  # digits: up to 0.17, out of focus; shadows: from 0.18
+            return "a shadow"
+    top, bottom, left, right = found.box
+    met = strokes_met(found.mask[top:bottom, left:right])
+    if min(met) > 3 or max(met) > 4.5:  # digits: up to 2.5 and 3.5
+        return "noise or a pattern"
+    others = np.sort(pieces.ink[~chosen & (pieces.borders == 0)])[-5:]
+    small = max(bottom - top, right - left) < 5
+    if small or chosen.sum() > 12 or (len(pieces) >= 20 and len(others) and pieces.ink[chosen].sum() < 8 * others.mean()):
+        return "specks"  # digits: from 13 times the mean of the largest others
+    height, width = pieces.shape
+    central = left <= width / 2 <= right and top <= height / 2 <= bottom
+    if pieces.borders[chosen].any() and not central and not tiny:
+        return "something that reaches in from the border"
+    if stroke_width(found.drawing) > 7 * FINE:  # digits: up to 5.7
+        return "a filled patch"
+    return None
+
+
+def find_doubts(found: Found) -> tuple[str, ...]:
+    """Return what speaks against there being one whole digit."""
+    pieces, chosen = found.pieces, found.chosen
+    top, bottom, left, right = found.box
+    height, width = bottom - top, right - left
+    around = (pieces.top < top) & (pieces.bottom > bottom) & (pieces.left < left) & (pieces.right > right)
+    like = (pieces.ink >= 0.3 * pieces.ink[chosen].sum()) & (pieces.height >= 0.5 * height)
+    alike = like & (pieces.borders == 0) & ~(around | chosen)
+    if alike.any() or width > 2 * height:  # MNIST's widest digit is twice as wide as high
+        return ("more than one digit? the most central is read",)
+    if stroke_width(found.drawing) > 6 * FINE:
+        return ("probably not a digit: the ink is a patch more than a line",)
+    filled = height >= 0.9 * pieces.shape[0] and width >= 0.9 * pieces.shape[1]  # cut out along its outline
+    if max(pieces.shape) > TINY and pieces.borders[chosen].any() and not filled:
+        return ("the digit reaches the picture's border; part of it may be missing",)
+    return ()
