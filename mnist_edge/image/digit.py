@@ -23,6 +23,7 @@ class Found:
         mask: bool, H×W, where they are.
         box: top, bottom, left and right; bottom and right are one beyond.
         drawing: uint8, the digit alone, as from `cut_out`.
+        pen: the mean width of its strokes, in pixels of the 20×20 box.
     """
 
     dark: bool
@@ -32,6 +33,7 @@ class Found:
     mask: NDArray[np.bool_]
     box: tuple[int, int, int, int]
     drawing: NDArray[np.uint8]
+    pen: float
 
 
 def find_digit(plane: NDArray[np.uint8], inks: list[bool], name: str) -> Found:
@@ -49,14 +51,15 @@ def find_digit(plane: NDArray[np.uint8], inks: list[bool], name: str) -> Found:
         top, bottom = int(pieces.top[chosen].min()), int(pieces.bottom[chosen].max())
         left, right = int(pieces.left[chosen].min()), int(pieces.right[chosen].max())
         box = (top, bottom, left, right)
-        one = Found(dark, strength, pieces, chosen, mask, box, cut_out(strength, mask, level, box))
+        drawing = cut_out(strength, mask, level, box)
+        one = Found(dark, strength, pieces, chosen, mask, box, drawing, stroke_width(drawing) / FINE)
         reason = find_nothing(one)
         if reason is None:
             found.append(one)
         nothing = nothing or f"no digit found, only {reason}"
     if not found:
         raise PictureError(f"{name}: {nothing}")
-    return min(found, key=lambda one: stroke_width(one.drawing) * (1 if one.dark == inks[0] else 1.5))
+    return min(found, key=lambda one: one.pen * (1 if one.dark == inks[0] else 1.5))
 
 
 def find_pieces(strength: NDArray[np.uint8]) -> tuple[Components, int]:
@@ -162,13 +165,15 @@ def find_nothing(found: Found) -> str | None:
     ink = quantile(found.strength[found.mask], 0.6)
     if quantile(found.strength[~found.mask], 0.5) > (0.15 if tiny else 0.2) * ink:  # digits: up to 0.10 and 0.19; noise as a rule 0.3
         return "paper or noise"
-    if not tiny:
-        around = grown(found.mask, 6)
-        around[2:-2, 2:-2] &= ~grown(found.mask, 4)
-        if quantile(np.pad(found.strength, 6)[around], 0.5) > 0.18 * ink:  # digits: up to 0.17, out of focus; shadows: from 0.18
-            return "a shadow"
     top, bottom, left, right = found.box
-    met = strokes_met(found.mask[top:bottom, left:right])
+    digit = found.mask[top:bottom, left:right]
+    if not tiny:
+        around = grown(digit, 6)
+        around[2:-2, 2:-2] &= ~grown(digit, 4)
+        beside = np.pad(found.strength, 6)[top : bottom + 12, left : right + 12][around]
+        if quantile(beside, 0.5) > 0.18 * ink:  # digits: up to 0.17, out of focus; shadows: from 0.18
+            return "a shadow"
+    met = strokes_met(digit)
     if min(met) > 3 or max(met) > 4.5:  # digits: up to 2.5 and 3.5
         return "noise or a pattern"
     others = np.sort(pieces.ink[~chosen & (pieces.borders == 0)])[-5:]
@@ -179,7 +184,7 @@ def find_nothing(found: Found) -> str | None:
     central = left <= width / 2 <= right and top <= height / 2 <= bottom
     if pieces.borders[chosen].any() and not central and not tiny:
         return "something that reaches in from the border"
-    if stroke_width(found.drawing) > 7 * FINE:  # digits: up to 5.7
+    if found.pen > 7:  # digits: up to 5.7
         return "a filled patch"
     return None
 
@@ -194,7 +199,7 @@ def find_doubts(found: Found) -> tuple[str, ...]:
     alike = like & (pieces.borders == 0) & ~(around | chosen)
     if alike.any() or width > 2 * height:  # MNIST's widest digit is twice as wide as high
         return ("more than one digit? the most central is read",)
-    if stroke_width(found.drawing) > 6 * FINE:
+    if found.pen > 6:
         return ("probably not a digit: the ink is a patch more than a line",)
     filled = height >= 0.9 * pieces.shape[0] and width >= 0.9 * pieces.shape[1]  # cut out along its outline
     if max(pieces.shape) > TINY and pieces.borders[chosen].any() and not filled:

@@ -64,7 +64,7 @@ def prepare(picture: Picture, ink: str = "auto") -> Prepared:
     scale = decoded.size[0] / decoded.pixels.shape[1]
     top, bottom, left, right = found.box
     return Prepared(
-        place(fit(thicken(found.drawing))),
+        place(fit(thicken(found.drawing, found.pen))),
         (int(left * scale), int(top * scale), int(np.ceil(right * scale)), int(np.ceil(bottom * scale))),
         decoded.size,
         "dark" if found.dark else "light",

@@ -41,9 +41,12 @@ def stroke_width(drawing: NDArray[np.uint8]) -> float:
     return 2 * float(drawing.sum(dtype=np.float64)) / 255 / max(1.0, crossings * np.pi / 4)
 
 
-def thicken(drawing: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the drawing with its strokes at least `MIN_STROKE` wide, dilated by a disc: a thin pen would fade when scaled down."""
-    radius = (MIN_STROKE * FINE - stroke_width(drawing)) / 2
+def thicken(drawing: NDArray[np.uint8], pen: float) -> NDArray[np.uint8]:
+    """Return the drawing with its strokes, `pen` wide, at least `MIN_STROKE` wide: a thin pen would fade when scaled down.
+
+    Both widths are in pixels of the 20×20 box. The strokes are dilated by a disc.
+    """
+    radius = (MIN_STROKE - pen) * FINE / 2
     if radius < 0.5:
         return drawing
     reach = int(radius)
