@@ -17,11 +17,13 @@ from mnist_edge import architectures
 from mnist_edge.architectures.lenet import LeNet
 from mnist_edge.dataset import Dataset, describe, load
 from mnist_edge.dataset.sources import find_mnist
+from mnist_edge.manifest import Manifest
 from mnist_edge.training.loop import Epoch
 from mnist_edge.training.run import Run, Settings, train, versions
 
 TARGET = 0.9811  # what the tutorial reports after ten epochs
 TUTORIAL_EPOCHS = 10
+QUICK_EPOCHS = 25  # a quarter of the recipe
 
 
 def tutorial(root: Path, most: int) -> tuple[list[float], list[float]]:
@@ -101,12 +103,15 @@ def main() -> None:
     ours(training.first(6000), test, 1)  # warms the libraries up
     theirs, accuracies = tutorial(root, TUTORIAL_EPOCHS)
     short = [ours(training, test, epochs) for epochs in (1, 2)]
-    full_seconds, full_epochs, full_accuracy = ours(training, test, None)
+    full_seconds, full_epochs, full_accuracy = ours(training, test, QUICK_EPOCHS)
     for seconds, epochs, accuracy in (*short, (full_seconds, full_epochs, full_accuracy)):
         print(f"  ours, {len(epochs)} epochs: {seconds:.1f} s, {accuracy:.2%} on the test set", flush=True)
 
-    # an epoch of ours trains on 55,000 images and looks at the 5,000 held out; the tutorial's trains on 60,000
-    epoch = sorted(e.seconds for e in full_epochs)[len(full_epochs) // 2] * 60_000 / 55_000
+    reference = Manifest.read(Path(__file__).resolve().parents[1] / "models" / "lenet")
+
+    # an epoch of ours trains on 55,000 images and drawn ones, and looks at the 5,000 held out; the tutorial's trains on 60,000
+    seen = 55_000 * (1 + architectures.find("lenet").best.drawn)
+    epoch = sorted(e.seconds for e in full_epochs)[len(full_epochs) // 2] * 60_000 / seen
     tutorial_epoch = sorted(theirs)[len(theirs) // 2] if len(theirs) > 2 else min(theirs)
     passing = next(((s, len(e), a) for s, e, a in short if a >= TARGET), None)
     really = next((sum(theirs[: i + 1]) for i, a in enumerate(accuracies) if a >= TARGET), None)
@@ -128,9 +133,9 @@ def main() -> None:
             rows.append((f"passing {TARGET:.2%}, against when it does here", f"{really:.1f}", what, f"{passing[0] / really:.2f}", "0.40"))
     rows.append(
         (
-            "the whole recipe",
+            f"`train lenet --epochs {QUICK_EPOCHS}`",
             "",
-            f"{full_seconds:.0f} s, {len(full_epochs)} epochs: {full_accuracy:.2%} on the test set",
+            f"{full_seconds:.0f} s: {full_accuracy:.2%} on the test set",
             "",
             "99.40 % in 180 s",
         )
@@ -152,6 +157,9 @@ def main() -> None:
         *(f"| {' | '.join(row)} |" for row in rows),
         "",
         f"Test accuracy of the tutorial's loop here, by epoch: {', '.join(f'{a:.2%}' for a in accuracies)}.",
+        "",
+        f"The whole recipe was not run again: the reference model's manifest says {reference.training['epochs']} epochs in "
+        f"{reference.training['seconds']:.0f} s, and {reference.scores['test_accuracy']:.2%} on the test set.",
         "",
     ]
     options.output.write_text("\n".join(lines))

@@ -23,7 +23,7 @@ class Threshold:
 
     Attributes:
         confidence: the lowest one, 0 to 1.
-        reliable: the share of right answers from there on.
+        reliable: the share of right answers from there on, at least; what was asked for.
         answered: the share of the held-out images that reach it.
     """
 

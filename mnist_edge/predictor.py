@@ -128,7 +128,7 @@ class Predictor:
     def _doubt(self, answer: Prediction) -> tuple[str, ...]:
         if self.threshold is None or answer.confidence >= self.threshold:
             return ()
-        return (f"low confidence: this model is reliable from {self.threshold:.0%} on",)
+        return (f"low confidence: this model is reliable from {self.threshold:.2%} on",)
 
 
 def _threshold(model: store.Model) -> float | None:

@@ -103,6 +103,8 @@ def _draw_report(path: Path, test: "Dataset", result: "Evaluation", description:
         for i in sorted(result.wrong, key=lambda i: -result.confidences[i])[:MOST_DRAWN]
     ]
     title = f"{percent(result.accuracy)} of {result.images:,} images of {test.name} read rightly by {description}"
+    if result.refused:
+        title += f"; in {len(result.refused)} no digit was found"
     buffer = io.BytesIO()
     grid(mistakes, len(result.wrong), title).save(buffer, "PNG")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -60,12 +60,14 @@ def command(
     if as_csv and out.as_json:
         raise UsageError("--csv and --json exclude each other")
     paths = list(_expand(pictures, recursive))
-    drawings = {"--explain": _Files("--explain", explain, paths), "--save-input": _Files("--save-input", save_input, paths)}
+    explained, inputs = _Files("--explain", explain, paths), _Files("--save-input", save_input, paths)
+    if explained.overlap(inputs):
+        raise UsageError("--explain and --save-input name the same file; choose two")
     predictor = Predictor.load(model, runtime, threads=threads, models_dir=models_dir)
     out.say(f"model: {predictor.description}")
     rows = _Csv() if as_csv else _JsonLines() if out.as_json else _Table()
     failed = False
-    for path, problem in paths:
+    for index, (path, problem) in enumerate(paths):
         started = time.perf_counter()
         prepared, prediction, error = None, None, problem
         if error is None:
@@ -83,8 +85,8 @@ def command(
             out.say(f"error: {' '.join(error.split())}")
         rows.add(path, prepared, prediction, error, 1000 * (time.perf_counter() - started))
         if prepared is not None and prediction is not None:
-            drawings["--save-input"].write(path, lambda seen=prepared: _picture_of(seen.pixels))
-            drawings["--explain"].write(path, lambda seen=prepared, answer=prediction: _explained(seen, answer))
+            inputs.write(index, lambda seen=prepared: _picture_of(seen.pixels))
+            explained.write(index, lambda seen=prepared, answer=prediction: _explained(seen, answer))
     if failed:
         ctx.exit(EXIT_FAILED)
 
@@ -107,7 +109,7 @@ class _Table:
 
 class _JsonLines:
     def add(self, path: str, prepared: "Prepared | None", prediction: "Prediction | None", error: str | None, milliseconds: float) -> None:
-        line: dict[str, Any] = {"path": path}
+        line: dict[str, Any] = {"path": path, "digit": None, "confidence": None, "probabilities": None, "warnings": []}
         if prepared is not None and prediction is not None:
             line |= prediction.to_json() | {"ink": prepared.ink, "box": list(prepared.box)}
         if error is not None:
@@ -126,7 +128,7 @@ class _Csv:
             digit = prediction.digit if error is None else ""
             answer = [digit, *(f"{value:.6f}" for value in (prediction.confidence, *prediction.probabilities))]
         warnings = "; ".join(prediction.warnings) if prediction is not None else ""
-        self._row([printable(path), *answer, warnings, error or "", f"{milliseconds:.3f}"])
+        self._row([path, *answer, warnings, error or "", f"{milliseconds:.3f}"])
 
     @staticmethod
     def _row(values: list[Any]) -> None:
@@ -134,41 +136,54 @@ class _Csv:
 
         line = io.StringIO()
         csv.writer(line, lineterminator="\n").writerow(values)
-        click.echo(line.getvalue(), nl=False)
+        click.echo(line.getvalue().encode("utf-8", "surrogateescape"), nl=False)  # a name that is no UTF-8 survives
 
 
 class _Files:
-    """Where the pictures that an option asks for are written: one file, or, for many, a folder."""
+    """Where the pictures that an option asks for are written: one file, or, for many, a folder. Everything is settled beforehand."""
 
     def __init__(self, option_name: str, target: Path | None, pictures: list[tuple[str, str | None]]) -> None:
-        self._target, self._taken = target, set[str]()
-        self._many = target is not None and (target.is_dir() or len(pictures) > 1)
+        self._targets: list[Path] = []
         if target is None:
             return
-        if self._many and target.suffix.lower() == ".png" and not target.is_dir():
+        many = target.is_dir() or len(pictures) > 1
+        if many and target.suffix.lower() == ".png" and not target.is_dir():
             raise UsageError(f"{option_name} {target}: one file, but {len(pictures)} pictures; name a folder")
-        if not self._many and target.suffix.lower() != ".png":
+        if not many and target.suffix.lower() != ".png":
             raise UsageError(f"{option_name} {target}: the name must end in .png, or be a folder that is there")
-        (target if self._many else target.parent).mkdir(parents=True, exist_ok=True)
+        self._targets = self._in_folder(target, pictures) if many else [target]
+        given = {os.path.realpath(path) for path, _ in pictures if path != STANDARD_INPUT}
+        for path in self._targets:
+            if os.path.realpath(path) in given:
+                raise UsageError(f"{option_name}: {path} is one of the pictures to read; choose another place")
+            if path.is_dir():
+                raise UsageError(f"{option_name}: {path} is a folder; move it away, or choose another place")
+        (target if many else target.parent).mkdir(parents=True, exist_ok=True)
 
-    def write(self, path: str, drawn: Any) -> None:
-        """Write what `drawn` returns for the picture at `path`."""
-        from mnist_edge.files import write_atomically
-
-        if self._target is None:
-            return
-        target = self._target
-        if self._many:
+    @staticmethod
+    def _in_folder(folder: Path, pictures: list[tuple[str, str | None]]) -> list[Path]:
+        """Name a file for each picture; of the same name in several folders, the second gets a number."""
+        targets, taken = [], set[str]()
+        for path, _ in pictures:
             stem = name = "standard-input" if path == STANDARD_INPUT else Path(path).stem
             number = 1
-            while name in self._taken:
+            while name.lower() in taken:
                 number += 1
                 name = f"{stem}-{number}"
-            self._taken.add(name)
-            target = target / f"{name}.png"
-        if target.exists() and path != STANDARD_INPUT and target.samefile(path):
-            raise UsageError(f"{target}: is the picture itself; choose another name")
-        write_atomically(target, _png(drawn()))
+            taken.add(name.lower())
+            targets.append(folder / f"{name}.png")
+        return targets
+
+    def overlap(self, other: "_Files") -> bool:
+        """Return whether both would write the same file."""
+        return bool({os.path.realpath(path) for path in self._targets} & {os.path.realpath(path) for path in other._targets})
+
+    def write(self, index: int, drawn: Any) -> None:
+        """Write what `drawn` returns for the picture with this index."""
+        from mnist_edge.files import write_atomically
+
+        if self._targets:
+            write_atomically(self._targets[index], _png(drawn()))
 
 
 def _picture_of(pixels: Any) -> Any:
@@ -216,7 +231,7 @@ def _pictures_in(folder: str, recursive: bool) -> Iterator[tuple[str, str | None
     for root, folders, files in os.walk(folder, onerror=problems.append):
         folders[:] = sorted(folders) if recursive else []
         for name in sorted(files):
-            if name.lower().endswith(SUFFIXES):
+            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
                 count += 1
                 yield os.path.join(root, name), None  # noqa: PTH118
     for problem in problems:
@@ -230,7 +245,9 @@ def _standard_input() -> "Picture":
     from mnist_edge.image import MAX_BYTES
 
     if sys.stdin is None or sys.stdin.isatty():
-        raise UsageError("- reads a picture from standard input, which is a terminal; give a file, or: mnist-edge predict - < img.png")
+        raise UsageError(
+            "- reads a picture from standard input, which is a terminal or closed; give a file, or: mnist-edge predict - < img.png"
+        )
     data = sys.stdin.buffer.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise PictureError(f"standard input: more than {MAX_BYTES // 2**20} MiB")

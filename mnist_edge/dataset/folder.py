@@ -78,4 +78,4 @@ def _meant(folder: Path) -> str:
 
 def _pictures(folder: Path) -> Iterator[Path]:
     if folder.is_dir():
-        yield from (p for p in folder.iterdir() if p.suffix.lower() in image.SUFFIXES and p.is_file())
+        yield from (p for p in folder.iterdir() if p.suffix.lower() in image.SUFFIXES and not p.name.startswith(".") and p.is_file())

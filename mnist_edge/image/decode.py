@@ -141,7 +141,7 @@ def _upright(opened: Image.Image, name: str) -> Decoded:
     orientation = _orientation(opened)
     opened.draft(None, (WORKING_SIDE, WORKING_SIDE))  # lets a JPEG be decoded at a half, a quarter or an eighth of its size
     opened.load()
-    small = _opaque(opened) if opened.has_transparency_data else _plain(opened)
+    small = _opaque(opened) if opened.has_transparency_data or opened.mode in ("La", "RGBa") else _plain(opened)
     if orientation is not None:
         small = small.transpose(orientation)
         if orientation in _SIDEWAYS:
@@ -184,9 +184,10 @@ def _smaller(image: Image.Image) -> Image.Image:
 
 
 def _plain(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":  # 16 bits; Pillow's own conversion clips at 255
+    if image.mode.startswith("I") or image.mode == "F":  # 16 bits or more; Pillow's own conversion clips at 255
         deep = np.asarray(image)
-        return _smaller(Image.fromarray((deep // 257).clip(0, 255).astype(np.uint8)))
+        name = f"image of mode {image.mode}"
+        return _smaller(Image.fromarray(_bytes(deep if image.mode == "F" else deep.clip(0, 65535).astype(np.uint16), name)))
     if image.mode == "1":  # greys may be dithered: dots that the mean of 2×2 blurs
         image = image.convert("L")
         image = image.reduce(2) if min(image.size) >= 100 else image
@@ -202,6 +203,8 @@ def _opaque(image: Image.Image) -> Image.Image:
     Where most of it is transparent, that is the paper: it becomes as unlike the ink as it can, since drawing programs save black
     ink on nothing. Where little is, it is a margin, and takes the colour of the rest.
     """
+    if image.mode in ("La", "RGBa"):  # premultiplied; these convert to one mode only
+        image = image.convert("LA" if image.mode == "La" else "RGBA")
     rgba = _smaller(image.convert("RGBA"))
     pixels = np.asarray(rgba)
     opacity = pixels[..., 3].astype(np.float64)
@@ -232,8 +235,9 @@ def _bytes(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
         return array
     if array.dtype == np.bool_:
         return array.astype(np.uint8) * np.uint8(255)
-    if array.dtype == np.uint16:
-        return np.asarray(array // 257, np.uint8)
+    if np.issubdtype(array.dtype, np.uint16):  # of either byte order
+        used = max(8, int(array.max()).bit_length())  # scanners leave the upper bits empty
+        return np.asarray(array >> (used - 8), np.uint8)
     if not np.issubdtype(array.dtype, np.floating):
         raise PictureError(f"{name}: values are bool, uint8, uint16 or float")
     if not np.isfinite(array).all():

@@ -17,6 +17,7 @@ class Found:
 
     Attributes:
         dark: whether its ink is darker than the paper.
+        plane: uint8, H×W, brightness, turned round where the ink is light.
         strength: uint8, H×W, as from `ink_strength`.
         pieces: all of the picture's ink.
         chosen: which pieces are the digit.
@@ -27,6 +28,7 @@ class Found:
     """
 
     dark: bool
+    plane: NDArray[np.uint8]
     strength: NDArray[np.uint8]
     pieces: Components
     chosen: NDArray[np.bool_]
@@ -52,7 +54,7 @@ def find_digit(plane: NDArray[np.uint8], inks: list[bool], name: str) -> Found:
         left, right = int(pieces.left[chosen].min()), int(pieces.right[chosen].max())
         box = (top, bottom, left, right)
         drawing = cut_out(strength, mask, level, box)
-        one = Found(dark, strength, pieces, chosen, mask, box, drawing, stroke_width(drawing) / FINE)
+        one = Found(dark, plane if dark else 255 - plane, strength, pieces, chosen, mask, box, drawing, stroke_width(drawing) / FINE)
         reason = find_nothing(one)
         if reason is None:
             found.append(one)
@@ -167,26 +169,50 @@ def find_nothing(found: Found) -> str | None:
         return "paper or noise"
     top, bottom, left, right = found.box
     digit = found.mask[top:bottom, left:right]
-    if not tiny:
+    if tiny:
+        if _likeness(found.plane) < 0.2:  # noise; MNIST's digits, at 8×8, from 0.22 in 99 of 100
+            return "noise"
+    else:
         around = grown(digit, 6)
         around[2:-2, 2:-2] &= ~grown(digit, 4)
         beside = np.pad(found.strength, 6)[top : bottom + 12, left : right + 12][around]
+        brightness = np.pad(found.plane, 6, constant_values=255)[top : bottom + 12, left : right + 12][around]
+        if np.mean(brightness <= quantile(found.plane[found.mask], 0.6)) > 0.15:  # paper as dark as the ink: digits: far below
+            return "a filled patch, or a pen too broad for the picture"
         if quantile(beside, 0.5) > 0.18 * ink:  # digits: up to 0.17, out of focus; shadows: from 0.18
             return "a shadow"
     met = strokes_met(digit)
     if min(met) > 3 or max(met) > 4.5:  # digits: up to 2.5 and 3.5
         return "noise or a pattern"
     others = np.sort(pieces.ink[~chosen & (pieces.borders == 0)])[-5:]
-    small = max(bottom - top, right - left) < 5
+    strongest = np.flatnonzero(chosen)[pieces.ink[chosen].argmax()]
+    largest = max(pieces.height[strongest], pieces.width[strongest])
+    small = largest < 5 or (not tiny and largest < max(8, 0.04 * min(pieces.shape)))
     if small or chosen.sum() > 12 or (len(pieces) >= 20 and len(others) and pieces.ink[chosen].sum() < 8 * others.mean()):
         return "specks"  # digits: from 13 times the mean of the largest others
     height, width = pieces.shape
     central = left <= width / 2 <= right and top <= height / 2 <= bottom
     if pieces.borders[chosen].any() and not central and not tiny:
         return "something that reaches in from the border"
+    if right - left > 3 * (bottom - top):  # MNIST's widest digit is twice as wide as high
+        return "a line"
     if found.pen > 7:  # digits: up to 5.7
         return "a filled patch"
     return None
+
+
+def _likeness(plane: NDArray[np.uint8]) -> float:
+    """Return how far neighbouring pixels are alike: the mean of their correlations along rows and columns, 0 for noise."""
+    values = plane.astype(np.float64) - plane.mean()
+    spread = max(1e-9, float((values**2).mean()))
+    return float(((values[1:] * values[:-1]).mean() + (values[:, 1:] * values[:, :-1]).mean()) / (2 * spread))
+
+
+def _holes(mask: NDArray[np.bool_]) -> int:
+    """Return how many areas of at least 1 % of the box a digit encloses."""
+    paper = ~np.pad(mask, 1)
+    areas = find_components(paper, paper.view(np.uint8))
+    return int((areas.ink[areas.borders == 0] >= 0.01 * mask.size).sum())
 
 
 def find_doubts(found: Found) -> tuple[str, ...]:
@@ -197,10 +223,12 @@ def find_doubts(found: Found) -> tuple[str, ...]:
     around = (pieces.top < top) & (pieces.bottom > bottom) & (pieces.left < left) & (pieces.right > right)
     like = (pieces.ink >= 0.3 * pieces.ink[chosen].sum()) & (pieces.height >= 0.5 * height)
     alike = like & (pieces.borders == 0) & ~(around | chosen)
-    if alike.any() or width > 2 * height:  # MNIST's widest digit is twice as wide as high
+    if alike.any() or width > 2 * height:
         return ("more than one digit? the most central is read",)
     if found.pen > 6:
         return ("probably not a digit: the ink is a patch more than a line",)
+    if (holes := _holes(found.mask[top:bottom, left:right])) > 2:
+        return (f"probably not a digit: its lines enclose {holes} areas",)
     filled = height >= 0.9 * pieces.shape[0] and width >= 0.9 * pieces.shape[1]  # cut out along its outline
     if max(pieces.shape) > TINY and pieces.borders[chosen].any() and not filled:
         return ("the digit reaches the picture's border; part of it may be missing",)

@@ -6,15 +6,16 @@ that find the ink in any light (`ink`), and the digit in the ink (`digit`).
 """
 
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.errors import UsageError
 from mnist_edge.image.decode import Decoded, Picture, decode
-from mnist_edge.image.digit import find_digit, find_doubts
+from mnist_edge.image.digit import find_digit, find_doubts, strokes_met
 from mnist_edge.image.ink import CLEAR_POLARITY, denoise, find_polarity
-from mnist_edge.image.strokes import BOX, MIDDLE, SIZE, centre_of_mass, fit, place, thicken
+from mnist_edge.image.strokes import BOX, MIDDLE, SIZE, centre_of_mass, fit, place, stroke_width, thicken
 
 #: How the ink can be told; ``auto`` finds out.
 INKS = ("auto", "dark", "light")
@@ -61,11 +62,12 @@ def prepare(picture: Picture, ink: str = "auto") -> Prepared:
         return placed
     plane, polarity = find_polarity(decoded.pixels)
     found = find_digit(denoise(plane), _inks_to_try(polarity, ink), decoded.name)
-    scale = decoded.size[0] / decoded.pixels.shape[1]
+    width, height = decoded.size
+    across, down = width / decoded.pixels.shape[1], height / decoded.pixels.shape[0]
     top, bottom, left, right = found.box
     return Prepared(
         place(fit(thicken(found.drawing, found.pen))),
-        (int(left * scale), int(top * scale), int(np.ceil(right * scale)), int(np.ceil(bottom * scale))),
+        (int(left * across), int(top * down), min(width, ceil(right * across)), min(height, ceil(bottom * down))),
         decoded.size,
         "dark" if found.dark else "light",
         decoded.pixels,
@@ -91,8 +93,20 @@ def _as_placed_by_mnist(decoded: Decoded, ink: str) -> Prepared | None:
         if ink not in ("auto", kind) or len(rows) == 0:
             continue
         longer = max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1
+        if not BOX - 1 <= longer <= BOX or not _looks_written(pixels):
+            continue
         # of MNIST's 70,000 images the longer side is 19 or 20, and the centre at most 0.52 away
-        if BOX - 1 <= longer <= BOX and max(abs(centre - MIDDLE) for centre in centre_of_mass(pixels)) < 0.55:
+        if max(abs(centre - MIDDLE) for centre in centre_of_mass(pixels)) < 0.55:
             box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
             return Prepared(pixels, box, decoded.size, kind, decoded.pixels, decoded.warnings)
     return None
+
+
+def _looks_written(pixels: NDArray[np.uint8]) -> bool:
+    """Return whether there are strokes; MNIST's own images are within these limits by far, noise and patches are not."""
+    ink = pixels > 100
+    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
+    if len(rows) == 0 or int(pixels.max()) < 128:
+        return False
+    met = strokes_met(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+    return max(met) <= 3.5 and stroke_width(pixels) <= 8.5  # at most 3.33 and 8.44

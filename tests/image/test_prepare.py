@@ -71,6 +71,12 @@ def test_every_kind_of_array_and_image_gives_the_same_digit(seven: np.ndarray) -
         Image.fromarray(large).convert("P"),
         Image.fromarray(large).convert("CMYK"),
         Image.fromarray(large.astype(np.uint16) * 257),
+        large.astype(">u2") * 257,
+        large.astype(np.uint16),
+        large.astype(np.uint16) * 4,
+        Image.fromarray(large).convert("I"),
+        Image.fromarray(large).convert("F"),
+        Image.fromarray(large).convert("LA"),
     ):
         assert np.abs(image.read(same).astype(int) - expected).max() <= 2
     for nearly in (large > 127, Image.fromarray(large).convert("1")):
@@ -87,7 +93,16 @@ def test_a_picture_of_the_users_is_left_as_it_was(seven: np.ndarray) -> None:
 def test_the_orientation_in_the_metadata_is_applied(seven: np.ndarray, tmp_path: Path) -> None:
     upright = Image.fromarray(255 - enlarged(seven)).convert("RGB")
     expected = image.read(upright)
-    for value, undo in ((3, Image.Transpose.ROTATE_180), (6, Image.Transpose.ROTATE_90), (8, Image.Transpose.ROTATE_270)):
+    way_back = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    for value, undo in way_back.items():
         exif = Image.Exif()
         exif[0x0112] = value
         upright.transpose(undo).save(tmp_path / "turned.png", exif=exif)
@@ -155,7 +170,12 @@ def test_any_size_and_aspect_is_read(size: tuple[int, int], seven: np.ndarray) -
     scaled = np.asarray(Image.fromarray(255 - seven).resize((side, side), Image.Resampling.BOX))
     top, left = (height - side) // 2, (width - side) // 2
     sheet[top : top + side, left : left + side] = scaled
-    assert image.read(sheet).shape == (28, 28)
+    prepared = image.prepare(sheet)
+    assert prepared.pixels.shape == (28, 28)
+    x0, y0, x1, y1 = prepared.box
+    assert 0 <= x0 < x1 <= width
+    assert 0 <= y0 < y1 <= height
+    assert min(size) < 20 or close(prepared.pixels, seven)
 
 
 @pytest.mark.parametrize("effect", hard_pictures.EFFECTS)
@@ -180,6 +200,17 @@ def test_two_digits_are_doubted_and_one_is_not(seven: np.ndarray) -> None:
     assert image.prepare(two).warnings == ("more than one digit? the most central is read",)
 
 
+def test_what_encloses_much_is_doubted() -> None:
+    """A face: no digit has more than two holes."""
+    from PIL import ImageDraw
+
+    sheet = Image.new("L", (400, 400), 255)
+    pen = ImageDraw.Draw(sheet)
+    for box in ((100, 100, 300, 300), (100, 100, 200, 200), (200, 100, 300, 200)):
+        pen.rectangle(box, outline=0, width=8)
+    assert image.prepare(sheet).warnings == ("probably not a digit: its lines enclose 3 areas",)
+
+
 def test_an_animation_is_said_to_be_one(seven: np.ndarray, tmp_path: Path) -> None:
     frames = [Image.fromarray(enlarged(seven)), Image.new("L", (304, 304))]
     frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
@@ -200,6 +231,18 @@ def photographs() -> dict[str, np.ndarray]:
         "hand": hard_pictures.hand(sheet, random),
     }
     pictures = {name: np.asarray(hard_pictures.camera(paper * light[..., None], random)) for name, light in lights.items()}
+    pictures["ruled paper"] = (hard_pictures.ruled(sheet, random, squared=False) * 255).astype(np.uint8)
+    pictures["dirt"] = np.asarray(
+        hard_pictures.camera(hard_pictures.compose(hard_pictures.dirt(np.zeros(sheet), random), paper, (0, 0, 0)), random)
+    )
+    pictures["line"] = np.where(np.abs(np.arange(300)[:, None] - 150) < 3, 0, 255 * np.ones((300, 300))).astype(np.uint8)
+    pictures["disc"] = np.where(np.hypot(*np.mgrid[-150:150, -150:150]) < 100, 0, 255).astype(np.uint8)
+    inner = np.zeros((28, 28), np.uint8)  # placed as MNIST places
+    inner[4:24, 4:24] = random.integers(0, 256, (20, 20))
+    pictures["noise in the box"] = inner
+    pictures["full box"] = np.pad(np.full((20, 20), 255, np.uint8), 4)
+    for seed in range(6):
+        pictures[f"noise of 8 by 8, {seed}"] = np.random.default_rng(seed).integers(0, 256, (8, 8)).astype(np.uint8)
     pictures["squared paper"] = np.asarray(hard_pictures.camera(hard_pictures.ruled(sheet, random, squared=True), random))
     pictures["finger"] = np.asarray(hard_pictures.camera(hard_pictures.finger(paper, random), random))
     for side in (8, 28, 100, 400, 1000):
