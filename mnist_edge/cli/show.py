@@ -25,7 +25,8 @@ def command(model: str | None, models_dir: Path | None, data_dir: Path | None, o
         ),
         (
             "trained on",
-            f"{training['data']['images']:,} images of {training['data']['name']} ({training['data']['held_out']:,} of them held out)",
+            f"{training['data']['images']:,} images of {training['data']['name']} ({training['data']['held_out']:,} of them held out)"
+            + (f", and {percent(recipe['drawn'], 0)} as many drawn digits" if recipe.get("drawn") else ""),
         ),
         (
             "recipe",
@@ -36,6 +37,12 @@ def command(model: str | None, models_dir: Path | None, data_dir: Path | None, o
         ("test", f"{percent(scores['test_accuracy'])} of {scores['test_data']['images']:,} images of {scores['test_data']['name']}"),
         ("licence", manifest.licence),
     ]
+    if confidence := scores.get("confidence"):
+        reliable = (
+            f"from a confidence of {percent(confidence['threshold'])} on: {percent(confidence['reliable'], 1)} of the held-out answers are right, "
+            f"and {percent(confidence['answered'])} reach it"
+        )
+        facts.insert(-1, ("reliable", reliable))
     width = max(len(key) for key, _ in facts)
     rows = [
         [

@@ -96,6 +96,7 @@ def test_an_answer_below_the_models_own_threshold_is_doubted(run_command: Comman
     threshold = json.loads(run_command("show", "lenet", "--json").stdout)["scores"]["confidence"]
     assert 0 < threshold["threshold"] <= 1
     assert threshold["reliable"] == 0.999
+    assert f"from a confidence of {100 * threshold['threshold']:.2f} % on" in run_command("show", "lenet").stdout
     predictor = Predictor.load("lenet", models_dir=models)
     assert predictor.threshold == threshold["threshold"]
     predictor.threshold = 1.0
