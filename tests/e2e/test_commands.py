@@ -130,7 +130,14 @@ def test_an_option_can_come_from_the_environment(run_command: Command, models: P
 
 def start(tmp_path: Path, *arguments: str) -> subprocess.Popen[bytes]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MNIST_EDGE_")}
-    return subprocess.Popen([COMMAND, *arguments], cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        [COMMAND, *arguments],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores Ctrl-C, and so would this
+    )
 
 
 def test_killed_three_times_and_resumed_a_training_ends_with_the_same_bits(run_command: Command, tmp_path: Path) -> None:
