@@ -95,6 +95,15 @@ def size(count: int) -> str:
     return f"{count / 1000:.0f} kB" if count < 1_000_000 else f"{count / 1e6:.1f} MB"
 
 
+def png(picture: Any) -> bytes:
+    """Return a Pillow image as a PNG file's bytes."""
+    import io
+
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 def progress(total: int, label: str) -> Callable[[int], None]:
     """Return a function that draws how many of `total` are done, on standard error, where that is a terminal."""
     shown = -1

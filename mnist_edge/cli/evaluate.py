@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnist_edge.cli.common import PATH, Output, option, percent, subcommand, table
+from mnist_edge.cli.common import PATH, Output, option, percent, png, subcommand, table
 from mnist_edge.errors import UsageError, printable
 
 if TYPE_CHECKING:
@@ -85,8 +85,6 @@ def command(
 
 
 def _draw_report(path: Path, test: "Dataset", result: "Evaluation", description: str) -> None:
-    import io
-
     from mnist_edge.files import write_atomically
     from mnist_edge.image import prepare
     from mnist_edge.image.drawing import Mistake, grid
@@ -105,7 +103,5 @@ def _draw_report(path: Path, test: "Dataset", result: "Evaluation", description:
     title = f"{percent(result.accuracy)} of {result.images:,} images of {test.name} read rightly by {description}"
     if result.refused:
         title += f"; in {len(result.refused)} no digit was found"
-    buffer = io.BytesIO()
-    grid(mistakes, len(result.wrong), title).save(buffer, "PNG")
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, buffer.getvalue())
+    write_atomically(path, png(grid(mistakes, len(result.wrong), title)))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnist_edge.cli.common import PATH, Output, option, subcommand
+from mnist_edge.cli.common import PATH, Output, option, png, subcommand
 from mnist_edge.cli.group import EXIT_FAILED
 from mnist_edge.errors import PictureError, UsageError, printable
 
@@ -183,7 +183,7 @@ class _Files:
         from mnist_edge.files import write_atomically
 
         if self._targets:
-            write_atomically(self._targets[index], _png(drawn()))
+            write_atomically(self._targets[index], png(drawn()))
 
 
 def _picture_of(pixels: Any) -> Any:
@@ -196,12 +196,6 @@ def _explained(prepared: "Prepared", prediction: "Prediction") -> Any:
     from mnist_edge.image import drawing
 
     return drawing.explain(prepared, prediction.probabilities, prediction.warnings)
-
-
-def _png(picture: Any) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def _expand(pictures: tuple[str, ...], recursive: bool) -> Iterator[tuple[str, str | None]]:

@@ -103,7 +103,7 @@ def _as_placed_by_mnist(decoded: Decoded, ink: str) -> Prepared | None:
 
 
 def _looks_written(pixels: NDArray[np.uint8]) -> bool:
-    """Return whether there are strokes; MNIST's own images are within these limits by far, noise and patches are not."""
+    """Return whether there are strokes, not noise or a patch; all of MNIST's images are within these limits."""
     ink = pixels > 100
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
     if len(rows) == 0 or int(pixels.max()) < 128:
