@@ -17,7 +17,7 @@ lint: $(ENVIRONMENT)  ## ruff and mypy
 	$(BIN)/mypy
 
 bench: $(ENVIRONMENT)  ## measure, and write benchmarks/RESULTS.md
-	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/run.py
 
 models: $(ENVIRONMENT)  ## train the reference model again, and prove its artifacts
 	$(BIN)/mnist-edge train lenet --licence MIT

@@ -1,11 +1,6 @@
-"""Training LeNet: ours against the tutorial's own loop, in one run on one machine. Writes benchmarks/RESULTS.md.
+"""Training LeNet: ours against the tutorial's own loop. Prints a part of RESULTS.md; what it does meanwhile goes to standard error."""
 
-Needs MNIST (--data-dir or MNIST_EDGE_DATA_DIR). Run it with nothing else on the machine: make bench
-"""
-
-import argparse
-import os
-import platform
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -19,7 +14,7 @@ from mnist_edge.dataset import Dataset, describe, load
 from mnist_edge.dataset.sources import find_mnist
 from mnist_edge.manifest import Manifest
 from mnist_edge.training.loop import Epoch
-from mnist_edge.training.run import Run, Settings, train, versions
+from mnist_edge.training.run import Run, Settings, train
 
 TARGET = 0.9811  # what the tutorial reports after ten epochs
 TUTORIAL_EPOCHS = 10
@@ -54,7 +49,7 @@ def tutorial(root: Path, most: int) -> tuple[list[float], list[float]]:
         with torch.no_grad():
             correct = sum(int((model(images).argmax(1) == labels).sum()) for images, labels in testing)
         accuracies.append(correct / 10_000)
-        print(f"  tutorial, epoch {len(seconds)}: {seconds[-1]:.1f} s, {accuracies[-1]:.2%} on the test set", flush=True)
+        print(f"  tutorial, epoch {len(seconds)}: {seconds[-1]:.1f} s, {accuracies[-1]:.2%} on the test set", file=sys.stderr, flush=True)
         if accuracies[-1] >= TARGET and len(seconds) >= 2:
             break
     return seconds, accuracies
@@ -89,14 +84,10 @@ def ours(training: Dataset, test: Dataset, epochs: int | None) -> tuple[float, l
 
 
 def main() -> None:
-    """Measure and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--output", type=Path, default=Path(__file__).with_name("RESULTS.md"))
-    options = parser.parse_args()
-    found = find_mnist(options.data_dir)
+    """Measure and print the table."""
+    found = find_mnist()
     if found.raw_dir is None:
-        parser.exit(1, f"error: MNIST is not in {found.looked_in[0]}; set MNIST_EDGE_DATA_DIR\n")
+        raise SystemExit(f"error: MNIST is not in {found.looked_in[0]}; set MNIST_EDGE_DATA_DIR")
     root = found.raw_dir.parent.parent
     training, test = load("mnist", "train", root), load("mnist", "test", root)
 
@@ -105,7 +96,7 @@ def main() -> None:
     short = [ours(training, test, epochs) for epochs in (1, 2)]
     full_seconds, full_epochs, full_accuracy = ours(training, test, QUICK_EPOCHS)
     for seconds, epochs, accuracy in (*short, (full_seconds, full_epochs, full_accuracy)):
-        print(f"  ours, {len(epochs)} epochs: {seconds:.1f} s, {accuracy:.2%} on the test set", flush=True)
+        print(f"  ours, {len(epochs)} epochs: {seconds:.1f} s, {accuracy:.2%} on the test set", file=sys.stderr, flush=True)
 
     reference = Manifest.read(Path(__file__).resolve().parents[1] / "models" / "lenet")
 
@@ -141,12 +132,6 @@ def main() -> None:
         )
     )
     lines = [
-        "# Results",
-        "",
-        "Written by `make bench`. Compare ratios, not seconds: they come from one run on one machine.",
-        "",
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {versions()['torch']}.",
-        "",
         "## Training LeNet",
         "",
         "The tutorial's loop is a DataLoader with ToTensor and Normalize, batches of 64, Adam at 0.001. Ours is the recipe `best`, augmentation,",
@@ -162,7 +147,6 @@ def main() -> None:
         f"{reference.training['seconds']:.0f} s, and {reference.scores['test_accuracy']:.2%} on the test set.",
         "",
     ]
-    options.output.write_text("\n".join(lines))
     print("\n".join(lines))
 
 

@@ -3,6 +3,6 @@
 Listing the formats needs no torch; exporting does.
 """
 
-from exporters.registry import Format, Target, find, formats, register
+from exporters.registry import Calibration, Format, LayerCost, Reduction, Target, find, formats, register
 
-__all__ = ["Format", "Target", "find", "formats", "register"]
+__all__ = ["Calibration", "Format", "LayerCost", "Reduction", "Target", "find", "formats", "register"]

@@ -14,12 +14,28 @@ from mnist_edge.plugins import register_plugins
 from mnist_edge.runtimes import RUNTIMES
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from mnist_edge.training.deploy import Deployed
 
 ENTRY_POINTS = "mnist_edge.exporters"
 
 #: This package's own; each registers itself when it is imported.
 _BUILT_IN = ("exporters.onnx", "exporters.torchscript")
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Training images that ranges are read off.
+
+    Attributes:
+        images: uint8 N×1×28×28.
+        record: what the manifest keeps: the data set and its hash, seed and indices.
+    """
+
+    images: "NDArray[np.uint8]" = field(repr=False)
+    record: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -34,6 +50,7 @@ class Target:
         licence: SPDX identifier of the weights.
         precision: one of the format's precisions.
         options: the format's own options, as given.
+        calibration: images to calibrate on, where the precision wants some.
     """
 
     path: Path
@@ -43,6 +60,41 @@ class Target:
     licence: str
     precision: str = "float32"
     options: Mapping[str, Any] = field(default_factory=dict)
+    calibration: Calibration | None = None
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """What a layer's lower precision costs: relative error of its tensors, root mean square over images.
+
+    Attributes:
+        layer: its name in the graph, such as ``fc1/Gemm``; the part before the slash is the module.
+        before, behind: error of its input and of its output against float32, as a share of the float32 tensor's size.
+        added: what the layer itself adds, if errors are independent: √(behind² - before²).
+    """
+
+    layer: str
+    before: float
+    behind: float
+    added: float
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """A lower precision of a format.
+
+    Attributes:
+        convert: writes ``target.path`` from the float32 file and returns details, as `Format.export` does.
+        options: names of the options that it takes beside the format's own.
+        calibrated: True if it needs ``target.calibration``.
+        layer_costs: compares the tensors of both files on images, uint8 N×1×28×28, the costliest layer first; None where
+            the format cannot tell.
+    """
+
+    convert: Callable[[Path, Target], dict[str, Any]]
+    options: tuple[str, ...] = ()
+    calibrated: bool = False
+    layer_costs: "Callable[[Path, Path, NDArray[np.uint8]], list[LayerCost]] | None" = None
 
 
 @dataclass(frozen=True)
@@ -54,13 +106,13 @@ class Format:
         summary: what it is, in a few words.
         suffix: ends the artifact's file name, after the model's name: ``.onnx``.
         runtime: what runs it; the gate runs it with this.
-        export: writes ``target.path`` from a `Deployed` network in eval mode, on the CPU, and returns details for the
+        export: writes ``target.path`` in float32 from a `Deployed` network in eval mode, on the CPU, and returns details for the
             manifest. ``oldest_runtime`` among them, such as ``onnxruntime 1.18``, is the oldest release that runs the file.
             Raises ExportError, UsageError.
         requires: import names of the packages that `export` needs.
         install: the line that installs them.
-        precisions: those that it can write; each needs a budget in `mnist_edge.parity.BUDGETS`.
         options: names of the options that it takes.
+        reductions: its lower precisions by name; each needs a budget in `mnist_edge.parity.BUDGETS`.
     """
 
     name: str
@@ -70,8 +122,13 @@ class Format:
     export: "Callable[[Deployed, Target], dict[str, Any]]"
     requires: tuple[str, ...] = ("torch",)
     install: str = INSTALL_TRAIN
-    precisions: tuple[str, ...] = ("float32",)
     options: tuple[str, ...] = ()
+    reductions: Mapping[str, Reduction] = field(default_factory=dict)
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """All that it can write, float32 first."""
+        return ("float32", *self.reductions)
 
 
 _registered: dict[str, Format] = {}

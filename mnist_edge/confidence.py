@@ -1,24 +1,26 @@
 """How sure an answer is, and from where on that can be relied on."""
 
-from dataclasses import dataclass
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 #: From the threshold on, this share of the held-out images is answered rightly.
 RELIABLE = 0.999
 
 
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the probabilities, float64 N×10, of logits, float32 N×10."""
+def softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Return the probabilities, float64 N×10, of logits, N×10."""
     powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     probabilities: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
     return probabilities
 
 
-@dataclass(frozen=True)
-class Threshold:
+class Threshold(NamedTuple):
     """From which confidence on a model's answers are reliable.
 
     Attributes:

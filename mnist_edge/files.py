@@ -1,24 +1,45 @@
 """Reading and writing files so that a reader never meets half of one."""
 
-import hashlib
 import os
-import secrets
-import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
+from typing import Any
+
+#: Up to here the interpreter's own SHA-256 does; hashlib brings in OpenSSL, 3.5 MB and 4 ms, but is five times as fast.
+_SMALL = 2**22
 
 
 def sha256_bytes(data: bytes) -> str:
     """Return the SHA-256 of `data` as 64 hexadecimal digits."""
-    return hashlib.sha256(data).hexdigest()
+    digest: str = (_built_in_sha256() if len(data) <= _SMALL else _openssl_sha256())(data).hexdigest()
+    return digest
 
 
 def sha256_file(path: Path) -> str:
     """Return the SHA-256 of a file as 64 hexadecimal digits. Raises OSError if it cannot be read."""
     with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_size <= _SMALL:
+            return sha256_bytes(file.read())
+        import hashlib
+
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _built_in_sha256() -> Callable[[bytes], Any]:
+    for module in ("_sha2", "_sha256"):  # since Python 3.12, and before
+        with suppress(ImportError):
+            built_in: Callable[[bytes], Any] = import_module(module).sha256
+            return built_in
+    return _openssl_sha256()
+
+
+def _openssl_sha256() -> Callable[[bytes], Any]:
+    import hashlib
+
+    return hashlib.sha256
 
 
 @contextmanager
@@ -28,7 +49,7 @@ def written_aside(path: Path) -> Iterator[Path]:
     If the block raises, `path` is as it was and what was written is removed. The file is flushed to the disk
     before it is renamed, so that a power cut leaves the old file or the new one. Raises OSError.
     """
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    aside = path.with_name(f".{path.name}.{_unique()}.part")
     try:
         yield aside
         flush(aside)
@@ -55,12 +76,14 @@ _STALE_SECONDS = 24 * 3600
 @contextmanager
 def folder_aside(parent: Path, name: str) -> Iterator[Path]:
     """Give an empty folder ``.NAME.xxxxxxxx.part`` in `parent`, removed when the block ends unless it was renamed."""
+    import shutil
+
     parent.mkdir(parents=True, exist_ok=True)
     for stale in parent.glob(f".{name}.*.part"):
         with suppress(OSError):
             if time.time() - stale.stat().st_mtime > _STALE_SECONDS:
                 shutil.rmtree(stale)
-    aside = parent / f".{name}.{secrets.token_hex(4)}.part"
+    aside = parent / f".{name}.{_unique()}.part"
     aside.mkdir()
     try:
         yield aside
@@ -69,6 +92,10 @@ def folder_aside(parent: Path, name: str) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _unique() -> str:
+    return os.urandom(4).hex()
 
 
 @contextmanager

@@ -10,14 +10,16 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from mnist_edge.dataset.base import CLASSES
 from mnist_edge.errors import ModelError
 from mnist_edge.files import sha256_bytes, write_atomically
 
 FILE_NAME = "manifest.json"
 
 #: Raised whenever an older program would misread a newer manifest.
-SCHEMA = 1
+SCHEMA = 2
+
+#: What each of the ten logits stands for.
+CLASSES = tuple("0123456789")
 
 PIXELS = {"name": "pixels", "dtype": "uint8", "shape": ["N", 1, 28, 28]}
 LOGITS = {"name": "logits", "dtype": "float32", "shape": ["N", 10]}
@@ -43,6 +45,8 @@ class Artifact(FileRecord):
         oldest_runtime: the oldest release that can run it, in words, such as ``onnxruntime 1.17``.
         parity: the gate's figures (`ParityReport.to_json`) and the data set that they were measured on.
         details: what the format has to say of itself, such as the opset.
+        golden: what it answered to the golden inputs where it was made: ``equal_answers`` and ``max_difference`` against PyTorch;
+            empty in manifests of schema 1.
     """
 
     format: str
@@ -53,6 +57,17 @@ class Artifact(FileRecord):
     details: dict[str, Any] = field(default_factory=dict)
     inputs: list[dict[str, Any]] = field(default_factory=lambda: [PIXELS])
     outputs: list[dict[str, Any]] = field(default_factory=lambda: [LOGITS])
+    golden: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def quantize(self) -> str:
+        """What ``--quantize`` takes to make it."""
+        return quantize_of(self.precision)
+
+
+def quantize_of(precision: str) -> str:
+    """Return what ``--quantize`` takes for a precision: ``none``, ``fp16``, ``dynamic``, ``static``."""
+    return "none" if precision == "float32" else precision.removeprefix("int8-")
 
 
 @dataclass(frozen=True)
@@ -78,6 +93,7 @@ class Manifest:
         scores: accuracies, each with the data set that it was measured on.
         references: PyTorch's answers for `verify`, at most one per data set.
         artifacts: at most one per file name; a second one exists only while the file is being replaced.
+        golden: a few inputs with PyTorch's answers, for a check without a data set; None in manifests of schema 1.
     """
 
     name: str
@@ -93,6 +109,7 @@ class Manifest:
     references: tuple[Reference, ...] = ()
     artifacts: tuple[Artifact, ...] = ()
     classes: tuple[str, ...] = CLASSES
+    golden: FileRecord | None = None
 
     def with_artifact(self, artifact: Artifact) -> Self:
         """Return the manifest with `artifact` in place of any other of the same file."""
@@ -152,6 +169,7 @@ class Manifest:
                     "references": tuple(Reference(**reference) for reference in body["references"]),
                     "artifacts": tuple(Artifact(**artifact) for artifact in body["artifacts"]),
                     "classes": tuple(body["classes"]),
+                    "golden": FileRecord(**body["golden"]) if body.get("golden") else None,
                 }
             )
         except (KeyError, TypeError) as error:

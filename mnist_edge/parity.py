@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_edge.confidence import softmax
 from mnist_edge.errors import MnistEdgeError, one_line
 
 #: Anything that answers: pixels, uint8 N×1×28×28 → logits, float32 N×10.
@@ -28,15 +29,27 @@ class Budget:
 
     Attributes:
         equal_answers: smallest share of images whose most likely digit must be the reference's, 0 to 1.
-        logit_difference: largest absolute difference of any logit.
+        logit_difference: largest absolute difference of any logit; None for no limit.
+        accuracy_drop: how much less of the images may be answered as labelled, 0 to 1: 0.001 is 0.1 points.
     """
 
     equal_answers: float
-    logit_difference: float
+    logit_difference: float | None
+    accuracy_drop: float = 1.0
+
+    def with_accuracy_drop(self, drop: float) -> "Budget":
+        """Return the budget with another drop allowed. A looser one loosens the equal answers in proportion; a tighter one keeps them."""
+        loosened = max(1.0, drop / self.accuracy_drop) if self.accuracy_drop else 1.0
+        return replace(self, accuracy_drop=drop, equal_answers=max(0.0, 1 - (1 - self.equal_answers) * loosened))
 
 
-#: The budget of each precision.
-BUDGETS = {"float32": Budget(equal_answers=1.0, logit_difference=1e-4)}
+#: The budget of each precision. int8 is either ``int8-dynamic`` or ``int8-static``.
+BUDGETS = {
+    "float32": Budget(equal_answers=1.0, logit_difference=1e-4, accuracy_drop=0.0),
+    "fp16": Budget(equal_answers=0.9995, logit_difference=None, accuracy_drop=0.0002),
+    "int8-dynamic": Budget(equal_answers=0.997, logit_difference=None, accuracy_drop=0.001),
+    "int8-static": Budget(equal_answers=0.997, logit_difference=None, accuracy_drop=0.001),
+}
 
 
 @dataclass(frozen=True)
@@ -55,6 +68,8 @@ class ParityReport:
         accuracy: the same of the candidate.
         smallest_margin: smallest gap between the two largest logits of an image in the reference. A difference
             below half of it cannot change an answer.
+        confidence_change: mean of what an answer's probability gained, candidate less reference; 0 where nothing was compared.
+        p99_confidence_change: 99th percentile of its absolute change.
         budget: what was allowed.
         failures: one line for each demand that was missed; empty when the report is true.
     """
@@ -69,6 +84,8 @@ class ParityReport:
     reference_accuracy: float
     accuracy: float
     smallest_margin: float
+    confidence_change: float
+    p99_confidence_change: float
     budget: Budget
     failures: tuple[str, ...]
 
@@ -78,7 +95,12 @@ class ParityReport:
     @property
     def smallest_tolerance(self) -> float | None:
         """The smallest logit tolerance that would have passed; None where no tolerance would."""
-        hopeless = self.not_finite or self.answered != self.images or not _enough(self.equal_answers, self.images, self.budget)
+        hopeless = (
+            self.not_finite
+            or self.answered != self.images
+            or not _enough(self.equal_answers, self.images, self.budget)
+            or not _accurate(self.reference_accuracy, self.accuracy, self.images, self.budget)
+        )
         return None if hopeless or not np.isfinite(self.max_difference) else self.max_difference
 
     def to_json(self) -> dict[str, Any]:
@@ -115,6 +137,9 @@ def compare(
     top = np.sort(np.where(np.isfinite(a), a, -np.inf), axis=1)[:, -2:]
     max_difference = float(difference.max()) if complete else float("inf")
     equal = int(same.sum())
+    reference_accuracy = float((answers_a == labels[:rows]).mean()) if complete else 0.0
+    accuracy = float((answers_b == labels[:rows]).mean()) if complete else 0.0
+    change = _confidence_change(a, b) if complete and not not_finite else np.zeros(1)
 
     failures = []
     if not complete:
@@ -123,7 +148,10 @@ def compare(
         failures.append(f"{not_finite} logits are NaN or infinite")
     if not _enough(equal, len(reference), budget):
         failures.append(f"{len(reference) - equal} of {len(reference)} answers changed; at least {budget.equal_answers:.2%} must be equal")
-    if not max_difference <= budget.logit_difference:
+    if complete and not _accurate(reference_accuracy, accuracy, rows, budget):
+        fall = 100 * (reference_accuracy - accuracy)
+        failures.append(f"accuracy fell by {fall:.2f} points; allowed: {100 * budget.accuracy_drop:.2f}")
+    if budget.logit_difference is not None and not max_difference <= budget.logit_difference:
         failures.append(f"logits differ by up to {max_difference:.3g}; allowed: {budget.logit_difference:g}")
     return ParityReport(
         images=len(reference),
@@ -133,9 +161,11 @@ def compare(
         max_difference=max_difference,
         p99_difference=float(np.percentile(difference, 99, method="higher")) if rows else float("inf"),
         not_finite=not_finite,
-        reference_accuracy=float((answers_a == labels[:rows]).mean()) if complete else 0.0,
-        accuracy=float((answers_b == labels[:rows]).mean()) if complete else 0.0,
+        reference_accuracy=reference_accuracy,
+        accuracy=accuracy,
         smallest_margin=float((top[:, 1] - top[:, 0]).min()) if rows else 0.0,
+        confidence_change=float(change.mean()),
+        p99_confidence_change=float(np.percentile(np.abs(change), 99, method="higher")),
         budget=budget,
         failures=tuple(failures),
     )
@@ -203,3 +233,15 @@ def _checked(logits: Any, rows: int) -> NDArray[np.float32]:
 
 def _enough(equal: int, images: int, budget: Budget) -> bool:
     return equal >= budget.equal_answers * images
+
+
+def _accurate(reference: float, candidate: float, images: int, budget: Budget) -> bool:
+    """Compare numbers of images, which are whole: 0.02 points of 10,000 are two of them."""
+    return round((reference - candidate) * images) <= budget.accuracy_drop * images + 1e-6
+
+
+def _confidence_change(reference: NDArray[np.float64], candidate: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what the reference's answer gained in probability, float64 N."""
+    rows, answers = np.arange(len(reference)), reference.argmax(axis=1)
+    change: NDArray[np.float64] = softmax(candidate)[rows, answers] - softmax(reference)[rows, answers]
+    return change

@@ -1,22 +1,25 @@
 """Pixels or pictures → digits, through any runtime."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mnist_edge import image, runtimes, store
 from mnist_edge.confidence import softmax
 from mnist_edge.errors import ModelError, PictureError, UsageError, one_line
-from mnist_edge.manifest import FILE_NAME
-from mnist_edge.parity import Run
+from mnist_edge.manifest import FILE_NAME, Artifact
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mnist_edge.parity import Run
 
 
-@dataclass(frozen=True)
-class Prediction:
+class Prediction(NamedTuple):
     """What a model makes of one picture.
 
     Attributes:
@@ -60,12 +63,21 @@ class Predictor:
         self.threshold = threshold
 
     @classmethod
-    def load(cls, model: str | Path | None = None, runtime: str = "ort", *, threads: int = 1, models_dir: Path | None = None) -> Self:
+    def load(
+        cls,
+        model: str | Path | None = None,
+        runtime: str = "ort",
+        *,
+        threads: int = 1,
+        models_dir: Path | None = None,
+        self_test: bool = False,
+    ) -> Self:
         """Load a model by its name, its folder or one of its files; None takes the model trained last, else the reference.
 
         A file with a manifest beside it must match the hash in it. A lone file is taken as it is, if it keeps the contract.
+        With `self_test` what was loaded has to answer the golden inputs in the model's folder as PyTorch did, in a few milliseconds.
 
-        Raises UnknownNameError for a model or runtime that is not there, ModelError for a file that is damaged, edited or
+        Raises ParityError if the self-test fails, UnknownNameError for a model or runtime that is not there, ModelError for a file that is damaged, edited or
         cannot be loaded, MissingExtraError where the runtime is not installed.
         """
         chosen = runtimes.get(runtime)
@@ -73,21 +85,29 @@ class Predictor:
             raise UsageError(f"threads must be 1 to 256, not {threads}")
         path = Path(model) if model is not None else None
         if path is not None and path.is_file():
-            return cls._load_file(path, chosen, threads)
+            return cls._load_file(path, chosen, threads, self_test)
         found = store.find(model, models_dir)
-        return cls(chosen.load_model(found, threads), f"{found.name} ({found.chosen}), runtime {runtime}", _threshold(found))
+        run = chosen.load_model(found, threads)
+        if self_test:
+            _self_test(found, None if chosen.from_weights else found.artifact(runtime), run)
+        return cls(run, f"{found.name} ({found.chosen}), runtime {runtime}", _threshold(found))
 
     @classmethod
-    def _load_file(cls, path: Path, runtime: runtimes.Runtime, threads: int) -> Self:
+    def _load_file(cls, path: Path, runtime: runtimes.Runtime, threads: int, self_test: bool) -> Self:
         if runtime.from_weights:
             raise UsageError(f"{path}: runtime {runtime.name} takes a model, not a file; name the folder, or another runtime")
         if not (path.parent / FILE_NAME).is_file():
+            if self_test:
+                raise ModelError(f"{path}: no {FILE_NAME} beside it, so there are no golden inputs for a self-test")
             return cls(runtime.load(path, threads), f"{path} (no {FILE_NAME} beside it: unproven), runtime {runtime.name}")
         model = store.Model.read(path.parent)
         artifact = model.artifact_of_file(path)
         if artifact.runtime != runtime.name:
             raise UsageError(f"{path}: made for runtime {artifact.runtime}, not {runtime.name}; add: --runtime {artifact.runtime}")
-        return cls(runtime.load(model.path(artifact), threads), f"{path}, runtime {runtime.name}", _threshold(model))
+        run = runtimes.load_artifact(model, artifact, threads)
+        if self_test:
+            _self_test(model, artifact, run)
+        return cls(run, f"{path}, runtime {runtime.name}", _threshold(model))
 
     def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return logits, float32 N×10, for pixels, uint8 N×1×28×28, ink bright on a dark ground. Raises PictureError."""
@@ -122,13 +142,28 @@ class Predictor:
 
     def predict_prepared(self, prepared: Sequence[image.Prepared]) -> list[Prediction]:
         """Answer pictures that `mnist_edge.image.prepare` has prepared, all in one batch; their warnings are kept."""
-        answers = predictions(self.logits(np.stack([one.pixels for one in prepared])[:, None]))
-        return [replace(answer, warnings=one.warnings + self._doubt(answer)) for answer, one in zip(answers, prepared, strict=True)]
+        answers = self.predictions(self.logits(np.stack([one.pixels for one in prepared])[:, None]))
+        return [
+            answer._replace(warnings=one.warnings + answer.warnings) if one.warnings else answer
+            for answer, one in zip(answers, prepared, strict=True)
+        ]
 
-    def _doubt(self, answer: Prediction) -> tuple[str, ...]:
-        if self.threshold is None or answer.confidence >= self.threshold:
-            return ()
-        return (f"low confidence: this model is reliable from {self.threshold:.2%} on",)
+    def predictions(self, logits: NDArray[np.float32]) -> list[Prediction]:
+        """Turn this model's logits, float32 N×10, into predictions; one below the model's own threshold gets a warning.
+
+        Raises ModelError for NaN or infinity.
+        """
+        answers = predictions(logits)
+        if self.threshold is None:
+            return answers
+        doubt = (f"low confidence: this model is reliable from {self.threshold:.2%} on",)
+        return [one._replace(warnings=doubt) if one.confidence < self.threshold else one for one in answers]
+
+
+def _self_test(model: store.Model, artifact: Artifact | None, run: Run) -> None:
+    from mnist_edge.verification import self_test
+
+    self_test(model, artifact, run)
 
 
 def _threshold(model: store.Model) -> float | None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mnist_edge.errors import ModelError, UsageError
 from mnist_edge.files import flush, folder_aside, locked, sha256_file, write_atomically
+from mnist_edge.golden import GOLDEN, Golden
 from mnist_edge.manifest import FILE_NAME, Artifact, FileRecord, Manifest, Reference
 from mnist_edge.store import Model, models_dir
 
@@ -103,7 +104,7 @@ def writable(model: Model, folder: Path | None = None) -> Model:
     if not model.is_installed_reference or target.resolve() == model.folder.resolve():
         return model
     with folder_aside(models_dir(folder), model.name) as aside:
-        for record in (*model.artifacts, *model.manifest.references, model.manifest.weights, model.manifest.history):
+        for record in (*model.artifacts, *model.manifest.references, model.manifest.weights, model.manifest.history, *_golden(model)):
             shutil.copyfile(model.path(record), aside / record.file)
         model.manifest.write(aside)
         publish_model(aside, target)
@@ -120,6 +121,17 @@ def write_reference(folder: Path, logits: NDArray[np.float32], data: dict[str, A
     path = folder / f"reference-{data['sha256'][:8]}.npy"
     write_atomically(path, buffer.getvalue())
     return Reference(**asdict(record_of(path)), data=data)
+
+
+def write_golden(folder: Path, golden: Golden) -> FileRecord:
+    """Write golden inputs with PyTorch's answers into a model's folder, and return their record. Raises OSError."""
+    path = folder / GOLDEN
+    write_atomically(path, golden.to_bytes())
+    return record_of(path)
+
+
+def _golden(model: Model) -> list[FileRecord]:
+    return [model.manifest.golden] if model.manifest.golden else []
 
 
 def record_of(path: Path) -> FileRecord:

@@ -4,13 +4,15 @@ import os
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from mnist_edge.errors import ModelError, UnknownNameError, unknown_name
 from mnist_edge.files import sha256_file
 from mnist_edge.manifest import FILE_NAME, Artifact, FileRecord, Manifest, Reference
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 #: The model that is installed with the package, used where no model was trained yet.
 REFERENCE_MODEL = "lenet"
@@ -96,7 +98,8 @@ class Model:
 
     def _mend(self, record: FileRecord) -> str:
         if isinstance(record, Artifact):
-            return f"make it again: mnist-edge export {self.name} --format {record.format}"
+            lower = "" if record.precision == "float32" else f" --quantize {record.quantize}"
+            return f"make it again: mnist-edge export {self.name} --format {record.format}{lower}"
         return "restore it, or train the model again"
 
 
@@ -151,8 +154,10 @@ def find(model: str | Path | None = None, folder: Path | None = None) -> Model:
     )
 
 
-def read_reference(model: Model, reference: Reference) -> NDArray[np.float32]:
+def read_reference(model: Model, reference: Reference) -> "NDArray[np.float32]":
     """Return PyTorch's stored answers, float32 N×10. Raises ModelError."""
+    import numpy as np
+
     path = model.path(reference)
     try:
         return np.asarray(np.load(path, allow_pickle=False), np.float32)

@@ -1,15 +1,17 @@
-"""Every artifact of a model against PyTorch's stored answers, without torch, each in the runtime it was made for."""
+"""Every artifact of a model against PyTorch's stored answers, without torch, each in the runtime it was made for.
 
+On a whole test set where it is on the machine; on the golden inputs in the model's folder anywhere.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from mnist_edge import dataset as datasets
 from mnist_edge import parity, runtimes, store
 from mnist_edge.dataset import Dataset
-from mnist_edge.errors import DataError, MissingExtraError, ModelError
+from mnist_edge.errors import DataError, MissingExtraError, ModelError, ParityError
+from mnist_edge.golden import Golden, compare
 from mnist_edge.manifest import Artifact, Reference
 from mnist_edge.store import Model
 
@@ -68,20 +70,75 @@ def choose_reference(model: Model, data: str | None = None, data_dir: Path | Non
     raise DataError(f"{model.name}: {'; '.join(reasons)}")
 
 
-def verify(model: Model, stored: Reference, data: Dataset) -> list[Verified]:
-    """Compare every artifact of `model` with PyTorch's stored answers to `data`. Raises ModelError if there is no artifact."""
-    if not model.artifacts:
-        raise ModelError(f"{model.folder}: no artifact to verify; make one: mnist-edge export {model.name} --format onnx")
+def verify(model: Model, stored: Reference, data: Dataset, runtime: str | None = None) -> list[Verified]:
+    """Compare every artifact of `model`, or those for one runtime, with PyTorch's stored answers to `data`.
+
+    Each is held to the budget that it was published with. Raises ModelError if there is no artifact, UnknownNameError.
+    """
     reference = store.read_reference(model, stored)
-    return [_verify(model, artifact, data, reference) for artifact in model.artifacts]
+
+    def report(artifact: Artifact, run: parity.Run) -> parity.ParityReport:
+        return parity.check(run, reference, data.images, data.labels, _budget(artifact))[0]
+
+    return [_verify(model, artifact, report) for artifact in _artifacts(model, runtime)]
 
 
-def _verify(model: Model, artifact: Artifact, data: Dataset, reference: NDArray[np.float32]) -> Verified:
+def verify_quickly(model: Model, runtime: str | None = None) -> list[Verified]:
+    """Compare every artifact, or those for one runtime, with PyTorch's answers to the golden inputs in the model's folder.
+
+    Raises ModelError if there is no artifact or there are no golden inputs, UnknownNameError.
+    """
+    golden = read_golden(model)
+    return [_verify(model, artifact, lambda artifact, run: _compare(artifact, run, golden)) for artifact in _artifacts(model, runtime)]
+
+
+def read_golden(model: Model) -> Golden:
+    """Return a model's golden inputs. Raises ModelError if there are none, or they are damaged."""
+    record = model.manifest.golden
+    if record is None:
+        raise ModelError(
+            f"{model.folder}: no golden inputs, for an older version made it; export it again: mnist-edge export {model.name} --format onnx"
+        )
+    return Golden.read(model.path(record))
+
+
+def self_test(model: Model, artifact: Artifact | None, run: parity.Run) -> None:
+    """Compare what was loaded, an artifact or (for None) the network itself, with PyTorch's answers to the golden inputs.
+
+    Raises ParityError if it answers otherwise, ModelError if there is nothing to compare with.
+    """
+    golden = read_golden(model)
+    report = _compare(artifact, run, golden) if artifact else compare(run, golden)
+    if not report:
+        what = artifact.file if artifact else "the network"
+        raise ParityError(f"{model.folder}: {what} does not answer as PyTorch did: {'; '.join(report.failures)}")
+
+
+def _compare(artifact: Artifact, run: parity.Run, golden: Golden) -> parity.ParityReport:
+    if not artifact.golden and artifact.precision != "float32":
+        raise ModelError(f"{artifact.file}: what it answers to the golden inputs was not kept; export it again")
+    return compare(run, golden, **artifact.golden)
+
+
+def _artifacts(model: Model, runtime: str | None) -> list[Artifact]:
+    if runtime is not None:
+        runtimes.get(runtime)
+    found = [artifact for artifact in model.artifacts if runtime in (None, artifact.runtime)]
+    if not found:
+        which = "" if runtime is None else f" for runtime {runtime}"
+        raise ModelError(f"{model.folder}: no artifact{which} to verify; make one: mnist-edge export {model.name} --format onnx")
+    return found
+
+
+def _budget(artifact: Artifact) -> parity.Budget:
+    """Return the budget that an artifact was published with: its precision's, or what the user set for it."""
+    return parity.Budget(**artifact.parity["budget"])
+
+
+def _verify(model: Model, artifact: Artifact, report: Callable[[Artifact, parity.Run], parity.ParityReport]) -> Verified:
     try:
-        run = runtimes.get(artifact.runtime).load(model.path(artifact))
+        return Verified(artifact, report(artifact, runtimes.load_artifact(model, artifact)))
     except MissingExtraError as error:
         return Verified(artifact, None, str(error), skipped=True)
     except ModelError as error:
         return Verified(artifact, None, str(error))
-    report, _ = parity.check(run, reference, data.images, data.labels, parity.BUDGETS[artifact.precision])
-    return Verified(artifact, report)

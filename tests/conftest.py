@@ -6,12 +6,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
+from exporters import Calibration
 from mnist_edge import store
-from mnist_edge.dataset import Dataset, describe, drawn, load
+from mnist_edge.dataset import Dataset, describe, drawn, load, split_validation
 from mnist_edge.dataset.sources import find_mnist
 from mnist_edge.training.loop import Epoch
 from mnist_edge.training.recipe import Recipe
@@ -92,6 +94,64 @@ def trained(tmp_path_factory: pytest.TempPathFactory, drawn_train: Dataset, draw
         model, proof = gate.export(model, name, drawn_test)
         assert proof.artifact is not None
     return folder
+
+
+LOWER = ("fp16", "int8-dynamic", "int8-static")
+
+
+def calibration(data: Dataset, count: int = 100, seed: int = 0) -> Calibration:
+    kept, _ = split_validation(data)
+    indices = np.sort(np.random.default_rng(seed).choice(kept, count, replace=False))
+    return Calibration(data.images[indices], {"data": describe(data), "seed": seed, "indices": indices.tolist()})
+
+
+@pytest.fixture(scope="session")
+def reduced(trained: Path, tmp_path_factory: pytest.TempPathFactory, drawn_train: Dataset, drawn_test: Dataset) -> store.Model:
+    """The small LeNet with every precision. Do not change it.
+
+    Three epochs on 1,200 images leave it unsure, so the budget is wider than a user's.
+    """
+    from exporters import gate
+
+    folder = Path(shutil.copytree(trained, tmp_path_factory.mktemp("reduced") / "models"))
+    model = store.find("lenet", folder)
+    for precision in LOWER:
+        images = calibration(drawn_train) if precision == "int8-static" else None
+        model, proof = gate.export(model, "onnx", drawn_test, precision=precision, calibration=images, max_accuracy_drop=0.02)
+        assert proof.artifact is not None, proof.report.failures
+    return model
+
+
+class Quantized(NamedTuple):
+    """The reference LeNet, and what the command printed while it was quantized: a document or a text by ``--quantize``."""
+
+    folder: Path
+    printed: dict[str, str]
+
+
+@pytest.fixture(scope="session")
+def quantized(tmp_path_factory: pytest.TempPathFactory, mnist_dir: Path) -> Quantized:
+    """The reference LeNet in every precision, proven on all of MNIST within the budget that a user gets. Do not change it."""
+    models = tmp_path_factory.mktemp("quantized") / "models"
+    folder = Path(shutil.copytree(Path(__file__).resolve().parents[1] / "models" / "lenet", models / "lenet"))
+    printed = {}
+    for how, form in (("fp16", []), ("dynamic", []), ("static", ["--json"])):
+        command = [
+            COMMAND,
+            "export",
+            "lenet",
+            "--format",
+            "onnx",
+            "--quantize",
+            how,
+            "--models-dir",
+            models,
+            "--data-dir",
+            mnist_dir,
+            *form,
+        ]
+        printed[how] = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return Quantized(folder, printed)
 
 
 @pytest.fixture

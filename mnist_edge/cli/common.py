@@ -2,7 +2,6 @@
 
 import functools
 import json
-import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -24,6 +23,8 @@ def option(*declarations: str, **attributes: Any) -> Callable[[Any], Any]:
 
 def command_line(*words: str, **options: Any) -> str:
     """Return a command ready to paste; options that are None are left out."""
+    import shlex
+
     given = [word for key, value in options.items() if value is not None for word in ("--" + key.replace("_", "-"), str(value))]
     return shlex.join(["mnist-edge", *words, *given])
 

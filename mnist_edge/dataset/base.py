@@ -10,9 +10,6 @@ from numpy.typing import NDArray
 
 from mnist_edge.errors import DataError
 
-#: What each of the ten logits stands for.
-CLASSES = tuple("0123456789")
-
 #: Every twelfth training image is held out for validation: 5,000 of MNIST's 60,000.
 VALIDATION_EVERY = 12
 

@@ -7,8 +7,9 @@ import numpy as np
 from PIL import Image
 
 from mnist_edge import image
-from mnist_edge.dataset.base import CLASSES, Dataset, Refused
+from mnist_edge.dataset.base import Dataset, Refused
 from mnist_edge.errors import DataError, PictureError, printable
+from mnist_edge.manifest import CLASSES
 
 
 def load_folder(folder: Path, split: str) -> Dataset:

@@ -7,7 +7,9 @@ for images, 0x00000801 for labels), the sizes as big-endian 32-bit integers, the
 import gzip
 import struct
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +53,46 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
         state = "truncated" if len(data) - header < size else "too long"
         raise DataError(f"{path}: {state}: {len(data) - header} bytes of data where the header says {size}")
     return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
+
+
+def is_images(path: str | Path) -> bool:
+    """Say whether a file, plain or gzipped, begins as an idx file of images does."""
+    try:
+        with _open(path) as file:
+            return file.read(4) == bytes((0, 0, _UNSIGNED_BYTE, 3))
+    except (OSError, EOFError, zlib.error):
+        return False
+
+
+def stream_images(path: str | Path, batch: int) -> Iterator[NDArray[np.uint8]]:
+    """Yield the images of an idx file of any length, plain or gzipped, as uint8 n×1×28×28, `batch` at a time and then the rest.
+
+    Raises DataError, naming the file, if they are not 28×28, or the file is damaged or ends too early: then after what was whole.
+    """
+    try:
+        with _open(path) as file:
+            header = file.read(16)
+            if len(header) < 16:
+                raise DataError(f"{path}: {len(header)} bytes are too few for an idx header of 16; the file is truncated")
+            _, count, height, width = struct.unpack(">4I", header)
+            if (height, width) != (28, 28):
+                raise DataError(f"{path}: images of {height}×{width} pixels; an idx file is read as it is, and the network takes 28×28")
+            for start in range(0, count, batch):
+                wanted = min(batch, count - start)
+                data = file.read(wanted * 784)
+                whole = len(data) // 784
+                if whole:
+                    yield np.frombuffer(data, np.uint8, whole * 784).reshape(whole, 1, 28, 28)
+                if whole < wanted:
+                    raise DataError(f"{path}: truncated: it ends in image {start + whole + 1:,} of {count:,}")
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path}: damaged gzip data ({error}); delete the file and fetch it again") from error
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from error
+
+
+def _open(path: str | Path) -> BinaryIO:
+    return gzip.open(path, "rb") if str(path).endswith(".gz") else open(path, "rb")  # type: ignore[return-value] # noqa: PTH123
 
 
 def find_raw_dir(data_dir: Path) -> Path | None:

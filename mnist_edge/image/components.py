@@ -1,13 +1,16 @@
 """Connected pieces of ink, with numpy alone."""
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
-@dataclass(frozen=True)
-class Components:
+class Components(NamedTuple):
     """The pieces of a mask whose pixels touch at a side or a corner.
 
     Attributes:
@@ -79,7 +82,7 @@ def find_components(mask: NDArray[np.bool_], strength: NDArray[np.uint8]) -> Com
     rows = start // stride
     starts, ends = start - rows * stride, end - rows * stride
     pieces = int(labels.max()) + 1 if len(labels) else 0
-    total = np.zeros((height, width + 1), np.int64)
+    total = np.zeros((height, width + 1), np.int32)
     np.cumsum(strength, axis=1, out=total[:, 1:])
     ink = np.bincount(labels, total[rows, ends] - total[rows, starts], pieces).astype(np.int64)
     order = np.argsort(labels, kind="stable")

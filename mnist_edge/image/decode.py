@@ -1,22 +1,26 @@
 """A file, bytes, an image or an array → a picture: upright, opaque, grey or RGB, and not larger than needed."""
 
+from __future__ import annotations
+
 import io
 import os
+import re
 import stat
 import warnings
 from contextlib import contextmanager
-from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from mnist_edge.errors import PictureError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from numpy.typing import NDArray
 
 #: Formats that are read, and how their files are called. Others (EPS, PDF, SVG…) need programs that Pillow would start.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
@@ -35,11 +39,10 @@ MIN_LENGTH, MIN_WIDTH = 8, 4
 WORKING_SIDE = 400
 
 #: A path, a picture file's bytes, an open binary file, a Pillow image, or an array: H×W grey or H×W×3 colour.
-Picture = str | Path | bytes | IO[bytes] | Image.Image | NDArray[Any]
+Picture: TypeAlias = "str | Path | bytes | IO[bytes] | Image.Image | NDArray[Any]"
 
 
-@dataclass(frozen=True)
-class Decoded:
+class Decoded(NamedTuple):
     """An upright, opaque picture.
 
     Attributes:
@@ -76,7 +79,7 @@ def decode(picture: Picture) -> Decoded:
 
 
 @contextmanager
-def _reasons(name: str) -> "Iterator[None]":
+def _reasons(name: str) -> Iterator[None]:
     """Turn whatever decoding raises into one line that names the picture."""
     try:
         yield
@@ -98,7 +101,7 @@ _TOO_MANY = f"too many pixels; at most {MAX_PIXELS:,}, such as 4096×4096, are r
 
 
 @contextmanager
-def _open_regular(path: str | Path) -> "Iterator[IO[bytes]]":
+def _open_regular(path: str | Path) -> Iterator[IO[bytes]]:
     """Open a file, without waiting for one that is a pipe. Raises PictureError for what is no regular file."""
     name = printable(path)
     # O_NONBLOCK and O_BINARY are not on every system
@@ -126,8 +129,28 @@ def _decode_bytes(data: Any, name: str) -> Decoded:
 def _decode_file(file: IO[bytes], name: str) -> Decoded:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what Pillow has to say about a file's metadata
-        with Image.open(file, formats=FORMATS) as opened:
+        with _open(file) as opened:
             return _upright(opened, name)
+
+
+#: How a file of each format begins, and Pillow's module and callable that open it. `Image.open` would import five such modules.
+_OPENERS = (
+    (rb"\x89PNG\r\n\x1a\n", "PngImagePlugin", "PngImageFile"),
+    (rb"\xff\xd8\xff", "JpegImagePlugin", "jpeg_factory"),
+    (rb"GIF8[79]a", "GifImagePlugin", "GifImageFile"),
+    (rb"BM", "BmpImagePlugin", "BmpImageFile"),
+    (rb"(?s:RIFF....WEBP)", "WebPImagePlugin", "WebPImageFile"),
+)
+
+
+def _open(file: IO[bytes]) -> Image.Image:
+    start = file.read(16)
+    file.seek(0)
+    for pattern, module, opener in _OPENERS:
+        if re.match(pattern, start):
+            opened: Image.Image = getattr(import_module(f"PIL.{module}"), opener)(file)
+            return opened
+    raise UnidentifiedImageError
 
 
 def _upright(opened: Image.Image, name: str) -> Decoded:

@@ -1,18 +1,21 @@
 """Which of the ink is the digit, and whether there is one."""
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mnist_edge.errors import PictureError
 from mnist_edge.image.components import Components, find_components
 from mnist_edge.image.ink import MIN_STRENGTH, TINY, grown, ink_strength, otsu, quantile
 from mnist_edge.image.strokes import FINE, cut_out, stroke_width
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-@dataclass(frozen=True)
-class Found:
+
+class Found(NamedTuple):
     """The digit in a picture.
 
     Attributes:

@@ -1,10 +1,14 @@
 """Where the ink is, and how strong, whatever the light: a grey or coloured picture → the strength of its ink."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageFilter
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 #: Ink differs from the paper around it by at least this, of 255.
 MIN_STRENGTH = 24

@@ -5,11 +5,12 @@ to fit 20×20 with its aspect kept, and placed in 28×28 so that its centre of m
 that find the ink in any light (`ink`), and the digit in the ink (`digit`).
 """
 
-from dataclasses import dataclass
+from __future__ import annotations
+
 from math import ceil
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mnist_edge.errors import UsageError
 from mnist_edge.image.decode import Decoded, Picture, decode
@@ -17,12 +18,14 @@ from mnist_edge.image.digit import find_digit, find_doubts, strokes_met
 from mnist_edge.image.ink import CLEAR_POLARITY, denoise, find_polarity
 from mnist_edge.image.strokes import BOX, MIDDLE, SIZE, centre_of_mass, fit, place, stroke_width, thicken
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 #: How the ink can be told; ``auto`` finds out.
 INKS = ("auto", "dark", "light")
 
 
-@dataclass(frozen=True)
-class Prepared:
+class Prepared(NamedTuple):
     """A picture as the network sees it, and what was found on the way.
 
     Attributes:

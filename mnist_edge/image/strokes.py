@@ -1,10 +1,16 @@
 """A digit's ink → 28×28, as MNIST places it: cut out, thickened where the pen was thin, scaled, centred."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from mnist_edge.image.ink import MIN_STRENGTH, quantile, running
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 #: Side of what the network sees, of the box that the ink fits, and the index where its centre of mass goes. All three are MNIST's.
 SIZE, BOX, MIDDLE = 28, 20, 14

@@ -1,23 +1,24 @@
 """What runs an artifact: a file a runtime, each imported when it is first used."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from mnist_edge.errors import unknown_name
+from mnist_edge.errors import ModelError, unknown_name
 from mnist_edge.extras import require
-from mnist_edge.parity import Run
 
 if TYPE_CHECKING:
+    from mnist_edge.manifest import Artifact
+    from mnist_edge.parity import Run
     from mnist_edge.store import Model
 
-__all__ = ["RUNTIMES", "Runtime", "get"]
+__all__ = ["RUNTIMES", "Runtime", "get", "load_artifact"]
 
 
-@dataclass(frozen=True)
-class Runtime:
+class Runtime(NamedTuple):
     """A way to run a model.
 
     Attributes:
@@ -41,13 +42,13 @@ class Runtime:
         load: Callable[[Path, int], Run] = import_module(self.module).load
         return load(path, threads)
 
-    def load_model(self, model: "Model", threads: int = 1) -> Run:
+    def load_model(self, model: Model, threads: int = 1) -> Run:
         """Load a model: its artifact for this runtime, or its weights. Raises ModelError, MissingExtraError."""
         require(f"runtime {self.name}", *self.requires)
         if self.from_weights:
             load: Callable[[Model, int], Run] = import_module(self.module).load_model
             return load(model, threads)
-        return self.load(model.path(model.artifact(self.name)), threads)
+        return load_artifact(model, model.artifact(self.name), threads)
 
 
 RUNTIMES = {
@@ -71,3 +72,38 @@ def get(name: str) -> Runtime:
     if name not in RUNTIMES:
         raise unknown_name("runtime", name, RUNTIMES)
     return RUNTIMES[name]
+
+
+def load_artifact(model: Model, artifact: Artifact, threads: int = 1) -> Run:
+    """Load an artifact of a model after checking its hash. Raises ModelError, MissingExtraError.
+
+    Where what is installed is older than the oldest release that the manifest names, the error says so.
+    """
+    path = model.path(artifact)
+    try:
+        return get(artifact.runtime).load(path, threads)
+    except ModelError as error:
+        package, _, oldest = artifact.oldest_runtime.partition(" ")
+        installed = _installed(package)
+        if installed and _release(installed) < _release(oldest):
+            raise ModelError(
+                f"{path}: needs {package} {oldest.split()[0]} or newer, {installed} is installed; run: pip install -U {package}, "
+                "or export it with a lower --opset"
+            ) from error
+        raise
+
+
+def _installed(package: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except (PackageNotFoundError, ValueError):
+        return None
+
+
+def _release(version: str) -> tuple[int, ...]:
+    import re
+
+    match = re.match(r"(\d+)\.(\d+)", version)
+    return tuple(map(int, match.groups())) if match else ()

@@ -1,13 +1,18 @@
 """ONNX Runtime."""
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from mnist_edge.errors import ModelError
-from mnist_edge.parity import Run
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from mnist_edge.parity import Run
 
 # The Linux wheel looks up an events host with the first session. Only the environment stops it, and only before the import.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -26,7 +31,9 @@ def load(path: Path, threads: int = 1) -> Run:
     try:
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions share no base class
-        raise ModelError(f"{path}: onnxruntime {ort.__version__} cannot load it: {_first_line(error)}") from error
+        reason = _first_line(error)
+        hint = "; it lacks that operator: upgrade onnxruntime, or export another --quantize" if "NOT_IMPLEMENTED" in reason else ""
+        raise ModelError(f"{path}: onnxruntime {ort.__version__} cannot load it: {reason}{hint}") from error
     inputs = [(i.name, i.type, i.shape[1:]) for i in session.get_inputs()]
     outputs = [(o.name, o.type, o.shape[1:]) for o in session.get_outputs()]
     if inputs != [("pixels", "tensor(uint8)", [1, 28, 28])] or outputs != [("logits", "tensor(float)", [10])]:

@@ -18,7 +18,7 @@ from safetensors.torch import save
 from torch import nn
 
 from mnist_edge import dataset as datasets
-from mnist_edge import publishing, store
+from mnist_edge import golden, publishing, store
 from mnist_edge.architectures import build
 from mnist_edge.confidence import Threshold, find_threshold
 from mnist_edge.dataset import Dataset
@@ -182,7 +182,7 @@ def _train(run: Run, settings: Settings, data: Dataset, test: Dataset, listener:
     held_out = datasets.split_validation(data)[1]
     threshold = find_threshold(torch_logits(deployed, data.images[held_out]), data.labels[held_out])
     with folder_aside(run.models_dir, run.name) as aside:
-        _write_model(aside, run.name, settings, deployed.network, history, seconds, threshold, test, logits)
+        _write_model(aside, run.name, settings, deployed, history, seconds, threshold, test, logits)
         replaced = publishing.publish_model(aside, run.models_dir / run.name)
     run.remove()
     return Finished(store.Model.read(run.models_dir / run.name), replaced)
@@ -252,14 +252,14 @@ def _write_model(
     folder: Path,
     name: str,
     settings: Settings,
-    network: nn.Module,
+    deployed: Deployed,
     history: list[Epoch],
     seconds: float,
     threshold: Threshold,
     test: Dataset,
     logits: np.ndarray[Any, np.dtype[np.float32]],
 ) -> None:
-    (folder / WEIGHTS).write_bytes(weights_of(network))
+    (folder / WEIGHTS).write_bytes(weights_of(deployed.network))
     (folder / HISTORY).write_text("".join(json.dumps(epoch.to_json()) + "\n" for epoch in history))
     _draw_curves(history, name, folder / CURVES)
     correct = int((logits.argmax(axis=1) == test.labels).sum())
@@ -268,7 +268,7 @@ def _write_model(
         name=name,
         architecture=settings.architecture,
         arguments=settings.arguments,
-        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        parameters=sum(parameter.numel() for parameter in deployed.network.parameters()),
         normalisation={"mean": recipe.mean, "std": recipe.std},
         licence=settings.licence,
         weights=publishing.record_of(folder / WEIGHTS),
@@ -293,6 +293,7 @@ def _write_model(
         },
         history=publishing.record_of(folder / HISTORY),
         references=(publishing.write_reference(folder, logits, datasets.describe(test)),),
+        golden=publishing.write_golden(folder, golden.choose(lambda pixels: torch_logits(deployed, pixels))),
     ).write(folder)
 
 

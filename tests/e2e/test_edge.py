@@ -2,12 +2,14 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import Quantized
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,6 +71,21 @@ def test_the_other_commands_work_or_name_what_is_missing(edge: Path, tmp_path: P
     for arguments in (("train", "lenet"), ("export", "--format", "onnx"), ("architectures",), ("demo",)):
         assert "pip install 'mnist-edge[train]'" in run(edge, tmp_path, *arguments, check=1).stderr
     assert "runtime torchscript needs torch" in run(edge, tmp_path, "evaluate", "--runtime", "torchscript", check=1).stderr
+
+
+def test_every_precision_is_verified_without_torch(edge: Path, tmp_path: Path, quantized: Quantized, mnist_dir: Path) -> None:
+    """At boot, `--quick`; where the test set is, the whole of it. What needs torch is skipped, and that is no failure."""
+    copied = shutil.copytree(quantized.folder, tmp_path / "copied")
+    expected = {f"lenet{kind}.onnx": "passed" for kind in ("", ".fp16", ".int8-dynamic", ".int8-static")} | {
+        "lenet.torchscript.pt": "skipped"
+    }
+    for arguments, data in ((("--quick",), "nowhere"), ((), str(mnist_dir))):
+        done = run(edge, tmp_path, "verify", copied, *arguments, "--json", env={"MNIST_EDGE_DATA_DIR": data})
+        assert {a["file"]: a["state"] for a in json.loads(done.stdout)["artifacts"]} == expected
+    benchmark = json.loads(run(edge, tmp_path, "benchmark", copied, "--rounds", "1", "--json").stdout)
+    assert [row["runtime"] for row in benchmark["rows"]] == ["ort"] * 4
+    assert len(benchmark["left_out"]) == 1
+    assert "--plot needs matplotlib" in run(edge, tmp_path, "benchmark", copied, "--plot", "a.png", check=1).stderr
 
 
 def test_a_model_copied_from_elsewhere_is_verified(edge: Path, tmp_path: Path, mnist_dir: Path) -> None:

@@ -144,7 +144,7 @@ def test_wrong_options_are_refused_before_anything_is_done(models: Path, drawn_t
     model = store.find("lenet", models)
     with pytest.raises(UnknownNameError, match=r"unknown format 'onx' \(did you mean 'onnx'\?\); known: onnx, torchscript"):
         gate.export(model, "onx", drawn_test)
-    with pytest.raises(UnknownNameError, match="unknown option of format torchscript 'opset'"):
+    with pytest.raises(UnknownNameError, match="unknown option of format torchscript in float32 'opset'"):
         gate.export(model, "torchscript", drawn_test, options={"opset": 20})
     for opset in (0, 11, 17, 99):
         with pytest.raises(UsageError, match=f"--opset {opset}"):
@@ -165,7 +165,7 @@ def test_a_format_is_registered_once_and_needs_a_runtime_that_proves_it(add: Any
     with pytest.raises(UsageError, match=r"suffix '\.onnx' is registered twice"):
         add(no_file, name="x", suffix=".onnx")
     with pytest.raises(UsageError, match="no budget in .* for fp17"):
-        add(no_file, precisions=("float32", "fp17"))
+        add(no_file, reductions={"fp17": exporters.Reduction(lambda float32, target: {})})
     with pytest.raises(UsageError, match="unknown runtime"):
         add(no_file, runtime="tflite")
 

@@ -1,0 +1,59 @@
+"""Every model of a folder in every precision: published or refused, and why. Prints the table of the README.
+
+Train them first, such as: for n in $(mnist-edge architectures --json …); do mnist-edge train $n; done
+The folder is left with the artifacts that passed.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+import exporters
+from exporters import Calibration, gate
+from mnist_edge import dataset as datasets
+from mnist_edge import store
+from mnist_edge.errors import ExportError
+
+CALIBRATION_IMAGES = 500
+
+
+def main() -> None:
+    """Export, and print a row a model."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("models_dir", type=Path)
+    parser.add_argument("--data-dir", type=Path)
+    options = parser.parse_args()
+    test = datasets.load("mnist", "test", options.data_dir)
+    training = datasets.load("mnist", "train", options.data_dir)
+    kept, _ = datasets.split_validation(training)
+    indices = np.sort(np.random.default_rng(0).choice(kept, CALIBRATION_IMAGES, replace=False))
+    calibration = Calibration(training.images[indices], {"data": datasets.describe(training), "seed": 0, "indices": indices.tolist()})
+
+    precisions = exporters.find("onnx").precisions
+    print("| network | PyTorch | float32 |" + "".join(f" {precision} |" for precision in precisions[1:]))
+    print("|---" * (2 + len(precisions)) + "|")
+    for model in store.list_models(options.models_dir)[0]:
+        cells = [f"`{model.name}`", f"{100 * model.manifest.scores['test_accuracy']:.2f} %"]
+        cells += [_export(model, precision, test, calibration) for precision in precisions]
+        print(f"| {' | '.join(cells)} |", flush=True)
+
+
+def _export(model: store.Model, precision: str, test: datasets.Dataset, calibration: Calibration) -> str:
+    images = calibration if precision == "int8-static" else None
+    try:
+        _, proof = gate.export(model, "onnx", test, precision=precision, calibration=images)
+    except ExportError as error:
+        return str(error).split("published as ")[-1].split("; --force")[0].split(", for it ")[-1]
+    report = proof.report
+    figures = f"{100 * report.accuracy:.2f} %, {100 * report.equal_answers / report.images:.2f} % equal"
+    if proof.artifact is None:
+        costly = f"; costliest: {proof.costs[0].layer}" if proof.costs else ""
+        return f"refused: {report.failures[0]}{costly}"
+    if proof.verdict is None:
+        return f"{proof.artifact.bytes / 1000:,.0f} kB"
+    return f"{proof.verdict.describe().removesuffix(' here')}, {figures}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Writes benchmarks/RESULTS.md: make bench
+
+Each part runs in a process of its own and prints Markdown. Needs MNIST, and nothing else on the machine.
+"""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from shutil import copytree
+from tempfile import TemporaryDirectory
+
+from processes import COMMAND, ENVIRONMENT
+
+HERE = Path(__file__).resolve().parent
+OUTPUT = HERE / "RESULTS.md"
+
+
+def main() -> None:
+    """Run the parts and write the file."""
+    parts = [
+        "# Results",
+        "Written by `make bench`. Compare ratios, not seconds: they come from one run on one machine.",
+        f"{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+        + ", ".join(f"{package} {version(package)}" for package in ("onnxruntime", "torch", "numpy", "pillow", "click"))
+        + ".",
+        _artifacts(),
+        _part("predicting.py"),
+        _part("training.py"),
+    ]
+    OUTPUT.write_text("\n\n".join(part.strip() for part in parts) + "\n")
+    print(OUTPUT.read_text())
+
+
+def _part(script: str) -> str:
+    print(f"{script} …", file=sys.stderr, flush=True)
+    return subprocess.run([sys.executable, HERE / script], check=True, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT).stdout
+
+
+def _artifacts() -> str:
+    """Quantize a copy of the reference LeNet, and measure every artifact."""
+    print("artifacts …", file=sys.stderr, flush=True)
+    with TemporaryDirectory() as folder:
+        model = copytree(HERE.parent / "models" / "lenet", Path(folder) / "lenet")
+        for how in ("fp16", "dynamic", "static"):
+            command = [COMMAND, "export", str(model), "--format", "onnx", "--quantize", how]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENVIRONMENT)
+        command = [COMMAND, "benchmark", str(model), "--json"]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    document = json.loads(done.stdout)
+    rows = [
+        f"| `{row['file']}` | {row['runtime']} | {row['bytes'] / 1000:.0f} | {100 * row['accuracy']:.2f} | {row['equal_answers']:,} "
+        f"| {1000 * row['cold_start']:.0f} | {1000 * row['imports']:.0f} | {1000 * row['session']:.1f} | {1000 * row['first_answer']:.1f} "
+        f"| {1e6 * row['latency_p50']:.0f} | {1e6 * row['latency_p99']:.0f} | {row['throughput']:,.0f} | {row['peak_memory'] / 1e6:.0f} "
+        f"| {row['installed'] / 1e6:,.0f} |"
+        for row in document["rows"]
+    ]
+    return "\n".join(
+        [
+            "## LeNet's artifacts: `mnist-edge benchmark lenet`",
+            "",
+            f"{document['threads']} thread, medians of {document['rounds']} processes each, in shuffled order. Accuracy and equal answers (of 10,000) are those",
+            "proven at the export. Cold start: from starting a process to its first answer; imports, load and first answer are parts of it.",
+            "",
+            "| artifact | runtime | kB | accuracy, % | equal answers | cold start, ms | imports | load | first answer "
+            "| p50, µs | p99, µs | images/s at 256 | peak memory, MB | installed, MB |",
+            "|---" * 14 + "|",
+            *rows,
+        ]
+    )
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""float32, by `torch.onnx.export` with dynamo."""
+
+import io
+import logging
+import warnings
+from contextlib import redirect_stderr, redirect_stdout
+from typing import TYPE_CHECKING, Any
+
+from exporters.onnx.graph import IR_OF_OPSET, details_of, finish, name_nodes, opset_of
+from exporters.registry import Target
+from mnist_edge.errors import ExportError, UsageError, one_line
+
+if TYPE_CHECKING:
+    from mnist_edge.training.deploy import Deployed
+
+DEFAULT_OPSET = 20
+
+#: torch's converter writes 18 whatever lower number it is asked for.
+OLDEST_OPSET = 18
+
+
+def export(deployed: "Deployed", target: Target) -> dict[str, Any]:
+    """Write one self-contained file, with a symbolic batch and nothing of this machine in it.
+
+    Returns ``opset``, ``ir_version`` and ``oldest_runtime``. Raises UsageError for an opset that cannot be written,
+    ExportError if torch cannot convert the network.
+    """
+    import onnx
+    import torch
+
+    opset = int(target.options.get("opset", DEFAULT_OPSET))
+    newest = max(IR_OF_OPSET)
+    if not OLDEST_OPSET <= opset <= newest:
+        raise UsageError(f"--opset {opset}: format onnx writes opsets {OLDEST_OPSET} to {newest}")
+    pixels = torch.zeros(2, 1, 28, 28, dtype=torch.uint8)  # an example of 1 would freeze the batch of GRU and ViT
+    silence = io.StringIO()
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), redirect_stdout(silence), redirect_stderr(silence):
+        warnings.simplefilter("ignore")
+        try:
+            program = torch.onnx.export(
+                deployed,
+                (pixels,),
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+                opset_version=opset,
+                input_names=["pixels"],
+                output_names=["logits"],
+                dynamic_shapes={"pixels": {0: torch.export.Dim("batch")}},
+            )
+        except Exception as error:  # the converter raises many kinds, most of them private
+            raise ExportError(f"{target.name}: torch.onnx cannot convert {target.architecture}: {one_line(error)}") from error
+    if program is None:
+        raise ExportError(f"{target.name}: torch.onnx gave no program for {target.architecture}")
+    model: onnx.ModelProto = program.model_proto
+    written = opset_of(model)
+    if written != opset:
+        raise ExportError(f"{target.name}: torch.onnx wrote opset {written} where {opset} was asked for; ask for --opset {written}")
+    name_nodes(model)
+    content = finish(model, target)
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except Exception as error:
+        raise ExportError(f"{target.name}: the ONNX checker refuses the graph: {one_line(error)}") from error
+    target.path.write_bytes(content)
+    return details_of(model)

@@ -1,0 +1,187 @@
+"""fp16 and int8, by the tools that come with ONNX Runtime. We choose what they do to which layer, check, and explain.
+
+What is chosen, and why:
+
+- int8 weights have 7 bits where activations are unsigned (`reduce_range`): x86 processors without VNNI add pairs of products
+  in 16 bits, which saturates with 8, so that the same file would answer differently there.
+- Static int8 leaves the last layer in float: in int8 it saturates the logits, and with them the confidence.
+- Dynamic int8 leaves convolutions in float: as ConvInteger they are slower and unknown to some runtimes.
+"""
+
+import logging
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from exporters.onnx.graph import details_of, finish, layers
+from exporters.registry import Target
+from mnist_edge.errors import ExportError, UsageError, one_line, unknown_name
+
+if TYPE_CHECKING:
+    import numpy as np
+    import onnx
+    from numpy.typing import NDArray
+
+#: Names of layers to leave in float.
+KEEP_FLOAT = "keep_float"
+
+#: Options of a precision that is calibrated.
+CALIBRATED = ("calibration_method",)
+
+METHODS = ("minmax", "percentile")
+
+#: Of each tensor's values, with method ``percentile``; what lies beyond is clipped.
+PERCENTILE = 99.99
+
+#: Operators that dynamic int8 covers: the dense layers.
+_DYNAMIC = ["Gemm", "MatMul"]
+
+#: Images that go through the network at a time while ranges are read.
+_CALIBRATION_BATCH = 50
+
+
+def to_fp16(float32: Path, target: Target) -> dict[str, Any]:
+    """Write the graph with float16 weights and arithmetic; pixels and logits keep their types.
+
+    Raises UnknownNameError for a layer that is not there, ExportError.
+    """
+    import onnx
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    model = onnx.load(float32)
+    kept = _kept(model, target.options.get(KEEP_FLOAT, ()))
+    with _quiet(target):
+        reduced = convert_float_to_float16(model, keep_io_types=True, node_block_list=kept)
+    return _write(reduced, target, kept)
+
+
+def to_dynamic_int8(float32: Path, target: Target) -> dict[str, Any]:
+    """Write the graph with uint8 weights in its dense layers, whose inputs are scaled as they come.
+
+    The scale is that of the whole batch, so an image's logits depend a little on its neighbours.
+    Raises UnknownNameError for a layer that is not there, ExportError.
+    """
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    kept = _kept(onnx.load(float32), target.options.get(KEEP_FLOAT, ()))
+    with _prepared(float32, target) as (prepared, written), _quiet(target):
+        quantize_dynamic(
+            prepared,
+            written,
+            op_types_to_quantize=_DYNAMIC,
+            per_channel=True,
+            weight_type=QuantType.QUInt8,
+            nodes_to_exclude=kept,
+        )
+        reduced = onnx.load(written)
+    return _write(reduced, target, kept)
+
+
+def to_static_int8(float32: Path, target: Target) -> dict[str, Any]:
+    """Write the graph in QDQ form: int8 weights per channel, uint8 activations in ranges read off training images.
+
+    Raises UnknownNameError for a layer that is not there, UsageError for a method that is not, ExportError.
+    """
+    import onnx
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+
+    method = target.options.get("calibration_method", METHODS[0])
+    if method not in METHODS:
+        raise unknown_name("calibration method", method, METHODS)
+    if target.calibration is None:
+        raise UsageError("static int8 needs training images to calibrate on")
+    model = onnx.load(float32)
+    kept = _kept(model, target.options.get(KEEP_FLOAT, ()))
+    last = [node.name for node in layers(model)][-1:]
+    percentile = method == "percentile"
+    with _prepared(float32, target) as (prepared, written), _quiet(target):
+        quantize_static(
+            prepared,
+            written,
+            _reader(target.calibration.images),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            reduce_range=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=[*kept, *last],
+            calibrate_method=CalibrationMethod.Percentile if percentile else CalibrationMethod.MinMax,
+            extra_options={"CalibPercentile": PERCENTILE} if percentile else {},
+        )
+        reduced = onnx.load(written)
+    return _write(reduced, target, [*kept, *last]) | {"calibration": {"method": method, **target.calibration.record}}
+
+
+def _kept(model: "onnx.ModelProto", names: Sequence[str]) -> list[str]:
+    """Return the nodes that are meant by names of nodes or of modules: ``fc1`` is ``fc1/Gemm`` and all in ``fc1.0``."""
+    known = [node.name for node in layers(model)]
+    found = []
+    for name in names:
+        matching = [node for node in known if node == name or node.startswith((f"{name}/", f"{name}."))]
+        if not matching:
+            raise unknown_name("layer", name, [*dict.fromkeys(node.split("/")[0] for node in known)])
+        found += matching
+    return found
+
+
+@contextmanager
+def _prepared(float32: Path, target: Target) -> Iterator[tuple[Path, Path]]:
+    """Give ONNX Runtime's preprocessing of a file, with every shape inferred, and a path to write to."""
+    from onnxruntime.quantization import quant_pre_process
+
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = Path(folder) / "prepared.onnx"
+        with _quiet(target):
+            quant_pre_process(float32, prepared)
+        yield prepared, Path(folder) / "reduced.onnx"
+
+
+@contextmanager
+def _quiet(target: Target) -> Iterator[None]:
+    """Keep ONNX Runtime's tools from talking on standard output and in the log, and name what they fail over."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with redirect_stdout(StringIO()):
+            yield
+    except Exception as error:  # they raise what they like
+        raise ExportError(f"{target.name}: ONNX Runtime cannot make {target.precision} of it: {one_line(error)}") from error
+    finally:
+        logging.disable(disabled)
+
+
+def _reader(images: "NDArray[np.uint8]") -> Any:
+    from onnxruntime.quantization import CalibrationDataReader
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self._batches = iter([images[start : start + _CALIBRATION_BATCH] for start in range(0, len(images), _CALIBRATION_BATCH)])
+
+        def get_next(self) -> dict[str, Any] | None:
+            batch = next(self._batches, None)
+            return None if batch is None else {"pixels": batch}
+
+    return Reader()
+
+
+def _write(model: "onnx.ModelProto", target: Target, kept: Sequence[str]) -> dict[str, Any]:
+    target.path.write_bytes(finish(model, target))
+    return details_of(model) | {"kept_float": list(kept), "reduced_weights": round(_reduced_share(model), 4)}
+
+
+def _reduced_share(model: "onnx.ModelProto") -> float:
+    """Return the share of the weights that are in the lower precision, 0 to 1."""
+    import onnx
+
+    weights = {onnx.TensorProto.FLOAT: 0, onnx.TensorProto.FLOAT16: 0, onnx.TensorProto.INT8: 0, onnx.TensorProto.UINT8: 0}
+    for tensor in model.graph.initializer:
+        if tensor.data_type in weights:
+            count = 1
+            for side in tensor.dims:
+                count *= side
+            weights[tensor.data_type] += count
+    return 1 - weights[onnx.TensorProto.FLOAT] / max(1, sum(weights.values()))

@@ -1,0 +1,110 @@
+"""What a lower precision is good for: size, speed and accuracy against float32 of the same format, on this machine, in words."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_edge.benchmark.latency import latencies
+from mnist_edge.parity import ParityReport, Run
+
+#: A file of more than this share of float32's is not called smaller.
+_SMALLER = 0.9
+
+#: Nor one faster that is not so many times as fast: what two runs of the same file may differ by on a busy machine.
+_FASTER = 1.2
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A reduced artifact against float32 in the same format, with the same options.
+
+    Attributes:
+        bytes, float32_bytes: sizes of the two files.
+        latency, float32_latency: seconds for one image, median, one thread, on this machine.
+        reduced_weights: share of the weights that are in the lower precision, 0 to 1; None where the format does not say.
+    """
+
+    bytes: int
+    float32_bytes: int
+    latency: float
+    float32_latency: float
+    reduced_weights: float | None = None
+
+    @property
+    def size(self) -> float:
+        """Size as a share of float32's."""
+        return self.bytes / self.float32_bytes
+
+    @property
+    def slowdown(self) -> float:
+        """Latency as a multiple of float32's."""
+        return self.latency / self.float32_latency
+
+    @property
+    def gains(self) -> bool:
+        """Whether it is worth having: smaller, or clearly faster here."""
+        return self.size <= _SMALLER or self.slowdown <= 1 / _FASTER
+
+    def describe(self) -> str:
+        """Return size and speed in words."""
+        return f"{_share(self.size)} of the size; {self._speed()} here"
+
+    def advise(self, report: ParityReport) -> str:
+        """Return size, speed, accuracy and what follows, in a sentence."""
+        points = 100 * (report.accuracy - report.reference_accuracy)
+        accuracy = "accuracy unchanged" if abs(points) < 0.005 else f"accuracy {points:+.2f} points"
+        smaller, faster, slower = self.size <= _SMALLER, self.slowdown <= 1 / _FASTER, self.slowdown >= _FASTER
+        if smaller and slower:
+            advice = "ship it where flash is short, float32 where speed counts"
+        elif smaller and faster:
+            advice = "ship it"
+        elif smaller:
+            advice = "ship it where flash or download size counts"
+        elif faster:
+            advice = "ship it where speed counts"
+        else:
+            advice = "ship float32"
+        return f"{self.describe()}; {accuracy}: {advice}"
+
+    def why_not(self) -> str:
+        """Return why nothing is gained."""
+        little = ""
+        if self.reduced_weights is not None and self.reduced_weights < 0.5:
+            little = f", because only {self.reduced_weights:.0%} of its weights are in layers that this can reduce"
+        return f"it gains nothing: {self.describe()}{little}"
+
+    def _speed(self) -> str:
+        if self.slowdown >= _FASTER:
+            return f"{self.slowdown:.1f}× slower"
+        if self.slowdown <= 1 / _FASTER:
+            return f"{1 / self.slowdown:.1f}× faster"
+        return "as fast"
+
+    def to_json(self) -> dict[str, float | int | None]:
+        """Return the figures as JSON values."""
+        return {
+            "bytes": self.bytes,
+            "float32_bytes": self.float32_bytes,
+            "size_ratio": self.size,
+            "latency_seconds": self.latency,
+            "float32_latency_seconds": self.float32_latency,
+            "latency_ratio": self.slowdown,
+            "reduced_weights": self.reduced_weights,
+        }
+
+
+def judge(reduced: tuple[Path, Run], float32: tuple[Path, Run], image: NDArray[np.uint8], reduced_weights: float | None = None) -> Verdict:
+    """Compare two loaded files on one image, uint8 1×1×28×28. The latencies are this machine's, now."""
+    runs: Mapping[str, Run] = {"reduced": reduced[1], "float32": float32[1]}
+    times = {name: float(np.median(values)) for name, values in latencies(runs, image).items()}
+    return Verdict(reduced[0].stat().st_size, float32[0].stat().st_size, times["reduced"], times["float32"], reduced_weights)
+
+
+def _share(size: float) -> str:
+    for most, words in ((0.27, "a quarter"), (0.36, "a third"), (0.55, "half")):
+        if most - 0.06 <= size <= most:
+            return words
+    return f"{100 * size:.0f} %"

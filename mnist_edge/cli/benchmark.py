@@ -1,0 +1,134 @@
+"""``mnist-edge benchmark``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mnist_edge.cli.common import PATH, Output, option, percent, size, subcommand, table
+from mnist_edge.errors import UsageError
+
+if TYPE_CHECKING:
+    from mnist_edge.benchmark.measure import Measured
+
+
+@subcommand("benchmark")
+@click.argument("model", required=False)
+@option("--threads", type=click.IntRange(1, 256), default=1, help="Of each runtime.")
+@option("--rounds", type=click.IntRange(1, 1000), default=5, help="Fresh processes of each; medians are reported.")
+@option("--plot", type=PATH, metavar="OUT", help="Draw it: a .png.")
+def command(
+    model: str | None, threads: int, rounds: int, plot: Path | None, models_dir: Path | None, data_dir: Path | None, out: Output
+) -> None:
+    """Measure every artifact of MODEL on this machine: size, cold start, latency, throughput, memory, what must be installed.
+
+    Accuracy and equal answers are those proven when the artifact was published; mnist-edge verify measures them again.
+    """
+    from mnist_edge import store
+    from mnist_edge.benchmark.measure import benchmark
+
+    if plot is not None:
+        from mnist_edge.extras import require
+
+        if plot.suffix.lower() != ".png":
+            raise UsageError(f"--plot {plot}: the name must end in .png")
+        require("--plot", "matplotlib")
+    found = store.find(model, models_dir)
+    out.say(f"model: {found.name} ({found.chosen})")
+    rows, missing = benchmark(found, threads, rounds, _progress(out))
+    for reason in missing:
+        out.say(f"left out: {reason}")
+    if plot is not None:
+        from mnist_edge.report import draw_benchmark
+
+        plot.parent.mkdir(parents=True, exist_ok=True)
+        draw_benchmark(rows, f"{found.name}, {threads} thread{'s' if threads > 1 else ''}", plot)
+        out.say(f"drawn: {plot}")
+    document = {
+        "model": found.name,
+        "threads": threads,
+        "rounds": rounds,
+        "machine": machine(),
+        "rows": [row.to_json() for row in rows],
+        "left_out": missing,
+    }
+    out.result(document, describe(rows, threads, rounds))
+
+
+def machine() -> dict[str, Any]:
+    """Return what a figure depends on."""
+    import os
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    versions = {}
+    for package in ("onnxruntime", "torch", "numpy"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return {
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        **versions,
+    }
+
+
+def describe(rows: "list[Measured]", threads: int, rounds: int) -> str:
+    """Return the figures as two tables."""
+    answers = [
+        [r.file, r.runtime, size(r.bytes), percent(r.accuracy), f"{r.equal_answers:,} of {r.images:,} of {r.data}", _megabytes(r.installed)]
+        for r in rows
+    ]
+    speeds = [
+        [
+            r.file,
+            r.runtime,
+            *(f"{1000 * seconds:.1f}" for seconds in (r.cold_start, r.start, r.imports, r.session, r.first_answer)),
+            f"{1e6 * r.latency_p50:.0f}",
+            f"{1e6 * r.latency_p99:.0f}",
+            f"{r.throughput:,.0f}",
+            _megabytes(r.peak_memory),
+        ]
+        for r in rows
+    ]
+    plural = "s" if threads > 1 else ""
+    return (
+        table(answers, ["artifact", "runtime", "size", "accuracy", "same answers", "installed, MB"])
+        + "\n\n"
+        + table(
+            speeds,
+            [
+                "artifact",
+                "runtime",
+                "cold start, ms",
+                "process",
+                "imports",
+                "load",
+                "first",
+                "p50, µs",
+                "p99, µs",
+                "images/s",
+                "memory, MB",
+            ],
+        )
+        + f"\n\ncold start: a fresh process until its first answer, and its parts; p50, p99: one image; images/s: in batches of 256; "
+        f"{threads} thread{plural}, medians of {rounds} processes in shuffled order"
+    )
+
+
+def _megabytes(count: int | None) -> str | None:
+    return None if count is None else f"{count / 1e6:,.0f}"
+
+
+def _progress(out: Output) -> Any:
+    import sys
+
+    def step(done: int, of: int, what: str) -> None:
+        if sys.stderr.isatty():
+            click.echo(f"\r\x1b[K{done + 1} of {of}: {what}" if done < of else "\r\x1b[K", err=True, nl=False)
+        elif done == 0:
+            out.say(f"measuring in {of} processes of about two seconds")
+
+    return step

@@ -1,0 +1,196 @@
+"""fp16 and int8: within budget or refused, explained, and the same bytes every time."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from conftest import LOWER, Command, Quantized, calibration, train_small
+
+from exporters import Calibration, gate
+from mnist_edge import Predictor, store, verification
+from mnist_edge.dataset import Dataset
+from mnist_edge.errors import ExportError, UnknownNameError, UsageError
+from mnist_edge.parity import BUDGETS
+from mnist_edge.training.recipe import Recipe
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(("precision", "most"), [("fp16", 0.55), ("int8-dynamic", 0.36), ("int8-static", 0.36)])
+def test_a_lower_precision_is_smaller_keeps_the_contract_and_is_verified(
+    reduced: store.Model, drawn_test: Dataset, precision: str, most: float
+) -> None:
+    artifact = next(a for a in reduced.artifacts if a.precision == precision)
+    float32 = next(a for a in reduced.artifacts if a.file == "lenet.onnx")
+    assert artifact.file == f"lenet.{precision}.onnx"
+    assert artifact.bytes < most * float32.bytes
+    assert artifact.parity["budget"]["accuracy_drop"] == 0.02
+    assert artifact.details["reduced_weights"] > 0.9
+    predictor = Predictor.load(reduced.folder / artifact.file, self_test=True)
+    for batch in (1, 2, 7, 64):
+        logits = predictor.logits(drawn_test.images[:batch])
+        assert logits.dtype == np.float32
+        assert logits.shape == (batch, 10)
+    results = [
+        *verification.verify(reduced, reduced.manifest.references[0], drawn_test, "ort"),
+        *verification.verify_quickly(reduced, "ort"),
+    ]
+    assert [r.passed for r in results] == [True] * 8, [r.reason or (r.report and r.report.failures) for r in results]
+
+
+def test_float32_is_what_a_name_means_whatever_else_there_is(reduced: store.Model) -> None:
+    assert reduced.artifact("ort").file == "lenet.onnx"
+
+
+def test_static_int8_keeps_the_last_layer_in_float_and_names_its_calibration(reduced: store.Model, drawn_train: Dataset) -> None:
+    artifact = next(a for a in reduced.artifacts if a.precision == "int8-static")
+    assert artifact.details["kept_float"] == ["fc3/Gemm"]
+    kept = artifact.details["calibration"]
+    assert kept["method"] == "minmax"
+    assert kept["seed"] == 0
+    assert kept["data"]["sha256"] == drawn_train.sha256
+    assert len(set(kept["indices"])) == 100
+    graph = onnx.load(reduced.folder / artifact.file).graph
+    inputs = {node.name: node.input[1] for node in graph.node if node.op_type in ("Conv", "Gemm", "MatMul")}
+    assert inputs["fc3/Gemm"] == "network.fc3.weight"
+    assert all("Dequantize" in weight for name, weight in inputs.items() if name != "fc3/Gemm")
+
+
+def test_int8_weights_leave_a_bit_for_processors_that_saturate(reduced: store.Model) -> None:
+    graph = onnx.load(reduced.folder / "lenet.int8-static.onnx").graph
+    weights = [onnx.numpy_helper.to_array(t) for t in graph.initializer if t.data_type == onnx.TensorProto.INT8 and len(t.dims) > 1]
+    assert len(weights) == 4
+    assert max(np.abs(weight.astype(int)).max() for weight in weights) <= 64
+
+
+@pytest.mark.parametrize("precision", LOWER)
+def test_the_same_calibration_gives_the_same_bytes(
+    reduced: store.Model, models: Path, drawn_train: Dataset, drawn_test: Dataset, precision: str
+) -> None:
+    model = store.find("lenet", models)
+    for seed, same in ((0, True), (1, False)):
+        if precision != "int8-static" and seed:
+            break
+        images = calibration(drawn_train, seed=seed) if precision == "int8-static" else None
+        after, _ = gate.export(model, "onnx", drawn_test, precision=precision, calibration=images, max_accuracy_drop=0.05)
+        file = f"lenet.{precision}.onnx"
+        assert (sha256(after.folder / file) == sha256(reduced.folder / file)) is same
+
+
+@pytest.fixture(scope="module")
+def fragile(tmp_path_factory: pytest.TempPathFactory, drawn_train: Dataset, drawn_test: Dataset) -> store.Model:
+    models = tmp_path_factory.mktemp("fragile")
+    return train_small(models, "outlier:Outlier", data=drawn_train, test=drawn_test, name="fragile", recipe=Recipe(epochs=3, batch_size=32))
+
+
+def test_the_layer_that_costs_most_is_named_and_keeping_it_in_float_passes(
+    fragile: store.Model, drawn_train: Dataset, drawn_test: Dataset
+) -> None:
+    images = calibration(drawn_train)
+    before = sorted(p.name for p in fragile.folder.iterdir())
+    after, refused = gate.export(fragile, "onnx", drawn_test, precision="int8-static", calibration=images, max_accuracy_drop=0.02)
+    assert refused.artifact is None
+    assert refused.report.equal_answers < 200
+    assert sorted(p.name for p in after.folder.iterdir()) == before
+    assert refused.costs[0].layer == "first/Gemm"
+    assert refused.costs[0].added > 0.3
+    with pytest.raises(ExportError, match=r"gains nothing: .* only \d+% of its weights"):
+        gate.export(fragile, "onnx", drawn_test, precision="int8-static", calibration=images, options={"keep_float": ["first"]})
+    after, forced = gate.export(
+        fragile,
+        "onnx",
+        drawn_test,
+        precision="int8-static",
+        calibration=images,
+        options={"keep_float": ["first"]},
+        max_accuracy_drop=0.02,
+        force=True,
+    )
+    assert forced.artifact is not None
+    assert forced.artifact.details["kept_float"] == ["first/Gemm", "last/Gemm"]
+
+
+def test_a_gru_gains_nothing_from_int8(tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset) -> None:
+    model = train_small(tmp_path, "gru", data=drawn_train.first(240), test=drawn_test)
+    for precision in ("int8-static", "int8-dynamic"):
+        with pytest.raises(ExportError, match="gru: not published as .* gains nothing.*--force"):
+            gate.export(model, "onnx", drawn_test, precision=precision, calibration=calibration(drawn_train))
+    assert sorted(p.suffix for p in model.folder.iterdir() if p.suffix == ".onnx") == []
+
+
+def test_a_wider_budget_is_asked_for_openly_and_kept(reduced: store.Model) -> None:
+    artifact = next(a for a in reduced.artifacts if a.precision == "int8-static")
+    assert artifact.parity["budget"] == {"equal_answers": pytest.approx(0.94), "logit_difference": None, "accuracy_drop": 0.02}
+    assert BUDGETS["int8-static"].with_accuracy_drop(0.0005).equal_answers == BUDGETS["int8-static"].equal_answers
+
+
+def test_options_that_make_no_sense_are_refused(reduced: store.Model, drawn_test: Dataset) -> None:
+    with pytest.raises(UnknownNameError, match=r"unknown layer 'conv9' \(did you mean 'conv\d'\?\); known: conv1, conv2, fc1, fc2, fc3"):
+        gate.export(reduced, "onnx", drawn_test, precision="fp16", options={"keep_float": ["conv9"]})
+    with pytest.raises(UsageError, match="max-accuracy-drop is for lower precisions"):
+        gate.export(reduced, "onnx", drawn_test, max_accuracy_drop=0.1)
+    with pytest.raises(UsageError, match="needs training images"):
+        gate.export(reduced, "onnx", drawn_test, precision="int8-static")
+    with pytest.raises(UnknownNameError, match="unknown calibration method 'entropy'"):
+        gate.export(
+            reduced,
+            "onnx",
+            drawn_test,
+            precision="int8-static",
+            calibration=Calibration(drawn_test.images, {}),
+            options={"calibration_method": "entropy"},
+        )
+
+
+def test_percentile_clips_what_minmax_keeps(models: Path, drawn_train: Dataset, drawn_test: Dataset) -> None:
+    ranges = {}
+    for method in ("minmax", "percentile"):
+        model, proof = gate.export(
+            store.find("lenet", models),
+            "onnx",
+            drawn_test,
+            precision="int8-static",
+            calibration=calibration(drawn_train),
+            options={"calibration_method": method},
+            max_accuracy_drop=0.05,
+        )
+        assert proof.artifact is not None
+        tensors = onnx.load(model.folder / proof.artifact.file).graph.initializer
+        ranges[method] = next(float(onnx.numpy_helper.to_array(t)) for t in tensors if t.name == "relu_3_scale")
+    assert ranges["percentile"] < ranges["minmax"]
+
+
+def test_the_command_says_what_it_is_good_for(quantized: Quantized) -> None:
+    document = json.loads(quantized.printed["static"])
+    assert document["published"] is True
+    assert document["precision"] == "int8-static"
+    assert document["parity"]["equal_answers"] >= 9970
+    assert document["parity"]["budget"] == {"equal_answers": 0.997, "logit_difference": None, "accuracy_drop": 0.001}
+    assert document["verdict"]["size_ratio"] < 0.36
+    assert "verdict          a third of the size; " in quantized.printed["dynamic"]
+    assert "verdict          half of the size; " in quantized.printed["fp16"]
+
+
+def test_wrong_things_are_named_in_one_line(run_command: Command, models: Path) -> None:
+    def error(*arguments: str, check: int = 2) -> str:
+        done = run_command("export", "lenet", "--models-dir", models, "--data", "drawn", *arguments, check=check)
+        (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+        return line
+
+    assert "unknown --quantize of format onnx 'int8'" in error("--format", "onnx", "--quantize", "int8")
+    assert "known: none" in error("--format", "torchscript", "--quantize", "fp16")
+    assert "--calibration-method does nothing in fp16; it is for int8-static" in error(
+        "--format", "onnx", "--quantize", "fp16", "--calibration-method", "minmax"
+    )
+    assert "--keep-float does nothing in float32" in error("--format", "onnx", "--keep-float", "conv1")
+    assert "has 55000 training images" in error("--format", "onnx", "--quantize", "static", "--calibration-images", "60000")
+    few = run_command(
+        "export", "lenet", "--models-dir", models, "--data", "drawn", "--format", "onnx", "--quantize", "static", "--calibration-images", "3",
+        check=None,
+    )  # fmt: skip
+    assert "warning: 3 calibration images are few" in few.stderr

@@ -1,0 +1,166 @@
+"""Golden inputs: a check that needs no data set, at boot, on the device."""
+
+import json
+import shutil
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Command
+
+from mnist_edge import Predictor, golden, publishing, store, verification
+from mnist_edge.errors import ModelError, ParityError
+from mnist_edge.golden import Golden
+from mnist_edge.manifest import FILE_NAME, Manifest
+
+
+def change(model: store.Model, **changes: object) -> store.Model:
+    replace(model.manifest, **changes).write(model.folder)  # type: ignore[arg-type]
+    return store.Model.read(model.folder)
+
+
+@pytest.fixture
+def exchanged(models: Path) -> store.Model:
+    """A model whose ONNX file is another one's, with a manifest that says all is well."""
+    import onnx
+
+    model = store.find("lenet", models)
+    graph = onnx.load(model.folder / "lenet.onnx")
+    bias = next(t for t in graph.graph.initializer if t.name == "network.conv1.bias")
+    bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + np.float32(0.01), bias.name))
+    onnx.save(graph, model.folder / "lenet.onnx")
+    artifact = model.artifact("ort")
+    return change(model, artifacts=(replace(artifact, **asdict(publishing.record_of(model.folder / artifact.file))),))
+
+
+def test_forty_digits_travel_with_the_model(trained: Path) -> None:
+    model = store.find("lenet", trained)
+    found = verification.read_golden(model)
+    assert found.pixels.shape == (40, 1, 28, 28)
+    assert found.pixels.dtype == np.uint8
+    assert found.logits.shape == (40, 10)
+    assert np.allclose(Predictor.load(model.folder, "torch").logits(found.pixels), found.logits, atol=1e-5)
+    assert (model.folder / golden.GOLDEN).stat().st_size < 20_000
+
+
+def test_the_same_answers_give_the_same_bytes() -> None:
+    one = Golden(np.zeros((2, 1, 28, 28), np.uint8), np.ones((2, 10), np.float32))
+    assert one.to_bytes() == Golden(one.pixels.copy(), one.logits.copy()).to_bytes()
+
+
+def test_verify_quick_needs_no_data(run_command: Command, models: Path) -> None:
+    done = run_command("verify", "lenet", "--quick", "--models-dir", models, "--json", env={"MNIST_EDGE_DATA_DIR": "nowhere"})
+    document = json.loads(done.stdout)
+    assert document["passed"] is True
+    assert {a["file"]: a["state"] for a in document["artifacts"]} == {"lenet.onnx": "passed", "lenet.torchscript.pt": "passed"}
+    assert "leave out --data" in run_command("verify", "lenet", "--quick", "--data", "drawn", "--models-dir", models, check=2).stderr
+    only = run_command("verify", "lenet", "--quick", "--runtime", "ort", "--models-dir", models, "--json")
+    assert [a["file"] for a in json.loads(only.stdout)["artifacts"]] == ["lenet.onnx"]
+
+
+def test_verify_without_data_names_the_way_that_needs_none(run_command: Command, models: Path, tmp_path: Path) -> None:
+    shutil.copytree(Path(__file__).resolve().parents[1] / "models" / "lenet", models / "reference")
+    done = run_command("verify", "reference", "--models-dir", models, "--data-dir", tmp_path / "empty", check=1)
+    assert "--quick (needs no data)" in done.stderr
+
+
+def test_a_file_that_answers_otherwise_is_found_out(run_command: Command, exchanged: store.Model) -> None:
+    done = run_command("verify", exchanged.folder, "--quick", check=3)
+    assert "FAILED" in done.stdout
+    assert "logits differ by up to" in done.stderr
+    with pytest.raises(ParityError, match=r"lenet\.onnx does not answer as PyTorch did: .*logits differ"):
+        Predictor.load(exchanged.folder, self_test=True)
+    with pytest.raises(ParityError):
+        Predictor.load(exchanged.folder / "lenet.onnx", self_test=True)
+    Predictor.load(exchanged.folder)
+
+
+@pytest.mark.parametrize("runtime", ["ort", "torchscript", "torch"])
+def test_a_self_test_passes_in_every_runtime(trained: Path, runtime: str) -> None:
+    Predictor.load("lenet", runtime, models_dir=trained, self_test=True)
+
+
+def test_a_model_without_golden_inputs_says_how_to_get_them(models: Path, tmp_path: Path) -> None:
+    model = change(store.find("lenet", models), golden=None)
+    with pytest.raises(ModelError, match="no golden inputs, .* export it again: mnist-edge export lenet"):
+        verification.verify_quickly(model)
+    lone = tmp_path / "lone.onnx"
+    shutil.copy(model.folder / "lenet.onnx", lone)
+    with pytest.raises(ModelError, match="no golden inputs for a self-test"):
+        Predictor.load(lone, self_test=True)
+
+
+def test_damaged_golden_inputs_are_refused(models: Path) -> None:
+    model = store.find("lenet", models)
+    path = model.folder / golden.GOLDEN
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ModelError, match=r"golden\.npz: refused"):
+        verification.verify_quickly(model)
+
+
+def test_a_manifest_of_schema_1_is_read_and_completed_by_the_next_export(models: Path) -> None:
+    from exporters import gate
+    from mnist_edge.dataset import drawn
+    from mnist_edge.files import sha256_bytes
+
+    folder = models / "lenet"
+    body = json.loads((folder / FILE_NAME).read_text())
+    del body["golden"], body["sha256"]
+    body["schema"] = 1
+    for artifact in body["artifacts"]:
+        del artifact["golden"]
+        del artifact["parity"]["budget"]["accuracy_drop"]
+    body["sha256"] = sha256_bytes(json.dumps(body, sort_keys=True, separators=(",", ":")).encode())
+    (folder / FILE_NAME).write_text(json.dumps(body))
+    (folder / golden.GOLDEN).unlink()
+    model = store.find("lenet", models)
+    assert model.manifest.golden is None
+    assert all(v.passed for v in verification.verify(model, model.manifest.references[0], drawn.draw("test", 300)))
+    model, proof = gate.export(model, "onnx", drawn.draw("test", 300))
+    assert proof.artifact is not None
+    assert [v.passed for v in verification.verify_quickly(model)] == [True, True]
+
+
+def test_a_manifest_of_a_newer_version_is_refused(run_command: Command, models: Path) -> None:
+    path = models / "lenet" / FILE_NAME
+    body = json.loads(path.read_text()) | {"schema": 3, "program": "mnist-edge 9.9.9"}
+    path.write_text(json.dumps(body))
+    for arguments in (("predict", "x.png", "--model", "lenet"), ("verify", "lenet", "--quick"), ("show", "lenet"), ("benchmark", "lenet")):
+        done = run_command(*arguments, "--models-dir", models, check=1)
+        assert "schema 3, written by mnist-edge 9.9.9; this program reads up to 2: upgrade mnist-edge" in done.stderr
+
+
+def test_an_artifact_for_a_newer_runtime_says_so(models: Path) -> None:
+    model = store.find("lenet", models)
+    (models / "lenet" / "lenet.onnx").write_bytes(b"from the future")
+    record = asdict(publishing.record_of(models / "lenet" / "lenet.onnx"))
+    newer = replace(model.artifact("ort"), oldest_runtime="onnxruntime 99.1", **record)
+    model = change(model, artifacts=(newer,))
+    with pytest.raises(ModelError, match=r"needs onnxruntime 99\.1 or newer, .* is installed; run: pip install -U onnxruntime, or export"):
+        Predictor.load(model.folder)
+    assert Manifest.read(model.folder).artifacts[0].oldest_runtime == "onnxruntime 99.1"
+
+
+def test_an_operator_that_the_runtime_lacks_is_named(tmp_path: Path) -> None:
+    import onnx
+    from onnx import TensorProto, helper
+
+    from mnist_edge.runtimes import get
+
+    # bfloat16 is in the standard, and onnxruntime has no convolution for it on the CPU
+    nodes = [
+        helper.make_node("Cast", ["pixels"], ["a"], to=TensorProto.BFLOAT16),
+        helper.make_node("Conv", ["a", "w"], ["b"], name="conv"),
+        helper.make_node("Cast", ["b"], ["c"], to=TensorProto.FLOAT),
+        helper.make_node("Flatten", ["c"], ["logits"]),
+    ]
+    weight = helper.make_tensor("w", TensorProto.BFLOAT16, [10, 1, 28, 28], bytes(2 * 7840), raw=True)
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["n", 1, 28, 28])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 10])], [weight],
+    )  # fmt: skip
+    path = tmp_path / "conv.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)], ir_version=10), path)
+    with pytest.raises(ModelError, match=r"NOT_IMPLEMENTED .*Conv.*; it lacks that operator: upgrade onnxruntime, or export another"):
+        get("ort").load(path)
