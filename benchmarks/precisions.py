@@ -1,7 +1,7 @@
 """Every model of a folder in every precision: published or refused, and why. Prints the table of the README.
 
-Train them first, such as: for n in $(mnist-edge architectures --json …); do mnist-edge train $n; done
-The folder is left with the artifacts that passed.
+Train them first: for n in cnn-keras cnn-small convnet gru lenet lenet5 mlp-256 mlp-512 mnistnet resnet-tiny resnet18 vgg vit vit-cls;
+do mnist-edge train $n; done. Then: python benchmarks/precisions.py models. The folder is left with the artifacts that passed.
 """
 
 import argparse

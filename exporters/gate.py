@@ -2,6 +2,7 @@
 
 import json
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -91,7 +92,7 @@ def export(
     budget = _budget(precision, max_accuracy_drop)
 
     answers = reference.answers(model, data)
-    file = model.name + ("" if precision == "float32" else f".{precision}") + chosen.suffix
+    file = _file_name(model, chosen, precision)
     with (
         folder_aside(store.models_dir(models_dir) if model.is_installed_reference else model.folder.parent, file) as aside,
         _threads_kept(),
@@ -103,7 +104,7 @@ def export(
             run = _load(runtime, chosen, target.path)
         else:
             plain = {name: value for name, value in options.items() if name in chosen.options}
-            float32 = _target(aside, model.name + chosen.suffix, model.manifest, "float32", plain, None)
+            float32 = _target(aside, "float32" + chosen.suffix, model.manifest, "float32", plain, None)
             _write(chosen, float32, lambda target: chosen.export(_network(model), target))
             details = _write(chosen, target, lambda target: reduction.convert(float32.path, target))
             run = _load(runtime, chosen, target.path)
@@ -112,6 +113,8 @@ def export(
             if not verdict.gains and not force:
                 raise ExportError(f"{model.name}: not published as {precision}, for {verdict.why_not()}; --force publishes it all the same")
         report, logits = parity.check(run, answers.logits, data.images, data.labels, budget)
+        at_home = golden.compare(run, answers.golden, golden.tolerance(precision, 0.0) if precision == "float32" else None)
+        report = replace(report, failures=(*report.failures, *(f"golden inputs: {failure}" for failure in at_home.failures)))
         if not report:
             costs = _costs(reduction, float32.path, target.path, data)
             evidence = _keep_evidence(aside.parent, model, target.path, report, answers, logits)
@@ -125,7 +128,7 @@ def export(
             oldest_runtime=oldest,
             parity=parity_record(report, data),
             details=details,
-            golden=golden.measure(run, answers.golden),
+            golden={"max_difference": at_home.max_difference},
         )
         model = publishing.writable(model, models_dir)
         artifact = _stronger(model, artifact)
@@ -135,13 +138,21 @@ def export(
     return model, Proof(report, data, artifact, verdict=verdict)
 
 
+def _file_name(model: store.Model, chosen: Format, precision: str) -> str:
+    """Return the artifact's file name: that of the one which it replaces, where the folder was renamed since."""
+    for artifact in model.artifacts:
+        if (artifact.format, artifact.precision) == (chosen.name, precision):
+            return artifact.file
+    return model.name + ("" if precision == "float32" else f".{precision}") + chosen.suffix
+
+
 def _budget(precision: str, max_accuracy_drop: float | None) -> parity.Budget:
     budget = parity.BUDGETS[precision]
     if max_accuracy_drop is None:
         return budget
     if precision == "float32":
         raise UsageError("--max-accuracy-drop is for lower precisions; float32 has to answer as PyTorch does")
-    if not 0 <= max_accuracy_drop < 1:
+    if not 0 <= max_accuracy_drop <= 1:
         raise UsageError(f"--max-accuracy-drop {100 * max_accuracy_drop:g}: points of accuracy, 0 to 100")
     return budget.with_accuracy_drop(max_accuracy_drop)
 
@@ -151,7 +162,8 @@ def _costs(reduction: Reduction | None, float32: Path, reduced: Path, data: Data
         return ()
     try:
         return tuple(reduction.layer_costs(float32, reduced, data.images[:_DIAGNOSED]))
-    except Exception:  # what it says is an extra; the verdict stands without
+    except Exception as error:  # what it says is an extra; the verdict stands without
+        warnings.warn(f"the layers could not be compared: {one_line(error)}", stacklevel=2)
         return ()
 
 

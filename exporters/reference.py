@@ -26,11 +26,13 @@ class Answers:
         data: the test set.
         logits: float32 N×10, to the test set.
         golden: a few inputs with their answers.
+        golden_is_stored: whether these are with the model already, unharmed.
     """
 
     data: Dataset
     logits: NDArray[np.float32]
     golden: Golden
+    golden_is_stored: bool
 
 
 def answers(model: store.Model, data: Dataset) -> Answers:
@@ -67,8 +69,10 @@ def answers(model: store.Model, data: Dataset) -> Answers:
                 f"{model.folder}: PyTorch here answers differently by {drift:.3g} from the logits stored with the model; "
                 f"it was trained with torch {model.manifest.training['versions'].get('torch')}"
             )
-    known = verification.read_golden(model) if model.manifest.golden else None
-    return Answers(data, logits, known or golden.choose(lambda pixels: torch_logits(deployed, pixels)))
+    try:
+        return Answers(data, logits, verification.read_golden(model), True)
+    except ModelError:  # an older version made the model, or the file is lost or damaged: it follows from the weights
+        return Answers(data, logits, golden.choose(lambda pixels: torch_logits(deployed, pixels)), False)
 
 
 class Change:
@@ -82,7 +86,7 @@ class Change:
         self._about = datasets.describe(given.data)
         known = model.manifest.reference_on(given.data.sha256)
         self._reference: Reference | None = None if known else publishing.write_reference(model.folder, given.logits, self._about)
-        self._golden: FileRecord | None = None if model.manifest.golden else publishing.write_golden(model.folder, given.golden)
+        self._golden: FileRecord | None = None if given.golden_is_stored else publishing.write_golden(model.folder, given.golden)
 
     def apply(self, manifest: Manifest) -> Manifest:
         """Return the manifest with the answers in it.

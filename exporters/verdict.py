@@ -99,8 +99,16 @@ class Verdict:
 def judge(reduced: tuple[Path, Run], float32: tuple[Path, Run], image: NDArray[np.uint8], reduced_weights: float | None = None) -> Verdict:
     """Compare two loaded files on one image, uint8 1×1×28×28. The latencies are this machine's, now."""
     runs: Mapping[str, Run] = {"reduced": reduced[1], "float32": float32[1]}
+    found = _judge(reduced[0], float32[0], runs, image, reduced_weights)
+    if found.size > _SMALLER and found.gains:  # by the stopwatch alone, which a busy machine may mislead: believe the worse of two
+        again = _judge(reduced[0], float32[0], runs, image, reduced_weights)
+        found = max(found, again, key=lambda verdict: verdict.slowdown)
+    return found
+
+
+def _judge(reduced: Path, float32: Path, runs: Mapping[str, Run], image: NDArray[np.uint8], reduced_weights: float | None) -> Verdict:
     times = {name: float(np.median(values)) for name, values in latencies(runs, image).items()}
-    return Verdict(reduced[0].stat().st_size, float32[0].stat().st_size, times["reduced"], times["float32"], reduced_weights)
+    return Verdict(reduced.stat().st_size, float32.stat().st_size, times["reduced"], times["float32"], reduced_weights)
 
 
 def _share(size: float) -> str:

@@ -68,19 +68,18 @@ def choose(run: Run) -> Golden:
     return Golden(candidates.images[indices], logits[indices])
 
 
-def compare(run: Run, golden: Golden, equal_answers: int | None = None, max_difference: float = 0.0) -> ParityReport:
-    """Run the inputs in small batches and in one, and compare with PyTorch's answers.
+def compare(run: Run, golden: Golden, allowed: float | None) -> ParityReport:
+    """Run the inputs in small batches and in one, and compare with PyTorch's answers: all must be equal.
 
-    `equal_answers` and `max_difference` are what the artifact was measured to do where it was made: None, and 0, for float32.
-    Twice that difference is allowed, for another processor rounds int8 elsewhere, and never less than float32's budget.
+    `allowed` is the largest difference of a logit, None for any: see `tolerance`.
     """
-    allowed = max(2 * max_difference, parity.BUDGETS["float32"].logit_difference or 0.0)
-    share = 1.0 if equal_answers is None else equal_answers / len(golden.pixels)
     answers = golden.logits.argmax(axis=1).astype(np.uint8)
-    return parity.check(run, golden.logits, golden.pixels, answers, Budget(share, allowed))[0]
+    return parity.check(run, golden.logits, golden.pixels, answers, Budget(1.0, allowed))[0]
 
 
-def measure(run: Run, golden: Golden) -> dict[str, float | int]:
-    """Return what `compare` is to hold an artifact to."""
-    report = parity.check(run, golden.logits, golden.pixels, golden.logits.argmax(axis=1).astype(np.uint8), Budget(0.0, None))[0]
-    return {"equal_answers": report.equal_answers, "max_difference": report.max_difference}
+def tolerance(precision: str, max_difference: float) -> float:
+    """Return how far an artifact's logits may be from PyTorch's, given how far they were where it was made.
+
+    For float32 that is its budget. For a lower precision twice the distance, for another processor rounds int8 elsewhere.
+    """
+    return parity.BUDGETS["float32"].logit_difference or 0.0 if precision == "float32" else 2 * max_difference

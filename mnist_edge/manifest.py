@@ -45,8 +45,8 @@ class Artifact(FileRecord):
         oldest_runtime: the oldest release that can run it, in words, such as ``onnxruntime 1.17``.
         parity: the gate's figures (`ParityReport.to_json`) and the data set that they were measured on.
         details: what the format has to say of itself, such as the opset.
-        golden: what it answered to the golden inputs where it was made: ``equal_answers`` and ``max_difference`` against PyTorch;
-            empty in manifests of schema 1.
+        golden: ``max_difference``, how far its logits were from PyTorch's on the golden inputs where it was made; empty in
+            manifests of schema 1.
     """
 
     format: str

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
 from mnist_edge import image
-from mnist_edge.errors import MnistEdgeError, PictureError
+from mnist_edge.errors import MnistEdgeError, PictureError, printable
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -59,7 +59,9 @@ class Read(NamedTuple):
     seconds: float
 
 
-def read_all(sources: Iterable[Source], ink: str = "auto", *, keep_pictures: bool = True, processes: int | None = None) -> Iterator[Read]:
+def read_all(
+    sources: Iterable[Source], ink: str = "auto", *, keep_pictures: bool = True, processes: int | None = None
+) -> Generator[Read, None, None]:
     """Prepare pictures in order, as they come. From `MANY` on it is done in so many `processes`, one a core for None.
 
     Without `keep_pictures` the upright picture in `Prepared` is left empty, which spares moving it between processes.
@@ -73,46 +75,57 @@ def read_all(sources: Iterable[Source], ink: str = "auto", *, keep_pictures: boo
             yield _read(source, ink)
         return
     with _pool(processes) as pool:
-        waiting: deque[Callable[[], list[Read]]] = deque()
+        waiting: deque[tuple[Source, Callable[[], list[Read]]]] = deque()
         for chunk in _chunks(chain(first, sources)):
-            waiting.append(_submit(pool, chunk, ink, keep_pictures))
+            waiting.append((chunk[0], _submit(pool, chunk, ink, keep_pictures)))
             if len(waiting) > _WAITING * processes:
-                yield from waiting.popleft()()
+                yield from _result(*waiting.popleft())
         while waiting:
-            yield from waiting.popleft()()
+            yield from _result(*waiting.popleft())
 
 
-def ahead(items: Iterable[T], waiting: int = 2) -> Iterator[T]:
-    """Give what `items` gives, made in a thread a few steps ahead. What it raises is raised here."""
-    from queue import Queue
-    from threading import Thread
+def ahead(items: Generator[T, None, None], waiting: int = 2) -> Generator[T, None, None]:
+    """Give what `items` gives, made in a thread a few steps ahead. What it raises is raised here.
 
-    queue: Queue[tuple[bool, Any]] = Queue(waiting)
-    stopped = False
+    Close it when it is left early: that ends the thread, after the step that it is in, and closes `items`.
+    """
+    from queue import Full, Queue
+    from threading import Event, Thread
+
+    queue: Queue[tuple[T | None, BaseException | None, bool]] = Queue(waiting)
+    left = Event()
+
+    def put(item: T | None, error: BaseException | None, there: bool) -> None:
+        while not left.is_set():
+            with suppress(Full):
+                queue.put((item, error, there), timeout=0.1)
+                return
 
     def make() -> None:
+        error = None
         try:
             for item in items:
-                queue.put((True, item))
-                if stopped:
-                    return
-            queue.put((False, None))
-        except BaseException as error:  # raised where the items are taken
-            queue.put((False, error))
+                put(item, None, True)
+                if left.is_set():
+                    break
+        except BaseException as raised:  # raised where the items are taken
+            error = raised
+        items.close()
+        put(None, error, False)
 
     thread = Thread(target=make, daemon=True)
     thread.start()
     try:
         while True:
-            there, item = queue.get()
-            if there:
-                yield item
-            elif item is None:
-                return
-            else:
-                raise item
+            item, error, there = queue.get()
+            if not there:
+                break
+            yield item  # type: ignore[misc]  # it is there
     finally:
-        stopped = True
+        left.set()
+        thread.join()
+    if error is not None:
+        raise error
 
 
 def _cores() -> int:
@@ -143,6 +156,17 @@ def _submit(pool: Executor, chunk: list[Source], ink: str, keep_pictures: bool) 
     return pool.submit(_read_chunk, chunk, ink, keep_pictures).result
 
 
+def _result(first: Source, result: Callable[[], list[Read]]) -> list[Read]:
+    from concurrent.futures.process import BrokenProcessPool
+
+    try:
+        return result()
+    except BrokenProcessPool as error:
+        raise MnistEdgeError(
+            f"{printable(first.path)}: a process that read this picture, or one soon after it, died, perhaps for want of memory; leave it out"
+        ) from error
+
+
 def _read_chunk(chunk: list[Source], ink: str, keep_pictures: bool) -> list[Read]:
     found = [_read(source, ink) for source in chunk]
     if keep_pictures:
@@ -169,16 +193,11 @@ def _pool(processes: int) -> Iterator[Executor]:
     """
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
-    from concurrent.futures.process import BrokenProcessPool
 
     method = "fork" if _is_single_threaded() else "spawn"
-    pool = ProcessPoolExecutor(processes, multiprocessing.get_context(method), _leave_interrupts)
+    pool = ProcessPoolExecutor(processes, multiprocessing.get_context(method), _begin)
     try:
         yield pool
-    except BrokenProcessPool as error:
-        raise MnistEdgeError(
-            "a process that reads pictures died, perhaps for want of memory; read fewer or smaller ones at a time"
-        ) from error
     finally:
         pool.shutdown(cancel_futures=True)  # waits for what is being read, or the processes would outlive this one
 
@@ -190,7 +209,20 @@ def _is_single_threaded() -> bool:
         return False
 
 
-def _leave_interrupts() -> None:
+def _begin() -> None:
+    """Leave Ctrl-C to the parent, and end with it, whatever ends it: forked siblings hold the pipes open that would tell."""
     import signal
+    from threading import Thread
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    from multiprocessing import parent_process
+    from multiprocessing.connection import wait
+
+    parent = parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)

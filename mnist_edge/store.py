@@ -97,9 +97,13 @@ class Model:
         raise ModelError(f"{path}: not an artifact in the {FILE_NAME} beside it, so nothing proves what it answers; export it again")
 
     def _mend(self, record: FileRecord) -> str:
+        import shlex
+
         if isinstance(record, Artifact):
             lower = "" if record.precision == "float32" else f" --quantize {record.quantize}"
-            return f"make it again: mnist-edge export {self.name} --format {record.format}{lower}"
+            return f"make it again: mnist-edge export {shlex.quote(str(self.folder))} --format {record.format}{lower}"
+        if record == self.manifest.golden:
+            return f"make it again: mnist-edge export {shlex.quote(str(self.folder))} --format onnx"
         return "restore it, or train the model again"
 
 

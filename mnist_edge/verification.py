@@ -11,7 +11,7 @@ from mnist_edge import dataset as datasets
 from mnist_edge import parity, runtimes, store
 from mnist_edge.dataset import Dataset
 from mnist_edge.errors import DataError, MissingExtraError, ModelError, ParityError
-from mnist_edge.golden import Golden, compare
+from mnist_edge.golden import Golden, compare, tolerance
 from mnist_edge.manifest import Artifact, Reference
 from mnist_edge.store import Model
 
@@ -108,7 +108,7 @@ def self_test(model: Model, artifact: Artifact | None, run: parity.Run) -> None:
     Raises ParityError if it answers otherwise, ModelError if there is nothing to compare with.
     """
     golden = read_golden(model)
-    report = _compare(artifact, run, golden) if artifact else compare(run, golden)
+    report = _compare(artifact, run, golden) if artifact else compare(run, golden, tolerance("float32", 0.0))
     if not report:
         what = artifact.file if artifact else "the network"
         raise ParityError(f"{model.folder}: {what} does not answer as PyTorch did: {'; '.join(report.failures)}")
@@ -117,7 +117,7 @@ def self_test(model: Model, artifact: Artifact | None, run: parity.Run) -> None:
 def _compare(artifact: Artifact, run: parity.Run, golden: Golden) -> parity.ParityReport:
     if not artifact.golden and artifact.precision != "float32":
         raise ModelError(f"{artifact.file}: what it answers to the golden inputs was not kept; export it again")
-    return compare(run, golden, **artifact.golden)
+    return compare(run, golden, tolerance(artifact.precision, artifact.golden.get("max_difference", 0.0)))
 
 
 def _artifacts(model: Model, runtime: str | None) -> list[Artifact]:

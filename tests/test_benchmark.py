@@ -10,6 +10,7 @@ from conftest import Command
 from PIL import Image
 
 from mnist_edge import store
+from mnist_edge.benchmark import measure
 from mnist_edge.benchmark.installed import installed_bytes
 from mnist_edge.benchmark.latency import latencies
 from mnist_edge.benchmark.measure import benchmark
@@ -48,14 +49,24 @@ def test_every_artifact_and_the_network_get_a_row(run_command: Command, trained:
 
 def test_wrong_wishes_are_refused_before_anything_is_measured(run_command: Command, models: Path) -> None:
     assert "must end in .png" in run_command("benchmark", "lenet", "--models-dir", models, "--plot", "a.svg", check=2).stderr
+
+
+def test_one_damaged_artifact_does_not_stop_the_rest(run_command: Command, models: Path, tmp_path: Path) -> None:
     (models / "lenet" / "lenet.onnx").write_bytes(b"damaged")
-    assert "refused, its SHA-256 is" in run_command("benchmark", "lenet", "--models-dir", models, check=1).stderr
+    (tmp_path / "numpy.py").write_text("raise SystemExit('of the working folder')")
+    done = run_command("benchmark", "lenet", "--models-dir", models, "--rounds", "1", "--json", check=1)
+    document = json.loads(done.stdout)
+    assert [row["file"] for row in document["rows"]] == ["lenet.torchscript.pt", "weights.safetensors"]
+    assert [one["at_fault"] for one in document["left_out"]] == [True]
+    assert "error: " in done.stderr
+    assert "refused, its SHA-256 is" in done.stderr
 
 
 def test_a_file_that_cannot_be_loaded_is_named(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = store.find("lenet", models)
     monkeypatch.setattr(store.Model, "path", lambda self, record: Path(__file__))
-    with pytest.raises(ModelError, match=r"test_benchmark\.py: cannot be measured: .*cannot load it"):
+    monkeypatch.setattr(measure, "_from_weights", lambda: iter(()))
+    with pytest.raises(ModelError, match=r"nothing to measure here: .*test_benchmark\.py: cannot be measured: .*cannot load it"):
         benchmark(model, rounds=1)
 
 

@@ -10,6 +10,7 @@ import pytest
 from conftest import Command
 
 from mnist_edge import Predictor, golden, publishing, store, verification
+from mnist_edge.dataset import Dataset
 from mnist_edge.errors import ModelError, ParityError
 from mnist_edge.golden import Golden
 from mnist_edge.manifest import FILE_NAME, Manifest
@@ -54,6 +55,7 @@ def test_verify_quick_needs_no_data(run_command: Command, models: Path) -> None:
     document = json.loads(done.stdout)
     assert document["passed"] is True
     assert {a["file"]: a["state"] for a in document["artifacts"]} == {"lenet.onnx": "passed", "lenet.torchscript.pt": "passed"}
+    run_command("verify", "lenet", "--quick", "--models-dir", models, env={"MNIST_EDGE_DATA": "mnist"})
     assert "leave out --data" in run_command("verify", "lenet", "--quick", "--data", "drawn", "--models-dir", models, check=2).stderr
     only = run_command("verify", "lenet", "--quick", "--runtime", "ort", "--models-dir", models, "--json")
     assert [a["file"] for a in json.loads(only.stdout)["artifacts"]] == ["lenet.onnx"]
@@ -91,12 +93,40 @@ def test_a_model_without_golden_inputs_says_how_to_get_them(models: Path, tmp_pa
         Predictor.load(lone, self_test=True)
 
 
-def test_damaged_golden_inputs_are_refused(models: Path) -> None:
+@pytest.mark.parametrize("damage", ["torn", "lost"])
+def test_golden_inputs_are_made_again_from_the_weights(models: Path, damage: str, drawn_test: Dataset) -> None:
+    from exporters import gate
+
     model = store.find("lenet", models)
     path = model.folder / golden.GOLDEN
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(ModelError, match=r"golden\.npz: refused"):
+    before = path.read_bytes()
+    path.write_bytes(before[:-1]) if damage == "torn" else path.unlink()
+    with pytest.raises(ModelError, match=r"golden\.npz: .*; make it again: mnist-edge export .* --format onnx"):
         verification.verify_quickly(model)
+    model, proof = gate.export(model, "onnx", drawn_test)
+    assert proof.artifact is not None
+    assert path.read_bytes() == before
+    assert all(v.passed for v in verification.verify_quickly(model))
+
+
+def test_golden_inputs_hold_float32_to_its_own_budget(trained: Path) -> None:
+    model = store.find("lenet", trained)
+    found = verification.read_golden(model)
+    run = Predictor.load(model.folder).logits
+    for shift, passes in ((5e-5, True), (2e-4, False)):
+        report = golden.compare(lambda pixels, shift=shift: run(pixels) + np.float32(shift), found, golden.tolerance("float32", 1.0))  # type: ignore[misc]
+        assert bool(report) is passes
+    assert golden.tolerance("int8-static", 0.5) == 1.0
+
+
+def test_a_model_in_a_renamed_folder_is_mended_as_the_error_says(run_command: Command, models: Path) -> None:
+    (models / "lenet").rename(models / "other")
+    (models / "other" / "lenet.onnx").unlink()
+    done = run_command("verify", "other", "--quick", "--models-dir", models, check=3)
+    assert f"make it again: mnist-edge export {models / 'other'} --format onnx" in done.stderr
+    run_command("export", models / "other", "--format", "onnx", "--data", "drawn")
+    assert (models / "other" / "lenet.onnx").exists()
+    run_command("verify", "other", "--quick", "--models-dir", models)
 
 
 def test_a_manifest_of_schema_1_is_read_and_completed_by_the_next_export(models: Path) -> None:

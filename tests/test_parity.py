@@ -119,6 +119,29 @@ def test_the_tolerance_that_is_named_goes_with_the_verdict() -> None:
     assert report.smallest_tolerance is None
 
 
+@pytest.mark.parametrize("index", [0, 4, 300])
+def test_an_answer_within_the_budget_may_change_wherever_it_is(index: int) -> None:
+    def wrong(pixels: np.ndarray) -> np.ndarray:
+        answers = run(pixels).copy()
+        answers[(answers == REFERENCE[index]).all(axis=1)] = np.roll(REFERENCE[index], 1)
+        return answers
+
+    report, _ = check(wrong, REFERENCE, PIXELS, LABELS, Budget(0.99, None, 0.01))
+    assert report, report.failures
+    assert report.changed == (index,)
+    assert not check(wrong, REFERENCE, PIXELS, LABELS, Budget(0.999, None, 0.01))[0]
+    assert not check(wrong, REFERENCE, PIXELS, LABELS, Budget(0.99, None, 0.001))[0]
+
+
+def test_answers_that_change_in_small_batches_only_count_against_the_share() -> None:
+    def wrong(pixels: np.ndarray) -> np.ndarray:
+        return np.roll(run(pixels), 1, axis=1) if len(pixels) == 7 else run(pixels)
+
+    assert check(wrong, REFERENCE, PIXELS, LABELS, Budget(0.98, None))[0]
+    report, _ = check(wrong, REFERENCE, PIXELS, LABELS, Budget(0.99, None))
+    assert report.failures == ("7 of 600 answers changed in small batches or large; at least 99.00% must be equal",)
+
+
 def raise_error(pixels: np.ndarray) -> np.ndarray:
     raise RuntimeError("no such operator\nsecond line")
 

@@ -7,6 +7,9 @@ import os
 import signal
 import struct
 import subprocess
+import threading
+import time
+from collections.abc import Generator
 from itertools import islice
 from pathlib import Path
 
@@ -74,7 +77,7 @@ def test_answers_come_before_the_last_picture_is_named(pictures: Path) -> None:
 
 def test_a_process_that_dies_is_an_error_in_one_line(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "_read_chunk", die)
-    with pytest.raises(MnistEdgeError, match="a process that reads pictures died"):
+    with pytest.raises(MnistEdgeError, match=r"000\.png: a process that read this picture, or one soon after it, died"):
         list(pipeline.read_all([Source(str(pictures / "000.png"))] * 200, processes=2))
 
 
@@ -135,32 +138,130 @@ def test_an_idx_stream_names_what_is_wrong(tmp_path: Path) -> None:
     broken.write_bytes(gzip.compress(struct.pack(">4I", 0x803, 50, 28, 28) + os.urandom(50 * 784))[:-9000])
     with pytest.raises(DataError, match="damaged gzip data"):
         list(idx.stream_images(broken, 4))
-    assert idx.is_images(wide)
-    assert not idx.is_images(tmp_path / "missing")
+    labels = tmp_path / "labels"
+    labels.write_bytes(struct.pack(">2I", 0x801, 20) + bytes(20))
+    with pytest.raises(DataError, match="an idx file of labels; name the one of images"):
+        list(idx.stream_images(labels, 4))
+    empty = write_idx(tmp_path / "empty", np.zeros((0, 28, 28), np.uint8))
+    with pytest.raises(DataError, match="without images"):
+        list(idx.stream_images(empty, 4))
+    long = write_idx(tmp_path / "long", np.zeros((3, 28, 28), np.uint8))
+    long.write_bytes(long.read_bytes() + b"x")
+    stream = idx.stream_images(long, 4)
+    assert len(next(stream)) == 3
+    with pytest.raises(DataError, match="too long"):
+        next(stream)
+    assert idx.is_idx(wide)
+    assert idx.is_idx(labels)
+    assert not idx.is_idx(tmp_path / "missing")
 
 
-def test_ctrl_c_keeps_what_was_printed_and_leaves_no_process(models: Path, drawn_test: Dataset, tmp_path: Path) -> None:
+def own_group() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had it ignored
+    os.setpgrp()
+
+
+@pytest.fixture
+def large(tmp_path: Path, drawn_test: Dataset) -> Path:
+    """2,000 pictures of 1500×1500, which are one file."""
     folder = tmp_path / "many"
     folder.mkdir()
     Image.fromarray(drawn_test.images[0, 0]).resize((1500, 1500)).save(folder / "0000.png")
     for index in range(1, 2000):
         (folder / f"{index:04}.png").hardlink_to(folder / "0000.png")
+    return folder
 
-    def ready() -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        os.setpgrp()
 
-    command = [COMMAND, "predict", folder, "--models-dir", models, "--json"]
-    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=ready)
+def start(*arguments: str | Path) -> "subprocess.Popen[str]":
+    command = [COMMAND, "predict", *arguments, "--json"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=own_group)
+
+
+def is_gone(group: int) -> bool:
+    """Wait until no process of a group is left."""
+    for _ in range(100):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_ctrl_c_keeps_what_was_printed_and_leaves_no_process(models: Path, large: Path) -> None:
+    running = start(large, "--models-dir", models)
     assert running.stdout is not None
+    assert running.stderr is not None
     seen = [running.stdout.readline() for _ in range(20)]
     os.killpg(running.pid, signal.SIGINT)
-    assert running.stderr is not None
     rest, errors = running.stdout.read(), running.stderr.read()
     assert running.wait(60) == 130
-    assert "Traceback" not in errors
-    assert "error: interrupted" in errors
+    assert errors.split("\n", 1)[1].strip() == "error: interrupted"
     lines = [json.loads(line) for line in (*seen, *rest.splitlines())]
     assert 20 <= len(lines) < 2000
-    with pytest.raises(ProcessLookupError):
-        os.killpg(running.pid, 0)
+    assert is_gone(running.pid)
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_whatever_ends_the_program_ends_its_processes(models: Path, large: Path, end: signal.Signals) -> None:
+    running = start(large, "--models-dir", models)
+    assert running.stdout is not None
+    for _ in range(20):
+        running.stdout.readline()
+    os.kill(running.pid, end)
+    running.stdout.read()  # which ends when the last process that could write to it has
+    assert running.wait(60) == -end
+    assert is_gone(running.pid)
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_an_idx_file_is_left_cleanly_at_any_moment(models: Path, drawn_test: Dataset, tmp_path: Path, attempt: int) -> None:
+    path = write_idx(tmp_path / "images", np.tile(drawn_test.images, (100, 1, 1, 1)))
+    running = start(path, "--models-dir", models)
+    assert running.stdout is not None
+    assert running.stderr is not None
+    for _ in range(1 + 300 * attempt):
+        running.stdout.readline()
+    running.send_signal(signal.SIGINT)
+    running.stdout.read()
+    assert running.wait(60) == 130
+    assert running.stderr.read().split("\n", 1)[1].strip() == "error: interrupted"
+    running = start(path, "--models-dir", models)
+    assert running.stdout is not None
+    assert running.stderr is not None
+    running.stdout.readline()
+    running.stdout.close()
+    assert running.wait(60) == 1
+    assert "terminate called" not in running.stderr.read()
+
+
+def test_what_is_made_ahead_ends_when_it_is_left() -> None:
+    closed, threads = [], threading.active_count()
+
+    def numbers() -> Generator[int, None, None]:
+        try:
+            yield from range(100)
+        finally:
+            closed.append(True)
+
+    ahead = pipeline.ahead(numbers())
+    assert [next(ahead), next(ahead)] == [0, 1]
+    ahead.close()
+    assert closed == [True]
+    assert threading.active_count() == threads
+    assert list(pipeline.ahead(numbers())) == list(range(100))
+
+    def failing() -> Generator[int, None, None]:
+        yield 1
+        raise DataError("broken")
+
+    made = pipeline.ahead(failing())
+    assert next(made) == 1
+    with pytest.raises(DataError, match="broken"):
+        next(made)
+
+
+def test_a_pipe_is_not_waited_for(run_command: Command, models: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    done = run_command("predict", "pipe", "--models-dir", models, check=1, timeout=30)
+    assert "error: pipe: not a regular file" in done.stderr

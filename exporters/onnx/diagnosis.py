@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from exporters.onnx.graph import layers
+from exporters.onnx.graph import layers, layers_in_float
 from exporters.registry import LayerCost
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def layer_costs(float32: Path, reduced: Path, pixels: NDArray[np.uint8]) -> list[LayerCost]:
     """Run images, uint8 N×1×28×28, through both graphs and return each layer's cost, the costliest first.
 
-    Tensors keep their names while a graph is reduced. A layer whose tensors one of the graphs lost is left out.
+    Layers that are in float32 still are left out. Tensors keep their names while a graph is reduced. A layer whose tensors one of the graphs lost is left out.
     """
     import onnx
 
@@ -28,9 +28,12 @@ def layer_costs(float32: Path, reduced: Path, pixels: NDArray[np.uint8]) -> list
         """Return the tensor's name in the reduced graph: what was rounded where it was, for a ReLU may be part of the rounding."""
         return next((name for name in (f"{tensor}_DequantizeLinear_Output", tensor) if name in there), None)
 
+    untouched = layers_in_float(other)
     watched: list[tuple[str, str, str]] = []
     pairs: dict[str, str] = {}
     for node in layers(graph):
+        if node.name in untouched:
+            continue
         behind = next((t for t in (node.output[0], activation.get(node.output[0], "")) if counterpart(t)), None)
         found = {tensor: counterpart(tensor) for tensor in (node.input[0], behind) if tensor}
         if behind is None or None in found.values():

@@ -16,6 +16,9 @@ IR_OF_OPSET = {18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11}
 #: Oldest ONNX Runtime that ran LeNet at an opset when 1.15 to 1.23 were tried in turn (1.15 is the first for Python 3.11).
 ORT_OF_OPSET = {18: "1.15", 19: "1.16", 20: "1.17", 21: "1.18", 22: "1.21", 23: "1.23"}
 
+#: Dynamic quantization first turns a Gemm into a MatMul and an Add, and adds this to its name.
+GEMM_AS_MATMUL = "_MatMul"
+
 #: Where torch.onnx says which modules a node comes from, outermost first.
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
@@ -77,6 +80,19 @@ def name_nodes(model: "onnx.ModelProto") -> None:
 def layers(model: "onnx.ModelProto") -> Iterator["onnx.NodeProto"]:
     """Yield the nodes that hold or multiply weights: what quantization changes."""
     yield from (node for node in model.graph.node if node.op_type in ("Conv", "Gemm", "MatMul", "GRU"))
+
+
+def layers_in_float(model: "onnx.ModelProto") -> set[str]:
+    """Return the names of the layers that a reduced graph has in float32 still, as the float32 graph calls them."""
+    import onnx
+
+    kinds = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    found = set()
+    for node in layers(model):
+        weight = node.input[1]
+        if kinds.get(weight, onnx.TensorProto.FLOAT) == onnx.TensorProto.FLOAT and "DequantizeLinear" not in weight:
+            found.add(node.name.removesuffix(GEMM_AS_MATMUL))
+    return found
 
 
 def _drop_unused_domains(model: "onnx.ModelProto") -> None:

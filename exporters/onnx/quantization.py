@@ -16,7 +16,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from exporters.onnx.graph import details_of, finish, layers
+from exporters.onnx.graph import GEMM_AS_MATMUL, details_of, finish, layers, layers_in_float
 from exporters.registry import Target
 from mnist_edge.errors import ExportError, UsageError, one_line, unknown_name
 
@@ -75,7 +75,7 @@ def to_dynamic_int8(float32: Path, target: Target) -> dict[str, Any]:
             op_types_to_quantize=_DYNAMIC,
             per_channel=True,
             weight_type=QuantType.QUInt8,
-            nodes_to_exclude=kept,
+            nodes_to_exclude=[*kept, *(name + GEMM_AS_MATMUL for name in kept)],
         )
         reduced = onnx.load(written)
     return _write(reduced, target, kept)
@@ -169,6 +169,9 @@ def _reader(images: "NDArray[np.uint8]") -> Any:
 
 
 def _write(model: "onnx.ModelProto", target: Target, kept: Sequence[str]) -> dict[str, Any]:
+    reduced = sorted({*kept} - layers_in_float(model))
+    if reduced:
+        raise ExportError(f"{target.name}: ONNX Runtime did not leave {', '.join(reduced)} in float, as it was asked to")
     target.path.write_bytes(finish(model, target))
     return details_of(model) | {"kept_float": list(kept), "reduced_weights": round(_reduced_share(model), 4)}
 

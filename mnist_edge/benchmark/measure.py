@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 from mnist_edge import runtimes
 from mnist_edge.benchmark.installed import installed_bytes
@@ -83,53 +83,70 @@ class _Subject:
     about: dict[str, Any]
 
 
+class LeftOut(NamedTuple):
+    """Something that was not measured: why, and whether that is a fault and not just a runtime that is not installed here."""
+
+    reason: str
+    at_fault: bool
+
+
 def benchmark(
     model: Model, threads: int = 1, rounds: int = 5, on_step: Callable[[int, int, str], None] = lambda done, of, what: None
-) -> tuple[list[Measured], list[str]]:
+) -> tuple[list[Measured], list[LeftOut]]:
     """Measure every artifact of a model, and the network in PyTorch where that is installed.
 
-    Each round starts a fresh process for each, in shuffled order. Returns the rows, and why what is missing is missing.
-    Raises ModelError if a file is damaged, cannot be loaded, or there is nothing to measure.
+    Each round starts a fresh process for each, in shuffled order. Returns the rows, and what could not be measured: one
+    damaged artifact does not stop the rest. Raises ModelError if there is nothing to measure.
     """
-    subjects, missing = _subjects(model)
-    if not subjects:
-        raise ModelError(f"{model.folder}: nothing to measure here: {'; '.join(missing) or 'no artifact'}")
+    subjects, left_out = _subjects(model)
     order = [subject for subject in subjects for _ in range(rounds)]
     random.Random(0).shuffle(order)
     seen: dict[int, list[dict[str, Any]]] = {id(subject): [] for subject in subjects}
+    failed: dict[int, str] = {}
     for done, subject in enumerate(order):
+        if id(subject) in failed:
+            continue
         on_step(done, len(order), f"{subject.about['file']} in {subject.runtime.name}")
-        seen[id(subject)].append(_run(subject, threads))
+        try:
+            seen[id(subject)].append(_run(subject, threads))
+        except ModelError as error:
+            failed[id(subject)] = str(error)
     on_step(len(order), len(order), "")
+    left_out += [LeftOut(reason, True) for reason in failed.values()]
     rows = []
     for subject in subjects:
+        if id(subject) in failed:
+            continue
         results = seen[id(subject)]
         figures: dict[str, Any] = {
             key: None if value is None else median(result[key] for result in results) for key, value in results[0].items()
         }
         rows.append(Measured(**subject.about, **figures, installed=installed_bytes(*_EDGE, *subject.runtime.requires)))
-    return rows, missing
+    if not rows:
+        raise ModelError(f"{model.folder}: nothing to measure here: {'; '.join(one.reason for one in left_out) or 'no artifact'}")
+    return rows, left_out
 
 
-def _subjects(model: Model) -> tuple[list[_Subject], list[str]]:
-    subjects, missing = [], []
+def _subjects(model: Model) -> tuple[list[_Subject], list[LeftOut]]:
+    subjects, left_out = [], []
     for artifact in sorted(model.artifacts, key=lambda a: (a.format, a.precision != "float32", a.precision)):
         runtime = runtimes.get(artifact.runtime)
         try:
             require(artifact.file, *runtime.requires)
-        except MissingExtraError as error:
-            missing.append(str(error))
+            path = model.path(artifact)
+        except (MissingExtraError, ModelError) as error:
+            left_out.append(LeftOut(str(error), isinstance(error, ModelError)))
             continue
         about = {key: artifact.parity[key] for key in ("accuracy", "equal_answers", "images")}
         about |= {"file": artifact.file, "runtime": runtime.name, "precision": artifact.precision, "bytes": artifact.bytes}
-        subjects.append(_Subject(model.path(artifact), runtime, about | {"data": artifact.parity["data"]["name"]}))
+        subjects.append(_Subject(path, runtime, about | {"data": artifact.parity["data"]["name"]}))
     for runtime in _from_weights():
         scores, weights = model.manifest.scores, model.manifest.weights
         images = scores["test_data"]["images"]
         about = {"file": weights.file, "runtime": runtime.name, "precision": "float32", "bytes": weights.bytes}
         about |= {"accuracy": scores["test_accuracy"], "equal_answers": images, "images": images, "data": scores["test_data"]["name"]}
         subjects.append(_Subject(model.folder, runtime, about))
-    return subjects, missing
+    return subjects, left_out
 
 
 def _from_weights() -> Iterator[runtimes.Runtime]:
@@ -142,7 +159,7 @@ def _from_weights() -> Iterator[runtimes.Runtime]:
 
 def _run(subject: _Subject, threads: int) -> dict[str, Any]:
     order = {"runtime": subject.runtime.name, "path": str(subject.path.resolve()), "threads": threads, "seconds": SECONDS}
-    command = [sys.executable, "-m", "mnist_edge.benchmark.worker"]
+    command = [sys.executable, "-P", "-m", "mnist_edge.benchmark.worker"]  # -P: no module of the working folder
     done = subprocess.run([*command, json.dumps(order | {"started": time.time()})], capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]

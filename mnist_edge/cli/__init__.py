@@ -47,7 +47,8 @@ def main() -> NoReturn:
         cli.main(prog_name="mnist-edge", args=sys.argv[1:])
     except SystemExit as end:
         code = end.code
-    if threading.active_count() > 1 or not isinstance(code, int):
+    working = [thread for thread in threading.enumerate() if not thread.daemon and thread is not threading.main_thread()]
+    if working or not isinstance(code, int):
         sys.exit(code)
     atexit._run_exitfuncs()
     with suppress(OSError, AttributeError):  # None, or on a full disk: then the code says so already

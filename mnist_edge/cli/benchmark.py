@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnist_edge.cli.common import PATH, Output, option, percent, size, subcommand, table
+from mnist_edge.cli.common import PATH, Output, is_terminal, option, percent, size, subcommand, table
+from mnist_edge.cli.group import EXIT_FAILED
 from mnist_edge.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,8 +18,16 @@ if TYPE_CHECKING:
 @option("--threads", type=click.IntRange(1, 256), default=1, help="Of each runtime.")
 @option("--rounds", type=click.IntRange(1, 1000), default=5, help="Fresh processes of each; medians are reported.")
 @option("--plot", type=PATH, metavar="OUT", help="Draw it: a .png.")
+@click.pass_context
 def command(
-    model: str | None, threads: int, rounds: int, plot: Path | None, models_dir: Path | None, data_dir: Path | None, out: Output
+    ctx: click.Context,
+    model: str | None,
+    threads: int,
+    rounds: int,
+    plot: Path | None,
+    models_dir: Path | None,
+    data_dir: Path | None,
+    out: Output,
 ) -> None:
     """Measure every artifact of MODEL on this machine: size, cold start, latency, throughput, memory, what must be installed.
 
@@ -35,9 +44,9 @@ def command(
         require("--plot", "matplotlib")
     found = store.find(model, models_dir)
     out.say(f"model: {found.name} ({found.chosen})")
-    rows, missing = benchmark(found, threads, rounds, _progress(out))
-    for reason in missing:
-        out.say(f"left out: {reason}")
+    rows, left_out = benchmark(found, threads, rounds, _progress(out))
+    for one in left_out:
+        out.say(f"{'error' if one.at_fault else 'left out'}: {one.reason}")
     if plot is not None:
         from mnist_edge.report import draw_benchmark
 
@@ -50,9 +59,11 @@ def command(
         "rounds": rounds,
         "machine": machine(),
         "rows": [row.to_json() for row in rows],
-        "left_out": missing,
+        "left_out": [one._asdict() for one in left_out],
     }
     out.result(document, describe(rows, threads, rounds))
+    if any(one.at_fault for one in left_out):
+        ctx.exit(EXIT_FAILED)
 
 
 def machine() -> dict[str, Any]:
@@ -126,9 +137,9 @@ def _progress(out: Output) -> Any:
     import sys
 
     def step(done: int, of: int, what: str) -> None:
-        if sys.stderr.isatty():
+        if is_terminal(sys.stderr):
             click.echo(f"\r\x1b[K{done + 1} of {of}: {what}" if done < of else "\r\x1b[K", err=True, nl=False)
-        elif done == 0:
-            out.say(f"measuring in {of} processes of about two seconds")
+        elif done < of:
+            out.say(f"{done + 1} of {of}: {what}")
 
     return step

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 PATH = click.Path(path_type=Path)
 
@@ -19,6 +20,11 @@ def option(*declarations: str, **attributes: Any) -> Callable[[Any], Any]:
     attributes.setdefault("envvar", "MNIST_EDGE_" + long[2:].split("/")[0].upper().replace("-", "_"))
     attributes.setdefault("show_default", True)
     return click.option(*declarations, **attributes)
+
+
+def was_typed(ctx: click.Context, name: str) -> bool:
+    """Say whether an option stands on the command line: one from the environment is meant for commands that it fits."""
+    return ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 def command_line(*words: str, **options: Any) -> str:
@@ -105,6 +111,11 @@ def png(picture: Any) -> bytes:
     return buffer.getvalue()
 
 
+def is_terminal(stream: Any) -> bool:
+    """Say whether somebody watches a stream; one that was closed is None."""
+    return stream is not None and bool(stream.isatty())
+
+
 def progress(total: int, label: str) -> Callable[[int], None]:
     """Return a function that draws how many of `total` are done, on standard error, where that is a terminal."""
     shown = -1
@@ -112,7 +123,7 @@ def progress(total: int, label: str) -> Callable[[int], None]:
     def update(done: int) -> None:
         nonlocal shown
         share = 100 * done // max(1, total)
-        if sys.stderr.isatty() and share != shown:
+        if is_terminal(sys.stderr) and share != shown:
             shown = share
             click.echo(f"\r{label}: {share} %" + ("\n" if done == total else ""), err=True, nl=False)
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnist_edge.cli.common import PATH, Output, option, subcommand
+from mnist_edge.cli.common import PATH, Output, is_terminal, option, subcommand
 from mnist_edge.cli.group import EXIT_FAILED
 from mnist_edge.cli.pictures import STANDARD_INPUT, expand, standard_input
 from mnist_edge.cli.predict_output import Answer, Csv, Files, JsonLines, Table
@@ -70,23 +71,25 @@ def command(
     out.say(f"model: {predictor.description}")
     rows = Csv() if as_csv else JsonLines() if out.as_json else Table()
     progress, failed = _Progress(), False
-    for answer in _answers(names, predictor, ink, keep_pictures=explain is not None):
-        error, found = answer.error, answer.prediction
-        if found is not None and min_confidence is not None and found.confidence < min_confidence:
-            error = f"{printable(answer.path)}: unsure, {found.digit} at {found.confidence:.1%}; --min-confidence is {min_confidence:.1%}"
-        if error is not None:
-            failed = True
-            progress.clear()
-            out.say(f"error: {' '.join(error.split())}")
-        rows.add(answer._replace(error=error))
-        drawings.write(answer)
-        progress.step()
+    with closing(_answers(names, predictor, ink, keep_pictures=explain is not None)) as answers:
+        for answer in answers:
+            error, found = answer.error, answer.prediction
+            if found is not None and min_confidence is not None and found.confidence < min_confidence:
+                doubt = f"unsure, {found.digit} at {found.confidence:.1%}; --min-confidence is {min_confidence:.1%}"
+                error = f"{printable(answer.path)}: {doubt}"
+            if error is not None:
+                failed = True
+                progress.clear()
+                out.say(f"error: {' '.join(error.split())}")
+            rows.add(answer._replace(error=error))
+            drawings.write(answer)
+            progress.step()
     progress.clear()
     if failed:
         ctx.exit(EXIT_FAILED)
 
 
-def _answers(names: Iterable[tuple[str, str | None]], predictor: Predictor, ink: str, keep_pictures: bool) -> Iterator[Answer]:
+def _answers(names: Iterable[tuple[str, str | None]], predictor: Predictor, ink: str, keep_pictures: bool) -> Generator[Answer, None, None]:
     """Answer pictures and idx files in the order in which they were named.
 
     Pictures are answered one by one: with dynamic int8 an answer depends a little on its batch, and that would be whatever
@@ -102,10 +105,11 @@ def _answers(names: Iterable[tuple[str, str | None]], predictor: Predictor, ink:
             for path, _ in group:
                 yield from _idx_answers(path, predictor, ink)
             continue
-        for read in pipeline.read_all((source(*name) for name in group), ink, keep_pictures=keep_pictures):
-            started = time.perf_counter()
-            prediction = predictor.predict_prepared([read.prepared])[0] if read.prepared else None
-            yield Answer(read.source.path, read.prepared, prediction, read.error, read.seconds + time.perf_counter() - started)
+        with closing(pipeline.read_all((source(*name) for name in group), ink, keep_pictures=keep_pictures)) as reads:
+            for read in reads:
+                started = time.perf_counter()
+                prediction = predictor.predict_prepared([read.prepared])[0] if read.prepared else None
+                yield Answer(read.source.path, read.prepared, prediction, read.error, read.seconds + time.perf_counter() - started)
 
 
 def _idx_answers(path: str, predictor: Predictor, ink: str) -> Iterator[Answer]:
@@ -113,7 +117,7 @@ def _idx_answers(path: str, predictor: Predictor, ink: str) -> Iterator[Answer]:
     from mnist_edge.dataset.idx import stream_images
     from mnist_edge.pipeline import ahead
 
-    def batches() -> Iterator[tuple[Any, float]]:
+    def batches() -> Generator[tuple[Any, float], None, None]:
         for pixels in stream_images(path, _BATCH):
             started = time.perf_counter()
             logits = predictor.logits(255 - pixels if ink == "dark" else pixels)
@@ -121,10 +125,11 @@ def _idx_answers(path: str, predictor: Predictor, ink: str) -> Iterator[Answer]:
 
     index = 0
     try:
-        for logits, seconds in ahead(batches()):
-            for prediction in predictor.predictions(logits):
-                yield Answer(f"{path}[{index}]", None, prediction, None, seconds, index)
-                index += 1
+        with closing(ahead(batches())) as ready:
+            for logits, seconds in ready:
+                for prediction in predictor.predictions(logits):
+                    yield Answer(f"{path}[{index}]", None, prediction, None, seconds, index)
+                    index += 1
     except DataError as error:
         yield Answer(path, None, None, str(error), 0.0)
 
@@ -135,9 +140,9 @@ def _is_idx(name: tuple[str, str | None]) -> bool:
     path, problem = name
     if problem is not None or path == STANDARD_INPUT or path.lower().endswith(SUFFIXES):
         return False
-    from mnist_edge.dataset.idx import is_images
+    from mnist_edge.dataset.idx import is_idx
 
-    return is_images(path)
+    return is_idx(path)
 
 
 class _Drawings:
@@ -182,7 +187,7 @@ class _Progress:
     """How many are done, on a terminal's last line, where the answers themselves go elsewhere."""
 
     def __init__(self) -> None:
-        self._shown = sys.stderr is not None and sys.stderr.isatty() and not (sys.stdout is not None and sys.stdout.isatty())
+        self._shown = is_terminal(sys.stderr) and not is_terminal(sys.stdout)
         self._done, self._next = 0, 0.0
 
     def step(self) -> None:

@@ -6,13 +6,14 @@ from contextlib import contextmanager
 
 import click
 
+from mnist_edge.cli.common import is_terminal
 from mnist_edge.training.loop import Epoch, Listener
 
 
 @contextmanager
 def show_training(epochs: int) -> Iterator[Listener]:
     """Give a listener that shows epoch, batch, loss, held-out accuracy and the time left, on standard error."""
-    if not sys.stderr.isatty():
+    if not is_terminal(sys.stderr):
         yield _Lines(epochs)
         return
     from rich.console import Console

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnist_edge.cli.common import Output, option, percent, subcommand, table
+from mnist_edge.cli.common import Output, option, percent, subcommand, table, was_typed
 from mnist_edge.cli.group import EXIT_FAILED, EXIT_PARITY
 from mnist_edge.errors import DataError, UsageError
 
@@ -45,7 +45,7 @@ def command(
     found = store.find(model, models_dir)
     out.say(f"model: {found.name} ({found.chosen})")
     if quick:
-        if data is not None:
+        if was_typed(ctx, "data"):
             raise UsageError("--quick takes the golden inputs in the model's folder; leave out --data")
         about, proof_data = {"name": "golden inputs"}, None
         results = verification.verify_quickly(found, runtime)

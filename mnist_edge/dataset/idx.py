@@ -5,9 +5,11 @@ for images, 0x00000801 for labels), the sizes as big-endian 32-bit integers, the
 """
 
 import gzip
+import os
+import stat
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -55,28 +57,35 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
 
 
-def is_images(path: str | Path) -> bool:
-    """Say whether a file, plain or gzipped, begins as an idx file of images does."""
+def is_idx(path: str | Path) -> bool:
+    """Say whether a regular file, plain or gzipped, begins as an idx file of images or of labels does."""
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - a pipe would wait, and lose its first bytes
+            return False
         with _open(path) as file:
-            return file.read(4) == bytes((0, 0, _UNSIGNED_BYTE, 3))
+            return file.read(4) in (_magic(1), _magic(3))
     except (OSError, EOFError, zlib.error):
         return False
 
 
-def stream_images(path: str | Path, batch: int) -> Iterator[NDArray[np.uint8]]:
+def stream_images(path: str | Path, batch: int) -> Generator[NDArray[np.uint8], None, None]:
     """Yield the images of an idx file of any length, plain or gzipped, as uint8 n×1×28×28, `batch` at a time and then the rest.
 
-    Raises DataError, naming the file, if they are not 28×28, or the file is damaged or ends too early: then after what was whole.
+    Raises DataError, naming the file, if there are none, they are not 28×28, or the file is damaged, too short or too long:
+    then after what was whole.
     """
     try:
         with _open(path) as file:
             header = file.read(16)
+            if header[:4] == _magic(1):
+                raise DataError(f"{path}: an idx file of labels; name the one of images")
             if len(header) < 16:
                 raise DataError(f"{path}: {len(header)} bytes are too few for an idx header of 16; the file is truncated")
             _, count, height, width = struct.unpack(">4I", header)
             if (height, width) != (28, 28):
                 raise DataError(f"{path}: images of {height}×{width} pixels; an idx file is read as it is, and the network takes 28×28")
+            if not count:
+                raise DataError(f"{path}: an idx file without images")
             for start in range(0, count, batch):
                 wanted = min(batch, count - start)
                 data = file.read(wanted * 784)
@@ -85,10 +94,16 @@ def stream_images(path: str | Path, batch: int) -> Iterator[NDArray[np.uint8]]:
                     yield np.frombuffer(data, np.uint8, whole * 784).reshape(whole, 1, 28, 28)
                 if whole < wanted:
                     raise DataError(f"{path}: truncated: it ends in image {start + whole + 1:,} of {count:,}")
+            if file.read(1):
+                raise DataError(f"{path}: too long: there is more after the {count:,} images that its header promises")
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: damaged gzip data ({error}); delete the file and fetch it again") from error
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from error
+
+
+def _magic(dimensions: int) -> bytes:
+    return bytes((0, 0, _UNSIGNED_BYTE, dimensions))
 
 
 def _open(path: str | Path) -> BinaryIO:

@@ -12,6 +12,7 @@ from conftest import LOWER, Command, Quantized, calibration, train_small
 from exporters import Calibration, gate
 from mnist_edge import Predictor, store, verification
 from mnist_edge.dataset import Dataset
+from mnist_edge.dataset.folder import write_folder
 from mnist_edge.errors import ExportError, UnknownNameError, UsageError
 from mnist_edge.parity import BUDGETS
 from mnist_edge.training.recipe import Recipe
@@ -115,6 +116,49 @@ def test_the_layer_that_costs_most_is_named_and_keeping_it_in_float_passes(
     assert forced.artifact.details["kept_float"] == ["first/Gemm", "last/Gemm"]
 
 
+@pytest.mark.parametrize("precision", LOWER)
+@pytest.mark.parametrize("layer", ["conv1", "fc1"])
+def test_a_layer_to_be_kept_in_float_is_kept(
+    models: Path, reduced: store.Model, drawn_train: Dataset, drawn_test: Dataset, precision: str, layer: str
+) -> None:
+    model, proof = gate.export(
+        store.find("lenet", models),
+        "onnx",
+        drawn_test,
+        precision=precision,
+        calibration=calibration(drawn_train),
+        options={"keep_float": [layer]},
+        max_accuracy_drop=0.05,
+        force=True,
+    )
+    assert proof.artifact is not None
+    graph = onnx.load(model.folder / proof.artifact.file).graph
+    weight = next(t for t in graph.initializer if t.name == f"network.{layer}.weight" or (layer == "fc1" and list(t.dims) == [400, 120]))
+    assert weight.data_type == onnx.TensorProto.FLOAT
+    if (precision, layer) != ("int8-dynamic", "conv1"):  # where convolutions are in float anyway
+        share = next(a for a in reduced.artifacts if a.precision == precision).details["reduced_weights"]
+        assert proof.artifact.details["reduced_weights"] < share
+
+
+def test_a_layer_that_is_in_float_already_is_not_blamed(reduced: store.Model, drawn_test: Dataset) -> None:
+    from exporters.onnx.diagnosis import layer_costs
+
+    def blamed(precision: str) -> set[str]:
+        return {c.layer for c in layer_costs(reduced.folder / "lenet.onnx", reduced.folder / f"lenet.{precision}.onnx", drawn_test.images)}
+
+    assert blamed("int8-dynamic") == {"fc1/Gemm", "fc2/Gemm", "fc3/Gemm"}
+    assert blamed("int8-static") == {"conv1/Conv", "conv2/Conv", "fc1/Gemm", "fc2/Gemm"}
+    assert blamed("fp16") == {"conv1/Conv", "conv2/Conv", "fc1/Gemm", "fc2/Gemm", "fc3/Gemm"}
+
+
+def test_golden_answers_may_not_change_whatever_the_budget(fragile: store.Model, drawn_train: Dataset, drawn_test: Dataset) -> None:
+    _, proof = gate.export(
+        fragile, "onnx", drawn_test, precision="int8-static", calibration=calibration(drawn_train), max_accuracy_drop=1.0, force=True
+    )
+    assert proof.artifact is None
+    assert all(failure.startswith("golden inputs: ") for failure in proof.report.failures)
+
+
 def test_a_gru_gains_nothing_from_int8(tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset) -> None:
     model = train_small(tmp_path, "gru", data=drawn_train.first(240), test=drawn_test)
     for precision in ("int8-static", "int8-dynamic"):
@@ -176,21 +220,32 @@ def test_the_command_says_what_it_is_good_for(quantized: Quantized) -> None:
     assert "verdict          half of the size; " in quantized.printed["fp16"]
 
 
-def test_wrong_things_are_named_in_one_line(run_command: Command, models: Path) -> None:
+def test_wrong_things_are_named_in_one_line(
+    run_command: Command, models: Path, drawn_train: Dataset, drawn_test: Dataset, tmp_path: Path
+) -> None:
+    write_folder(drawn_train.first(120), tmp_path / "data")
+    write_folder(drawn_test.first(60), tmp_path / "data")
+
     def error(*arguments: str, check: int = 2) -> str:
-        done = run_command("export", "lenet", "--models-dir", models, "--data", "drawn", *arguments, check=check)
+        done = run_command("export", "lenet", "--models-dir", models, "--data", "data", *arguments, check=check)
         (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
         return line
 
     assert "unknown --quantize of format onnx 'int8'" in error("--format", "onnx", "--quantize", "int8")
     assert "known: none" in error("--format", "torchscript", "--quantize", "fp16")
-    assert "--calibration-method does nothing in fp16; it is for int8-static" in error(
-        "--format", "onnx", "--quantize", "fp16", "--calibration-method", "minmax"
-    )
-    assert "--keep-float does nothing in float32" in error("--format", "onnx", "--keep-float", "conv1")
-    assert "has 55000 training images" in error("--format", "onnx", "--quantize", "static", "--calibration-images", "60000")
+    for misplaced in (("--calibration-method", "minmax"), ("--calibration-images", "7"), ("--calibration-seed", "1")):
+        message = f"{misplaced[0]} does nothing with --format onnx --quantize fp16"
+        assert message in error("--format", "onnx", "--quantize", "fp16", *misplaced)
+    for misplaced in (("--keep-float", "conv1"), ("--force",), ("--max-accuracy-drop", "1")):
+        assert f"{misplaced[0]} does nothing with --format onnx --quantize none" in error("--format", "onnx", *misplaced)
+    assert "--opset does nothing with --format torchscript" in error("--format", "torchscript", "--opset", "20")
+    for points in ("-1", "101", "nan"):
+        assert "points of accuracy, 0 to 100" in error("--format", "onnx", "--quantize", "fp16", "--max-accuracy-drop", points)
+    passed_over = {"MNIST_EDGE_CALIBRATION_METHOD": "minmax", "MNIST_EDGE_OPSET": "20", "MNIST_EDGE_FORCE": "1"}
+    run_command("export", "lenet", "--models-dir", models, "--data", "data", "--format", "torchscript", env=passed_over)
+    assert "has 110 training images" in error("--format", "onnx", "--quantize", "static", "--calibration-images", "120")
     few = run_command(
-        "export", "lenet", "--models-dir", models, "--data", "drawn", "--format", "onnx", "--quantize", "static", "--calibration-images", "3",
+        "export", "lenet", "--models-dir", models, "--data", "data", "--format", "onnx", "--quantize", "static", "--calibration-images", "3",
         check=None,
     )  # fmt: skip
     assert "warning: 3 calibration images are few" in few.stderr
