@@ -44,15 +44,18 @@ def _export(model: store.Model, precision: str, test: datasets.Dataset, calibrat
     try:
         _, proof = gate.export(model, "onnx", test, precision=precision, calibration=images)
     except ExportError as error:
-        return str(error).split("published as ")[-1].split("; --force")[0].split(", for it ")[-1]
+        text = str(error).split(", for it ")[-1].split("; --force")[0]
+        return f"**no**: {text.split(' here')[0].replace('gains nothing: ', 'gains nothing, ').replace(' of the size', '')}"
     report = proof.report
-    figures = f"{100 * report.accuracy:.2f} %, {100 * report.equal_answers / report.images:.2f} % equal"
+    figures = f"{100 * report.accuracy:.2f} %, {report.images - report.equal_answers} changed"
     if proof.artifact is None:
         costly = f"; costliest: {proof.costs[0].layer}" if proof.costs else ""
-        return f"refused: {report.failures[0]}{costly}"
+        changed = report.images - report.equal_answers
+        return f"**no**: {changed} of {report.images:,} answers changed, accuracy {100 * report.accuracy:.2f} %{costly}"
     if proof.verdict is None:
         return f"{proof.artifact.bytes / 1000:,.0f} kB"
-    return f"{proof.verdict.describe().removesuffix(' here')}, {figures}"
+    speed = proof.verdict.describe().removesuffix(" here").split("; ")[1]
+    return f"{100 * proof.verdict.size:.0f} %, {speed}; {figures}"
 
 
 if __name__ == "__main__":

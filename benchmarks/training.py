@@ -1,5 +1,7 @@
 """Training LeNet: ours against the tutorial's own loop. Prints a part of RESULTS.md; what it does meanwhile goes to standard error."""
 
+import json
+import subprocess
 import sys
 import tempfile
 import time
@@ -50,7 +52,7 @@ def tutorial(root: Path, most: int) -> tuple[list[float], list[float]]:
             correct = sum(int((model(images).argmax(1) == labels).sum()) for images, labels in testing)
         accuracies.append(correct / 10_000)
         print(f"  tutorial, epoch {len(seconds)}: {seconds[-1]:.1f} s, {accuracies[-1]:.2%} on the test set", file=sys.stderr, flush=True)
-        if accuracies[-1] >= TARGET and len(seconds) >= 2:
+        if accuracies[-1] >= TARGET and len(seconds) >= 3:
             break
     return seconds, accuracies
 
@@ -92,7 +94,9 @@ def main() -> None:
     training, test = load("mnist", "train", root), load("mnist", "test", root)
 
     ours(training.first(6000), test, 1)  # warms the libraries up
-    theirs, accuracies = tutorial(root, TUTORIAL_EPOCHS)
+    # in a process of its own: what ours tells the C library about memory is not to help, nor to hinder, theirs
+    done = subprocess.run([sys.executable, __file__, "tutorial", root], check=True, stdout=subprocess.PIPE, text=True)
+    theirs, accuracies = json.loads(done.stdout)
     short = [ours(training, test, epochs) for epochs in (1, 2)]
     full_seconds, full_epochs, full_accuracy = ours(training, test, QUICK_EPOCHS)
     for seconds, epochs, accuracy in (*short, (full_seconds, full_epochs, full_accuracy)):
@@ -151,4 +155,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["tutorial"]:
+        print(json.dumps(tutorial(Path(sys.argv[2]), TUTORIAL_EPOCHS)))
+    else:
+        main()

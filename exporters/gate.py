@@ -1,6 +1,9 @@
 """The gate: an export is written aside, run by its real runtime on the whole test set, and published only if it answers as PyTorch does."""
 
 import json
+import signal
+import subprocess
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -107,6 +110,7 @@ def export(
             float32 = _target(aside, "float32" + chosen.suffix, model.manifest, "float32", plain, None)
             _write(chosen, float32, lambda target: chosen.export(_network(model), target))
             details = _write(chosen, target, lambda target: reduction.convert(float32.path, target))
+            _try_apart(runtime, chosen, target)
             run = _load(runtime, chosen, target.path)
             both = (target.path, run), (float32.path, _load(runtime, chosen, float32.path))
             verdict = judge(*both, data.images[:1], details.get("reduced_weights"))
@@ -236,6 +240,22 @@ def _load(runtime: runtimes.Runtime, chosen: Format, path: Path) -> parity.Run:
         raise ParityError(
             f"not published: what format {chosen.name} wrote does not run: {str(error).replace(f'{path}: ', '')}{hint}"
         ) from error
+
+
+def _try_apart(runtime: runtimes.Runtime, chosen: Format, target: Target) -> None:
+    """Load a reduced file and answer once in a process of its own: a runtime may die over a graph, and must not take this one along.
+
+    Raises ParityError if it dies; whatever else is wrong shows here, too.
+    """
+    code = "import sys, numpy; from pathlib import Path; from mnist_edge import runtimes"
+    code += "; runtimes.get(sys.argv[1]).load(Path(sys.argv[2]))(numpy.zeros((2, 1, 28, 28), numpy.uint8))"
+    done = subprocess.run([sys.executable, "-P", "-c", code, runtime.name, str(target.path)], capture_output=True, check=False)
+    if done.returncode < 0:
+        name = signal.Signals(-done.returncode).name
+        raise ParityError(
+            f"{target.name}: not published: runtime {runtime.name} dies ({name}) over what format {chosen.name} wrote in {target.precision}; "
+            "try another --quantize, or --keep-float for parts of it"
+        )
 
 
 def _keep_evidence(

@@ -3,8 +3,11 @@
 What is chosen, and why:
 
 - int8 weights have 7 bits where activations are unsigned (`reduce_range`): x86 processors without VNNI add pairs of products
-  in 16 bits, which saturates with 8, so that the same file would answer differently there.
+  in 16 bits, which saturates with 8, so that the same file would answer differently there. On an emulated Haswell the logits of
+  four networks moved by 4.5 to 10.1 with 8 bits, and by 0.0 with 7.
 - Static int8 leaves the last layer in float: in int8 it saturates the logits, and with them the confidence.
+- Static int8 covers layers with weights. Sums, attention's own products, softmax and normalisation stay in float: with a ViT on 2,500
+  held-out images 7 answers change instead of 13, the mean confidence falls by 0.02 points instead of 0.23, and the file is smaller.
 - Dynamic int8 leaves convolutions in float: as ConvInteger they are slower and unknown to some runtimes.
 """
 
@@ -36,8 +39,14 @@ METHODS = ("minmax", "percentile")
 #: Of each tensor's values, with method ``percentile``; what lies beyond is clipped.
 PERCENTILE = 99.99
 
+#: onnxruntime 1.31 dies (SIGSEGV) while it loads a Gelu in float16 on the CPU.
+_NO_FP16 = ("Gelu",)
+
 #: Operators that dynamic int8 covers: the dense layers.
 _DYNAMIC = ["Gemm", "MatMul"]
+
+#: Operators that static int8 covers: those with weights, and those between them that can pass bytes on.
+_STATIC = ["AveragePool", "Conv", "Gemm", "MatMul", "MaxPool", "Relu", "Reshape"]
 
 #: Images that go through the network at a time while ranges are read.
 _CALIBRATION_BATCH = 50
@@ -49,12 +58,13 @@ def to_fp16(float32: Path, target: Target) -> dict[str, Any]:
     Raises UnknownNameError for a layer that is not there, ExportError.
     """
     import onnx
-    from onnxruntime.transformers.float16 import convert_float_to_float16
+    from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 
     model = onnx.load(float32)
     kept = _kept(model, target.options.get(KEEP_FLOAT, ()))
     with _quiet(target):
-        reduced = convert_float_to_float16(model, keep_io_types=True, node_block_list=kept)
+        blocked = [*DEFAULT_OP_BLOCK_LIST, *_NO_FP16]
+        reduced = convert_float_to_float16(model, keep_io_types=True, op_block_list=blocked, node_block_list=kept)
     return _write(reduced, target, kept)
 
 
@@ -110,7 +120,8 @@ def to_static_int8(float32: Path, target: Target) -> dict[str, Any]:
             weight_type=QuantType.QInt8,
             nodes_to_exclude=[*kept, *last],
             calibrate_method=CalibrationMethod.Percentile if percentile else CalibrationMethod.MinMax,
-            extra_options={"CalibPercentile": PERCENTILE} if percentile else {},
+            op_types_to_quantize=_STATIC,
+            extra_options={"MatMulConstBOnly": True} | ({"CalibPercentile": PERCENTILE} if percentile else {}),
         )
         reduced = onnx.load(written)
     return _write(reduced, target, [*kept, *last]) | {"calibration": {"method": method, **target.calibration.record}}

@@ -27,6 +27,7 @@ from mnist_edge.files import folder_aside, locked, write_atomically
 from mnist_edge.manifest import FILE_NAME, Manifest
 from mnist_edge.training.deploy import Deployed
 from mnist_edge.training.loop import Epoch, Images, Listener, Trainer
+from mnist_edge.training.memory import keep_freed_memory
 from mnist_edge.training.recipe import Augmentation, Recipe
 
 #: Unfinished runs lie in this folder of the models folder, each in its model's name.
@@ -166,6 +167,7 @@ def train(run: Run, settings: Settings, data: Dataset, test: Dataset, listener: 
 
 def _train(run: Run, settings: Settings, data: Dataset, test: Dataset, listener: Listener) -> Finished:
     torch.set_num_threads(settings.threads)
+    keep_freed_memory()
     trainer = _trainer(settings, data)
     history = run.load(trainer)
     started = time.time()

@@ -13,7 +13,7 @@ from exporters import Calibration, gate
 from mnist_edge import Predictor, store, verification
 from mnist_edge.dataset import Dataset
 from mnist_edge.dataset.folder import write_folder
-from mnist_edge.errors import ExportError, UnknownNameError, UsageError
+from mnist_edge.errors import ExportError, ParityError, UnknownNameError, UsageError
 from mnist_edge.parity import BUDGETS
 from mnist_edge.training.recipe import Recipe
 
@@ -157,6 +157,19 @@ def test_golden_answers_may_not_change_whatever_the_budget(fragile: store.Model,
     )
     assert proof.artifact is None
     assert all(failure.startswith("golden inputs: ") for failure in proof.report.failures)
+
+
+def test_a_file_that_kills_its_runtime_is_refused(models: Path, drawn_test: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen with onnxruntime 1.31 and a Gelu in float16; here the process that tries the file kills itself."""
+    import sys
+
+    monkeypatch.setattr(sys, "executable", str(models / "python"))
+    (models / "python").write_text("#!/bin/sh\nkill -SEGV $$\n")
+    (models / "python").chmod(0o755)
+    before = sorted(p.name for p in (models / "lenet").iterdir())
+    with pytest.raises(ParityError, match=r"lenet: not published: runtime ort dies \(SIGSEGV\)"):
+        gate.export(store.find("lenet", models), "onnx", drawn_test, precision="fp16")
+    assert sorted(p.name for p in (models / "lenet").iterdir()) == before
 
 
 def test_a_gru_gains_nothing_from_int8(tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset) -> None:
