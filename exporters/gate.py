@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,29 +11,19 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
 from exporters import reference
+from exporters.evidence import keep_evidence, parity_record
 from exporters.registry import Calibration, Format, LayerCost, Reduction, Target, find
 from exporters.verdict import Verdict, judge
-from mnist_edge import dataset as datasets
 from mnist_edge import golden, parity, publishing, runtimes, store
 from mnist_edge.dataset import Dataset
 from mnist_edge.errors import ExportError, MnistEdgeError, ModelError, ParityError, UsageError, one_line, unknown_name
 from mnist_edge.extras import require
-from mnist_edge.files import folder_aside, write_atomically
+from mnist_edge.files import folder_aside
 from mnist_edge.manifest import Artifact, Manifest
 
 if TYPE_CHECKING:
     from mnist_edge.training.deploy import Deployed
-
-#: A failed export leaves its evidence in this folder of the models folder.
-FAILED = ".failed"
-
-#: A refused artifact is kept with at least so many images, and at most so many pictures of them.
-_WORST, _PICTURES = 20, 100
 
 #: Layers of a refused precision are compared on so many images.
 _DIAGNOSED = 200
@@ -101,28 +90,19 @@ def export(
         _threads_kept(),
     ):
         target = _target(aside, file, model.manifest, precision, options, calibration)
-        verdict, float32 = None, target
-        if reduction is None:
-            details = _write(chosen, target, lambda target: chosen.export(_network(model), target))
-            run = _load(runtime, chosen, target.path)
-        else:
-            plain = {name: value for name, value in options.items() if name in chosen.options}
-            float32 = _target(aside, "float32" + chosen.suffix, model.manifest, "float32", plain, None)
-            _write(chosen, float32, lambda target: chosen.export(_network(model), target))
-            details = _write(chosen, target, lambda target: reduction.convert(float32.path, target))
-            _try_apart(runtime, chosen, target)
-            run = _load(runtime, chosen, target.path)
-            both = (target.path, run), (float32.path, _load(runtime, chosen, float32.path))
-            verdict = judge(*both, data.images[:1], details.get("reduced_weights"))
-            if not verdict.gains and not force:
-                raise ExportError(f"{model.name}: not published as {precision}, for {verdict.why_not()}; --force publishes it all the same")
+        written = _write_and_load(model, chosen, runtime, target, data)
+        if written.verdict and not written.verdict.gains and not force:
+            raise ExportError(
+                f"{model.name}: not published as {precision}, for {written.verdict.why_not()}; --force publishes it all the same"
+            )
+        run, details, verdict = written.run, written.details, written.verdict
         report, logits = parity.check(run, answers.logits, data.images, data.labels, budget)
         at_home = golden.compare(run, answers.golden, golden.tolerance(precision, 0.0) if precision == "float32" else None)
         report = replace(report, failures=(*report.failures, *(f"golden inputs: {failure}" for failure in at_home.failures)))
         if not report:
-            costs = _costs(reduction, float32.path, target.path, data)
-            evidence = _keep_evidence(aside.parent, model, target.path, report, answers, logits)
-            return model, Proof(report, data, None, evidence, verdict, costs)
+            costs = _costs(reduction, written.float32, target.path, data)
+            kept = keep_evidence(aside.parent, model.name, target.path, report, answers, logits)
+            return model, Proof(report, data, None, kept, verdict, costs)
         oldest = str(details.pop("oldest_runtime", f"{runtime.name} (oldest not known)"))
         artifact = Artifact(
             **asdict(publishing.record_of(target.path)),
@@ -140,6 +120,31 @@ def export(
         model = publishing.publish_artifact(model, target.path, artifact, change.apply)
         change.clean_up()
     return model, Proof(report, data, artifact, verdict=verdict)
+
+
+@dataclass(frozen=True)
+class _Written:
+    """A file aside: loaded, what its exporter says of it, and for a lower precision the verdict and the float32 file."""
+
+    run: parity.Run
+    details: dict[str, Any]
+    float32: Path
+    verdict: Verdict | None = None
+
+
+def _write_and_load(model: store.Model, chosen: Format, runtime: runtimes.Runtime, target: Target, data: Dataset) -> _Written:
+    reduction = chosen.reductions.get(target.precision)
+    if reduction is None:
+        details = _write(chosen, target, lambda target: chosen.export(_network(model), target))
+        return _Written(_load(runtime, chosen, target.path), details, target.path)
+    plain = {name: value for name, value in target.options.items() if name in chosen.options}
+    float32 = _target(target.path.parent.parent, "float32" + chosen.suffix, model.manifest, "float32", plain, None)
+    _write(chosen, float32, lambda target: chosen.export(_network(model), target))
+    details = _write(chosen, target, lambda target: reduction.convert(float32.path, target))
+    _try_apart(runtime, chosen, target)
+    run = _load(runtime, chosen, target.path)
+    both = (target.path, run), (float32.path, _load(runtime, chosen, float32.path))
+    return _Written(run, details, float32.path, judge(*both, data.images[:1], details.get("reduced_weights")))
 
 
 def _file_name(model: store.Model, chosen: Format, precision: str) -> str:
@@ -190,11 +195,6 @@ def _threads_kept() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def parity_record(report: parity.ParityReport, data: Dataset) -> dict[str, Any]:
-    """Return what the manifest keeps of a report."""
-    return report.to_json() | {"batches": list(parity.batches_checked(len(data))), "data": datasets.describe(data)}
 
 
 def _target(
@@ -256,38 +256,6 @@ def _try_apart(runtime: runtimes.Runtime, chosen: Format, target: Target) -> Non
             f"{target.name}: not published: runtime {runtime.name} dies ({name}) over what format {chosen.name} wrote in {target.precision}; "
             "try another --quantize, or --keep-float for parts of it"
         )
-
-
-def _keep_evidence(
-    folder: Path,
-    model: store.Model,
-    artifact: Path,
-    report: parity.ParityReport,
-    answers: reference.Answers,
-    logits: NDArray[np.float32],
-) -> Path | None:
-    """Save the refused artifact, the figures, the images that changed most or changed their answer, and both outputs.
-
-    None where it cannot be saved: the verdict counts, whatever becomes of its evidence.
-    """
-    data, expected = answers.data, answers.logits
-    folder = folder / FAILED / f"{model.name}-{artifact.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    while folder.exists():
-        folder = folder.with_name(folder.name + "-")
-    try:
-        folder.mkdir(parents=True)
-        artifact.rename(folder / artifact.name)
-        write_atomically(folder / "report.json", json.dumps(parity_record(report, data), indent=1).encode())
-        if len(logits) == len(expected):
-            difference = np.nan_to_num(np.abs(logits - expected), nan=np.inf).max(axis=1)
-            worst = np.argsort(-difference, kind="stable")[:_WORST]
-            shown = sorted({*report.changed, *worst.tolist()})
-            np.savez(folder / "outputs.npz", indices=shown, reference=expected[shown], artifact=logits[shown], labels=data.labels[shown])
-            for index in shown[:_PICTURES]:
-                Image.fromarray(data.images[index, 0]).save(folder / f"{index:05d}-label-{data.labels[index]}.png")
-    except OSError:
-        return None
-    return folder
 
 
 def record_proofs(model: store.Model, reports: Mapping[str, parity.ParityReport], data: Dataset) -> store.Model:

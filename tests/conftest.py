@@ -1,7 +1,9 @@
 """Fixtures on real parts: real MNIST where it is, small trainings done once a run, the installed command."""
 
+import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from exporters import Calibration
 from mnist_edge import store
@@ -184,3 +187,26 @@ def seven() -> np.ndarray:
     """A drawn picture, uint8 28×28."""
     data = drawn.draw("test", 50)
     return data.images[int(np.argmax(data.labels == 7)), 0]
+
+
+@pytest.fixture
+def picture(tmp_path: Path, seven: np.ndarray) -> Path:
+    path = tmp_path / "img.png"
+    Image.fromarray(seven).save(path)
+    return path
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def start(tmp_path: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MNIST_EDGE_")}
+    return subprocess.Popen(
+        [COMMAND, *arguments],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores Ctrl-C, and so would this
+    )

@@ -58,6 +58,7 @@ def command(
     """
     import exporters
     from exporters import gate
+    from exporters.evidence import parity_record
     from mnist_edge import dataset as datasets
     from mnist_edge.extras import require
 
@@ -91,7 +92,7 @@ def command(
         "folder": str(after.folder),
         "format": format_name,
         "precision": precision,
-        "parity": gate.parity_record(proof.report, proof_data),
+        "parity": parity_record(proof.report, proof_data),
         "verdict": proof.verdict.to_json() if proof.verdict else None,
         "layer_costs": [vars(cost) for cost in proof.costs],
     }

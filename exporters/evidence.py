@@ -1,0 +1,59 @@
+"""What the gate saw: the figures for a manifest, and of a refused artifact all that shows why."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from exporters.reference import Answers
+from mnist_edge import dataset as datasets
+from mnist_edge import parity
+from mnist_edge.dataset import Dataset
+from mnist_edge.files import write_atomically
+
+#: A failed export leaves its evidence in this folder of the models folder.
+FAILED = ".failed"
+
+#: A refused artifact is kept with at least so many images, and at most so many pictures of them.
+_WORST, _PICTURES = 20, 100
+
+
+def parity_record(report: parity.ParityReport, data: Dataset) -> dict[str, Any]:
+    """Return what the manifest keeps of a report."""
+    return report.to_json() | {"batches": list(parity.batches_checked(len(data))), "data": datasets.describe(data)}
+
+
+def keep_evidence(
+    folder: Path,
+    name: str,
+    artifact: Path,
+    report: parity.ParityReport,
+    answers: Answers,
+    logits: NDArray[np.float32],
+) -> Path | None:
+    """Save the refused artifact, the figures, the images that changed most or changed their answer, and both outputs.
+
+    None where it cannot be saved: the verdict counts, whatever becomes of its evidence.
+    """
+    data, expected = answers.data, answers.logits
+    folder = folder / FAILED / f"{name}-{artifact.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    while folder.exists():
+        folder = folder.with_name(folder.name + "-")
+    try:
+        folder.mkdir(parents=True)
+        artifact.rename(folder / artifact.name)
+        write_atomically(folder / "report.json", json.dumps(parity_record(report, data), indent=1).encode())
+        if len(logits) == len(expected):
+            difference = np.nan_to_num(np.abs(logits - expected), nan=np.inf).max(axis=1)
+            worst = np.argsort(-difference, kind="stable")[:_WORST]
+            shown = sorted({*report.changed, *worst.tolist()})
+            np.savez(folder / "outputs.npz", indices=shown, reference=expected[shown], artifact=logits[shown], labels=data.labels[shown])
+            for index in shown[:_PICTURES]:
+                Image.fromarray(data.images[index, 0]).save(folder / f"{index:05d}-label-{data.labels[index]}.png")
+    except OSError:
+        return None
+    return folder
