@@ -7,8 +7,6 @@ do mnist-edge train $n; done. Then: python benchmarks/precisions.py models. The 
 import argparse
 from pathlib import Path
 
-import numpy as np
-
 import exporters
 from exporters import Calibration, gate
 from mnist_edge import dataset as datasets
@@ -25,10 +23,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path)
     options = parser.parse_args()
     test = datasets.load("mnist", "test", options.data_dir)
-    training = datasets.load("mnist", "train", options.data_dir)
-    kept, _ = datasets.split_validation(training)
-    indices = np.sort(np.random.default_rng(0).choice(kept, CALIBRATION_IMAGES, replace=False))
-    calibration = Calibration(training.images[indices], {"data": datasets.describe(training), "seed": 0, "indices": indices.tolist()})
+    calibration = Calibration.draw(datasets.load("mnist", "train", options.data_dir), CALIBRATION_IMAGES)
 
     precisions = exporters.find("onnx").precisions
     print("| network | PyTorch | float32 |" + "".join(f" {precision} |" for precision in precisions[1:]))

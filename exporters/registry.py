@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from mnist_edge.dataset import Dataset
     from mnist_edge.training.deploy import Deployed
 
 ENTRY_POINTS = "mnist_edge.exporters"
@@ -36,6 +37,19 @@ class Calibration:
 
     images: "NDArray[np.uint8]" = field(repr=False)
     record: Mapping[str, Any]
+
+    @classmethod
+    def draw(cls, training: "Dataset", count: int, seed: int = 0) -> "Calibration":
+        """Take `count` images of a training set, none of those held out for validation. Raises UsageError if there are not so many."""
+        import numpy as np
+
+        from mnist_edge.dataset import describe, split_validation
+
+        kept, _ = split_validation(training)
+        if count > len(kept):
+            raise UsageError(f"--calibration-images {count}: {training.name} has {len(kept)} training images")
+        indices = np.sort(np.random.default_rng(seed).choice(kept, count, replace=False))
+        return cls(training.images[indices], {"data": describe(training), "seed": seed, "indices": indices.tolist()})
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from PIL import Image
 
 from exporters import Calibration
 from mnist_edge import store
-from mnist_edge.dataset import Dataset, describe, drawn, load, split_validation
+from mnist_edge.dataset import Dataset, describe, drawn, load
 from mnist_edge.dataset.sources import find_mnist
 from mnist_edge.training.loop import Epoch
 from mnist_edge.training.recipe import Recipe
@@ -102,12 +102,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory, drawn_train: Dataset, draw
 LOWER = ("fp16", "int8-dynamic", "int8-static")
 
 
-def calibration(data: Dataset, count: int = 100, seed: int = 0) -> Calibration:
-    kept, _ = split_validation(data)
-    indices = np.sort(np.random.default_rng(seed).choice(kept, count, replace=False))
-    return Calibration(data.images[indices], {"data": describe(data), "seed": seed, "indices": indices.tolist()})
-
-
 @pytest.fixture(scope="session")
 def reduced(trained: Path, tmp_path_factory: pytest.TempPathFactory, drawn_train: Dataset, drawn_test: Dataset) -> store.Model:
     """The small LeNet with every precision. Do not change it.
@@ -119,7 +113,7 @@ def reduced(trained: Path, tmp_path_factory: pytest.TempPathFactory, drawn_train
     folder = Path(shutil.copytree(trained, tmp_path_factory.mktemp("reduced") / "models"))
     model = store.find("lenet", folder)
     for precision in LOWER:
-        images = calibration(drawn_train) if precision == "int8-static" else None
+        images = Calibration.draw(drawn_train, 100) if precision == "int8-static" else None
         model, proof = gate.export(model, "onnx", drawn_test, precision=precision, calibration=images, max_accuracy_drop=0.02)
         assert proof.artifact is not None, proof.report.failures
     return model

@@ -14,7 +14,6 @@ from mnist_edge.manifest import quantize_of
 
 if TYPE_CHECKING:
     from exporters import Calibration, Format, LayerCost
-    from mnist_edge.dataset import Dataset
 
 #: Ranges read off fewer images do not hold: of new images one in N+1 is outside what N have shown, in every tensor. LeNet's largest
 #: logit error on held-out images, mean of six seeds: 7.6 with 1, 3.8 with 10, 1.7 with 50, 1.6 with 100, 0.9 with 500.
@@ -136,24 +135,17 @@ def _refuse_misplaced(ctx: click.Context, chosen: "Format", precision: str) -> s
 
 
 def _calibration(data: str, data_dir: Path | None, count: int, seed: int, out: Output) -> "Calibration":
-    """Take training images of the same data that the proof is on; those held out for validation are left out."""
-    import numpy as np
-
+    """Take training images of the same data that the proof is on, and say where they are few."""
     from exporters import Calibration
     from mnist_edge import dataset as datasets
 
-    training: Dataset = datasets.load(data, "train", data_dir)
-    kept, _ = datasets.split_validation(training)
-    if count > len(kept):
-        raise UsageError(f"--calibration-images {count}: {training.name} has {len(kept)} training images")
+    calibration = Calibration.draw(datasets.load(data, "train", data_dir), count, seed)
     if count < SOUND_CALIBRATION:
         out.say(
             f"warning: {count} calibration image{'s are' if count > 1 else ' is'} few: in each tensor, about one new image in {count + 1} "
             f"will leave the range that they show, and is clipped; take {SOUND_CALIBRATION} or more"
         )
-    indices = np.sort(np.random.default_rng(seed).choice(kept, count, replace=False))
-    record = {"data": datasets.describe(training), "seed": seed, "indices": indices.tolist()}
-    return Calibration(training.images[indices], record)
+    return calibration
 
 
 def _describe_costs(costs: "tuple[LayerCost, ...]") -> str:

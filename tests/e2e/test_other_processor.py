@@ -9,9 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import calibration
 
-from exporters import gate
+from exporters import Calibration, gate
 from mnist_edge import store
 from mnist_edge.dataset import Dataset
 
@@ -55,7 +54,7 @@ def test_weights_of_eight_bits_are_found_out(
     monkeypatch.setattr(quantization, "quantize_static", lambda *args, **options: real(*args, **(options | {"reduce_range": False})))
     model = store.find("lenet", models)
     model, proof = gate.export(
-        model, "onnx", drawn_test, precision="int8-static", calibration=calibration(drawn_train), max_accuracy_drop=0.05
+        model, "onnx", drawn_test, precision="int8-static", calibration=Calibration.draw(drawn_train, 100), max_accuracy_drop=0.05
     )
     assert proof.artifact is not None
     code, states = verify(model)

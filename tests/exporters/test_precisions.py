@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from conftest import LOWER, Command, Quantized, calibration, train_small
+from conftest import LOWER, Command, Quantized, train_small
 
 from exporters import Calibration, gate
 from mnist_edge import Predictor, store, verification
@@ -77,7 +77,7 @@ def test_the_same_calibration_gives_the_same_bytes(
     for seed, same in ((0, True), (1, False)):
         if precision != "int8-static" and seed:
             break
-        images = calibration(drawn_train, seed=seed) if precision == "int8-static" else None
+        images = Calibration.draw(drawn_train, 100, seed) if precision == "int8-static" else None
         after, _ = gate.export(model, "onnx", drawn_test, precision=precision, calibration=images, max_accuracy_drop=0.05)
         file = f"lenet.{precision}.onnx"
         assert (sha256(after.folder / file) == sha256(reduced.folder / file)) is same
@@ -92,7 +92,7 @@ def fragile(tmp_path_factory: pytest.TempPathFactory, drawn_train: Dataset, draw
 def test_the_layer_that_costs_most_is_named_and_keeping_it_in_float_passes(
     fragile: store.Model, drawn_train: Dataset, drawn_test: Dataset
 ) -> None:
-    images = calibration(drawn_train)
+    images = Calibration.draw(drawn_train, 100)
     before = sorted(p.name for p in fragile.folder.iterdir())
     after, refused = gate.export(fragile, "onnx", drawn_test, precision="int8-static", calibration=images, max_accuracy_drop=0.02)
     assert refused.artifact is None
@@ -126,7 +126,7 @@ def test_a_layer_to_be_kept_in_float_is_kept(
         "onnx",
         drawn_test,
         precision=precision,
-        calibration=calibration(drawn_train),
+        calibration=Calibration.draw(drawn_train, 100),
         options={"keep_float": [layer]},
         max_accuracy_drop=0.05,
         force=True,
@@ -153,7 +153,13 @@ def test_a_layer_that_is_in_float_already_is_not_blamed(reduced: store.Model, dr
 
 def test_golden_answers_may_not_change_whatever_the_budget(fragile: store.Model, drawn_train: Dataset, drawn_test: Dataset) -> None:
     _, proof = gate.export(
-        fragile, "onnx", drawn_test, precision="int8-static", calibration=calibration(drawn_train), max_accuracy_drop=1.0, force=True
+        fragile,
+        "onnx",
+        drawn_test,
+        precision="int8-static",
+        calibration=Calibration.draw(drawn_train, 100),
+        max_accuracy_drop=1.0,
+        force=True,
     )
     assert proof.artifact is None
     assert all(failure.startswith("golden inputs: ") for failure in proof.report.failures)
@@ -176,7 +182,7 @@ def test_a_gru_gains_nothing_from_int8(tmp_path: Path, drawn_train: Dataset, dra
     model = train_small(tmp_path, "gru", data=drawn_train.first(240), test=drawn_test)
     for precision in ("int8-static", "int8-dynamic"):
         with pytest.raises(ExportError, match="gru: not published as .* gains nothing.*--force"):
-            gate.export(model, "onnx", drawn_test, precision=precision, calibration=calibration(drawn_train))
+            gate.export(model, "onnx", drawn_test, precision=precision, calibration=Calibration.draw(drawn_train, 100))
     assert sorted(p.suffix for p in model.folder.iterdir() if p.suffix == ".onnx") == []
 
 
@@ -212,7 +218,7 @@ def test_percentile_clips_what_minmax_keeps(models: Path, drawn_train: Dataset, 
             "onnx",
             drawn_test,
             precision="int8-static",
-            calibration=calibration(drawn_train),
+            calibration=Calibration.draw(drawn_train, 100),
             options={"calibration_method": method},
             max_accuracy_drop=0.05,
         )
