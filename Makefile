@@ -19,10 +19,9 @@ lint: $(ENVIRONMENT)  ## ruff and mypy
 bench: $(ENVIRONMENT)  ## measure, and write benchmarks/RESULTS.md
 	$(BIN)/python benchmarks/run.py
 
-models: $(ENVIRONMENT)  ## train the reference model again, and prove its artifacts
-	$(BIN)/mnist-edge train lenet --licence MIT
-	$(BIN)/mnist-edge export lenet --format torchscript
-	$(BIN)/mnist-edge export lenet --format onnx
+JOBS ?= 2
+models: $(ENVIRONMENT)  ## train the reference models again, in build/, and prove their artifacts: hours; it can be interrupted
+	$(BIN)/python benchmarks/reference_models.py --jobs $(JOBS)
 
 $(ENVIRONMENT): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \

@@ -56,7 +56,12 @@ class Evaluation:
 
 def evaluate(predictor: Predictor, data: Dataset) -> Evaluation:
     """Run a data set through a predictor. Raises ModelError if the model fails."""
-    probabilities = softmax(parity.logits_of(predictor.logits, data.images))
+    return evaluate_logits(parity.logits_of(predictor.logits, data.images), data)
+
+
+def evaluate_logits(logits: NDArray[np.float32], data: Dataset) -> Evaluation:
+    """Compare logits, float32 N×10, with the labels of a data set."""
+    probabilities = softmax(logits)
     answers = probabilities.argmax(axis=1).astype(np.uint8)
     confusion = np.zeros((10, 10), np.int64)
     np.add.at(confusion, (data.labels, answers), 1)

@@ -104,6 +104,17 @@ class Model:
             return f"make it again: mnist-edge export {shlex.quote(str(self.folder))} --format {record.format}{lower}"
         if record == self.manifest.golden:
             return f"make it again: mnist-edge export {shlex.quote(str(self.folder))} --format onnx"
+        if record == self.manifest.weights:
+            trained = self.manifest.training
+            arguments = "".join(
+                f" --set {shlex.quote(f'{key}={str(value).lower() if isinstance(value, bool) else value}')}"
+                for key, value in self.manifest.arguments.items()
+            )
+            seed = f" --seed {trained['seed']}" if trained["seed"] else ""
+            return (
+                "a model can be run without its weights, not exported again; restore them, or train it: "
+                f"mnist-edge train {self.manifest.architecture} --name {shlex.quote(self.name)}{arguments}{seed}"
+            )
         return "restore it, or train the model again"
 
 

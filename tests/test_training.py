@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,12 +9,14 @@ import torch
 from conftest import Silent, settings_for, train_small
 
 from mnist_edge import architectures, store
+from mnist_edge.cli.train import new_settings
 from mnist_edge.dataset import Dataset
 from mnist_edge.errors import TrainingError, UsageError
 from mnist_edge.training.augment import augment
+from mnist_edge.training.deploy import load_deployed
 from mnist_edge.training.loop import Epoch
 from mnist_edge.training.recipe import Augmentation, Recipe
-from mnist_edge.training.run import RUNS, Run, Settings, choose_device, train
+from mnist_edge.training.run import RUNS, Run, Settings, choose_device, torch_logits, train
 
 
 def weights_of(model: store.Model) -> str:
@@ -71,13 +74,27 @@ class StopsIn(Silent):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("architecture", ["cnn-small", "resnet-tiny"])  # dropout; running statistics
-@pytest.mark.parametrize("schedule", ["onecycle", "constant"])
+@pytest.mark.parametrize(
+    ("architecture", "schedule", "precision"),
+    [
+        ("cnn-small", "onecycle", "float32"),  # dropout
+        ("cnn-small", "constant", "float32"),
+        ("resnet-tiny", "onecycle", "float32"),  # running statistics
+        ("resnet-tiny", "constant", "bfloat16"),
+        ("cnn-small", "onecycle", "bfloat16"),
+    ],
+)
 def test_an_interrupted_training_ends_with_the_undisturbed_bits(
-    tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset, architecture: str, schedule: str
+    tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset, architecture: str, schedule: str, precision: str
 ) -> None:
     recipe = Recipe(
-        epochs=3, batch_size=128, schedule=schedule, optimizer="adamw" if schedule == "onecycle" else "sgd", momentum=0.9, lr=0.01
+        epochs=3,
+        batch_size=128,
+        schedule=schedule,
+        optimizer="adamw" if schedule == "onecycle" else "sgd",
+        momentum=0.9,
+        lr=0.01,
+        precision=precision,
     )
     undisturbed = train_small(tmp_path / "a", architecture, data=drawn_train, test=drawn_test, recipe=recipe)
     run, settings = Run(tmp_path / "b", architecture), settings_for(drawn_train, architecture, recipe=recipe)
@@ -190,3 +207,32 @@ def test_a_device_that_is_not_here_is_named() -> None:
     assert choose_device("cpu") == "cpu"
     with pytest.raises(UsageError, match="no device 'tpu' on this machine; there: cpu"):
         choose_device("tpu")
+
+
+def test_weights_trained_in_bfloat16_are_float32_and_answer_as_proven(tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset) -> None:
+    """What is tested and stored is the network as it is deployed: in float32, in the usual order of memory."""
+    model = train_small(
+        tmp_path, "cnn-small", data=drawn_train, test=drawn_test, recipe=Recipe(epochs=1, batch_size=64, precision="bfloat16")
+    )
+    deployed = load_deployed(model)
+    assert {parameter.dtype for parameter in deployed.parameters()} == {torch.float32}
+    stored = store.read_reference(model, model.manifest.references[0])
+    assert np.array_equal(torch_logits(deployed, drawn_test.images), stored)
+    assert model.manifest.training["recipe"]["precision"] == "bfloat16"
+
+
+def test_bfloat16_is_taken_where_the_processor_has_it_or_who_types_it_wants_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = dict.fromkeys(("recipe", "epochs", "batch_size", "lr", "precision", "seed", "device", "threads", "licence")) | {
+        "arguments": ()
+    }
+    given["device"] = "cpu"
+    for has, asked, expected in (
+        ({"avx512_bf16": True}, None, "bfloat16"),
+        ({"amx_bf16": True}, None, "bfloat16"),
+        ({}, None, "float32"),
+        ({}, "bfloat16", "bfloat16"),
+        ({"avx512_bf16": True}, "float32", "float32"),
+    ):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda has=has: has)
+        assert new_settings("vgg", given | {"precision": asked}).recipe.precision == expected
+    assert new_settings("lenet", given).recipe.precision == "float32"

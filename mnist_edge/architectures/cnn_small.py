@@ -38,6 +38,6 @@ register(
         CNNSmall,
         "two convolutions with dropout (tutorial 001, nextjournal)",
         seed=seed_recipe(3, optimizer="sgd", lr=0.01, momentum=0.5, mean=MNIST_MEAN, std=MNIST_STD),
-        best=Recipe(),
+        best=Recipe(epochs=50, precision="bfloat16"),
     )
 )

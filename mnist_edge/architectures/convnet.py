@@ -35,6 +35,7 @@ register(
         ConvNet,
         "a 5×5 and a 3×3 convolution, dense 500 (tutorial 004)",
         seed=seed_recipe(20, batch_size=512, mean=MNIST_MEAN, std=MNIST_STD),
-        best=Recipe(lr=2e-3),
+        best=Recipe(epochs=40, lr=2e-3, precision="bfloat16"),
+        tutorial_accuracy=0.9896,
     )
 )

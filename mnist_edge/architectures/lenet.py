@@ -31,4 +31,13 @@ class LeNet(nn.Module):
         return logits
 
 
-register(Architecture("lenet", LeNet, "LeNet with ReLU and max pooling (tutorial 000)", seed=seed_recipe(10), best=Recipe(epochs=100)))
+register(
+    Architecture(
+        "lenet",
+        LeNet,
+        "LeNet with ReLU and max pooling (tutorial 000)",
+        seed=seed_recipe(10),
+        best=Recipe(epochs=100),
+        tutorial_accuracy=0.9811,
+    )
+)

@@ -37,6 +37,6 @@ register(
         MnistNet,
         "two 3×3 convolutions, dropout (tutorial 003)",
         seed=seed_recipe(19, batch_size=32, optimizer="sgd", lr=0.01, mean=0.0, std=1.0),
-        best=Recipe(lr=1e-3),
+        best=Recipe(epochs=20, lr=1e-3, precision="bfloat16"),
     )
 )

@@ -29,6 +29,7 @@ class Architecture:
         summary: what it is, in a few words.
         seed: the tutorial's recipe, None where there is no tutorial.
         best: ours.
+        tutorial_accuracy: share of the test set, 0 to 1, that the tutorial reports; None where it reports none.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Architecture:
     summary: str
     seed: Recipe | None = None
     best: Recipe = field(default_factory=Recipe)
+    tutorial_accuracy: float | None = None
 
     def recipe(self, name: str) -> Recipe:
         """Return the recipe called ``best`` or ``seed``. Raises UnknownNameError."""

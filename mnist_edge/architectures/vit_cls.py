@@ -19,7 +19,7 @@ class TransformerBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm1(x)
-        x = x + self.attn(y, y, y, need_weights=False)[0]
+        x = x + self.attn(y, y, y, need_weights=self.training, average_attn_weights=False)[0]
         transformed: Tensor = x + self.mlp(self.norm2(x))
         return transformed
 
@@ -47,4 +47,12 @@ class ViTCls(nn.Module):
         return logits
 
 
-register(Architecture("vit-cls", ViTCls, "Vision Transformer, class token (tutorial 002)", seed=seed_recipe(20), best=Recipe(lr=1e-3)))
+register(
+    Architecture(
+        "vit-cls",
+        ViTCls,
+        "Vision Transformer, class token (tutorial 002)",
+        seed=seed_recipe(20),
+        best=Recipe(epochs=20, batch_size=64, lr=1e-3, precision="bfloat16"),
+    )
+)

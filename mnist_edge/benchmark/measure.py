@@ -141,6 +141,11 @@ def _subjects(model: Model) -> tuple[list[_Subject], list[LeftOut]]:
         about |= {"file": artifact.file, "runtime": runtime.name, "precision": artifact.precision, "bytes": artifact.bytes}
         subjects.append(_Subject(path, runtime, about | {"data": artifact.parity["data"]["name"]}))
     for runtime in _from_weights():
+        try:
+            model.path(model.manifest.weights)
+        except ModelError as error:  # a model can be given away without its weights
+            left_out.append(LeftOut(str(error), (model.folder / model.manifest.weights.file).exists()))
+            continue
         scores, weights = model.manifest.scores, model.manifest.weights
         images = scores["test_data"]["images"]
         about = {"file": weights.file, "runtime": runtime.name, "precision": "float32", "bytes": weights.bytes}

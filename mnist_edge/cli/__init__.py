@@ -20,6 +20,7 @@ COMMANDS = {
     "evaluate": "Measure a model's accuracy on a data set.",
     "predict": "Read pictures of digits.",
     "benchmark": "Measure size, start, speed and memory of every artifact.",
+    "report": "Draw what a model is good and bad at, and write its card.",
     "list": "List the models.",
     "show": "Show a model's manifest.",
     "architectures": "List the networks, or the layers of one.",

@@ -48,7 +48,7 @@ def command(
     for one in left_out:
         out.say(f"{'error' if one.at_fault else 'left out'}: {one.reason}")
     if plot is not None:
-        from mnist_edge.report import draw_benchmark
+        from mnist_edge.report.benchmark import draw_benchmark
 
         plot.parent.mkdir(parents=True, exist_ok=True)
         draw_benchmark(rows, f"{found.name}, {threads} thread{'s' if threads > 1 else ''}", plot)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @option("--seed", type=click.IntRange(min=0, max=2**31), help="Of weights, order, augmentation and dropout.  [default: 0]")
 @option("--device", type=str, help="auto, cpu, cuda or mps.  [default: auto]")
 @option("--threads", type=click.IntRange(1, 256), help="Of PyTorch; another number gives other last bits.  [default: PyTorch's]")
+@option("--precision", type=click.Choice(["float32", "bfloat16"]), help="To compute in.  [default: the recipe's, where the device has it]")
 @option("--data", type=str, default="mnist", help="mnist, drawn, or a folder with train/0…9 and test/0…9.")
 @option("--train-images", type=click.IntRange(min=12), help="Take only the first so many, for a quick try.")
 @option("--set", "arguments", multiple=True, metavar="KEY=VALUE", help="Argument of the network, such as use_conv=true.")
@@ -142,17 +143,19 @@ def new_settings(architecture: str, given: dict[str, Any]) -> "Settings":
     import torch
 
     from mnist_edge import architectures
-    from mnist_edge.training.run import Settings, choose_device
+    from mnist_edge.training.run import Settings, choose_device, computes_in
 
     recipe = architectures.find(architecture).recipe(given["recipe"] or "best")
+    device = choose_device(given["device"] or "auto")
+    precision = given["precision"] or (recipe.precision if computes_in(recipe.precision, device) else "float32")
     arguments = parse_arguments(given["arguments"])
     architectures.build(architecture, arguments)
     return Settings(
         architecture=architecture,
         arguments=arguments,
-        recipe=recipe.changed(epochs=given["epochs"], batch_size=given["batch_size"], lr=given["lr"]),
+        recipe=recipe.changed(epochs=given["epochs"], batch_size=given["batch_size"], lr=given["lr"], precision=precision),
         seed=given["seed"] or 0,
-        device=choose_device(given["device"] or "auto"),
+        device=device,
         threads=given["threads"] or torch.get_num_threads(),
         data={},
         licence=given["licence"] or "NOASSERTION",

@@ -122,8 +122,9 @@ class Trainer:
             pixels, labels = self.training.pixels[indices].float(), self.training.labels[indices]
             if self.recipe.augmentation is not None:
                 pixels = augment(pixels, self.recipe.augmentation, random)
-            logits = self.deployed(pixels)
-            loss = cross_entropy(logits, labels)
+            with torch.autocast(pixels.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
+                logits = self.deployed(pixels)
+            loss = cross_entropy(logits.float(), labels)
             value = loss.item()
             if not math.isfinite(value):
                 raise TrainingError(

@@ -8,6 +8,8 @@ from mnist_edge.errors import UsageError
 #: Mean and standard deviation of MNIST's training pixels divided by 255.
 MNIST_MEAN, MNIST_STD = 0.1307, 0.3081
 
+Precision = Literal["float32", "bfloat16"]
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -42,6 +44,8 @@ class Recipe:
         warmup: share of the steps in which ``onecycle`` rises.
         mean, std: normalisation of pixels divided by 255.
         augmentation: None for the images as they are.
+        precision: of the forward and backward pass; weights, optimiser and held-out images stay in float32. ``bfloat16`` (Micikevicius
+            et al., "Mixed Precision Training", 2018) halves the time of large convolutions where the processor multiplies in it.
         drawn: digits that the program draws itself, added to the training images, as a share of their number: ways of writing that
             MNIST's writers did not have, such as curled 9s, crossed 7s and flagged 1s. None are held out.
     """
@@ -57,10 +61,13 @@ class Recipe:
     warmup: float = 0.3
     mean: float = MNIST_MEAN
     std: float = MNIST_STD
+    precision: Precision = "float32"
     augmentation: Augmentation | None = Augmentation()
     drawn: float = 0.15
 
-    def changed(self, *, epochs: int | None = None, batch_size: int | None = None, lr: float | None = None) -> Self:
+    def changed(
+        self, *, epochs: int | None = None, batch_size: int | None = None, lr: float | None = None, precision: Precision | None = None
+    ) -> Self:
         """Return the recipe with what is not None changed. Raises UsageError for a value that makes no sense."""
         for name, value in (("epochs", epochs), ("batch-size", batch_size), ("lr", lr)):
             if value is not None and not value > 0:
@@ -70,6 +77,7 @@ class Recipe:
             epochs=self.epochs if epochs is None else epochs,
             batch_size=self.batch_size if batch_size is None else batch_size,
             lr=self.lr if lr is None else lr,
+            precision=self.precision if precision is None else precision,
         )
 
     def to_json(self) -> dict[str, Any]:

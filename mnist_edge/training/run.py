@@ -28,7 +28,7 @@ from mnist_edge.manifest import FILE_NAME, Manifest
 from mnist_edge.training.deploy import Deployed
 from mnist_edge.training.loop import Epoch, Images, Listener, Trainer
 from mnist_edge.training.memory import keep_freed_memory
-from mnist_edge.training.recipe import Augmentation, Recipe
+from mnist_edge.training.recipe import Augmentation, Precision, Recipe
 
 #: Unfinished runs lie in this folder of the models folder, each in its model's name.
 RUNS = ".runs"
@@ -154,6 +154,16 @@ def choose_device(name: str) -> str:
     return name
 
 
+def computes_in(precision: Precision, device: str) -> bool:
+    """Say whether the device multiplies in this precision itself; where it does not, bfloat16 is slower than float32."""
+    if precision == "float32":
+        return True
+    if device == "cpu":
+        has = torch.cpu.get_capabilities()
+        return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
+    return device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
 def train(run: Run, settings: Settings, data: Dataset, test: Dataset, listener: Listener) -> Finished:
     """Train, or go on with, `run`; test once at the end; publish the model in one step.
 
@@ -177,7 +187,7 @@ def _train(run: Run, settings: Settings, data: Dataset, test: Dataset, listener:
         run.save(trainer, history)
         listener.on_epoch(epoch)
     seconds = round(before + time.time() - started, 1)
-    deployed = trainer.deployed.to("cpu").eval()
+    deployed = trainer.deployed.to("cpu").to(memory_format=torch.contiguous_format).eval()
     logits = torch_logits(deployed, test.images)
     if not np.isfinite(logits).all():
         raise TrainingError(f"{run.name} answers NaN or infinity to test images; try a lower --lr than {settings.recipe.lr:g}")
@@ -211,6 +221,8 @@ def _trainer(settings: Settings, data: Dataset) -> Trainer:
     torch.manual_seed(settings.seed)
     network = build(settings.architecture, settings.arguments)
     deployed = Deployed(network, settings.recipe.mean, settings.recipe.std).to(settings.device)
+    if settings.recipe.precision == "bfloat16":
+        deployed = deployed.to(memory_format=torch.channels_last)  # in which bfloat16 convolutions are fastest, a third and more
     _check_contract(deployed, settings)
     kept, held_out = datasets.split_validation(data)
     if not len(held_out):
@@ -300,9 +312,9 @@ def _write_model(
 
 
 def _draw_curves(history: list[Epoch], name: str, path: Path) -> None:
-    from mnist_edge.report import draw_curves
+    from mnist_edge.report.figures import curves
 
     try:
-        draw_curves([epoch.to_json() for epoch in history], name, path)
+        path.write_bytes(curves([epoch.to_json() for epoch in history], name))
     except Exception as error:  # a missing font must not cost a training
         warnings.warn(f"no curves were drawn: {error}", stacklevel=2)

@@ -1,38 +1,13 @@
-"""Pictures of a training and of a benchmark (needs matplotlib)."""
+"""The picture of a benchmark."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mnist_edge.benchmark.measure import Measured
 
-_TRAINING, _VALIDATION = "#0072b2", "#d55e00"  # told apart with any colour vision (Okabe and Ito, 2008)
-
-
-def draw_curves(history: Sequence[dict[str, Any]], title: str, path: Path) -> None:
-    """Draw loss and accuracy by epoch as a PNG; `history` holds the fields of `training.loop.Epoch`. Raises OSError."""
-    import matplotlib
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    epochs = [row["epoch"] for row in history]
-    with matplotlib.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
-        figure = Figure(figsize=(9, 3.4), dpi=120, layout="constrained")
-        loss, accuracy = figure.subplots(1, 2)
-        loss.plot(epochs, [row["loss"] for row in history], color=_TRAINING, marker=".", label="training")
-        loss.plot(epochs, [row["validation_loss"] for row in history], color=_VALIDATION, marker=".", label="held out")
-        loss.set(title="loss", xlabel="epoch", yscale="log")
-        accuracy.plot(epochs, [100 * row["accuracy"] for row in history], color=_TRAINING, marker=".", label="training")
-        accuracy.plot(epochs, [100 * row["validation_accuracy"] for row in history], color=_VALIDATION, marker=".", label="held out")
-        best = history[-1]["validation_accuracy"]
-        accuracy.set(title=f"accuracy, % (held out at the end: {100 * best:.2f})", xlabel="epoch")
-        for axes in (loss, accuracy):
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            axes.grid(alpha=0.25)
-            axes.legend(frameon=False)
-        figure.suptitle(title)
-        figure.savefig(path, metadata={"Software": None})
+_BAR = "#0072b2"
 
 
 #: The parts of a cold start, from the first to the last (Okabe and Ito, 2008).
@@ -54,14 +29,14 @@ def draw_benchmark(rows: "Sequence[Measured]", title: str, path: Path) -> None:
         figure = Figure(figsize=(12, 1.6 + 0.42 * 2 * len(rows)), dpi=120, layout="constrained")
         axes = figure.subplots(2, 3, sharey=True).ravel()
         for panel, (label, values) in zip(axes[[0, 3, 4]], panels, strict=True):
-            bars = panel.barh(names, values, color=_TRAINING, height=0.6)
+            bars = panel.barh(names, values, color=_BAR, height=0.6)
             panel.bar_label(bars, labels=[f"{value:,.0f}" if value >= 10 else f"{value:.1f}" for value in values], padding=3)
             panel.set(title=label)
             panel.margins(x=0.16)
         usual, slow = ([1e6 * value for value in values] for values in zip(*((r.latency_p50, r.latency_p99) for r in rows), strict=True))
-        axes[2].hlines(names, usual, slow, color=_TRAINING, linewidth=1.5)
-        axes[2].plot(usual, names, "o", color=_TRAINING, label="median")
-        axes[2].plot(slow, names, "|", color=_TRAINING, markersize=10, label="99th percentile")
+        axes[2].hlines(names, usual, slow, color=_BAR, linewidth=1.5)
+        axes[2].plot(usual, names, "o", color=_BAR, label="median")
+        axes[2].plot(slow, names, "|", color=_BAR, markersize=10, label="99th percentile")
         for name, a, b in zip(names, usual, slow, strict=True):
             axes[2].annotate(f"{a:,.0f} … {b:,.0f}", (b, name), (7, 0), textcoords="offset points", va="center")
         axes[2].set(title="one image, µs: median … 99th percentile", xscale="log", xlim=(0.7 * min(usual), 12 * max(slow)))

@@ -1,0 +1,191 @@
+"""Make the models of `models/` again: train, export, prove, report, and keep what is small enough. `make models` runs it.
+
+Everything is made in `build/models` first, and what is finished there is not made again; an interrupted training goes on.
+Then each model's folder in `models/` gets its manifest, artifacts of up to 5 MB, PyTorch's answers, golden inputs, history,
+card, curves and confusion matrix; only LeNet, which is installed with the package, its weights too.
+
+One thread each gives the same bits whatever the number of cores; two trainings at a time use two of them (--jobs).
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from mnist_edge import dataset as datasets
+from mnist_edge import store
+from mnist_edge.dataset import Dataset
+from mnist_edge.files import folder_aside, write_atomically
+from mnist_edge.manifest import FileRecord
+from mnist_edge.publishing import publish_model
+from mnist_edge.report import table
+from mnist_edge.report.findings import Findings, gather
+from mnist_edge.report.write import MARK, write_report
+
+ROOT = Path(__file__).resolve().parent.parent
+MODELS, BUILD = ROOT / "models", ROOT / "build"
+
+#: Of a file in the repository.
+MOST_BYTES = 5_000_000
+
+#: What of a report is kept beside the card.
+KEPT = ("README.md", "curves.png", "confusion.png")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A model to make.
+
+    Attributes:
+        name: of the model.
+        quantize: the lower precision that is kept beside float32: the smallest that the gate lets through, and where two are within a
+            few percent, the faster one (README, "Smaller").
+        network, arguments: where these are not the name, and none.
+        seeds: further seeds, for the spread; only where a training is short.
+        threads: LeNet's reference was trained with two, the others with one.
+        formats: besides ONNX.
+    """
+
+    name: str
+    quantize: str
+    network: str = ""
+    arguments: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = (1, 2)
+    threads: int = 1
+    formats: tuple[str, ...] = field(default=())
+
+
+PLANS = (
+    Plan("resnet18", "static", seeds=()),
+    Plan("vit", "dynamic", seeds=()),
+    Plan("vgg", "static", seeds=()),
+    Plan("vit-cls", "dynamic", seeds=()),
+    Plan("cnn-keras", "static", seeds=()),
+    Plan("mnistnet", "static", seeds=()),
+    Plan("lenet", "dynamic", threads=2, formats=("torchscript",)),
+    Plan("convnet", "dynamic"),
+    Plan("cnn-small", "static"),
+    Plan("resnet-tiny", "fp16"),
+    Plan("resnet-tiny-conv", "fp16", "resnet-tiny", ("use_conv=true",)),
+    Plan("gru", "fp16"),
+    Plan("lenet5", "dynamic"),
+    Plan("mlp-512", "dynamic"),
+    Plan("mlp-256", "dynamic"),
+)
+
+
+def main() -> None:
+    """Make what is missing, and write `models/`."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="only these models; the table keeps what is finished of the others")
+    parser.add_argument("--jobs", type=int, default=1, help="trainings at a time  [default: 1]")
+    parser.add_argument("--build", type=Path, default=BUILD, help="where the work is done  [default: build]")
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--pictures", type=Path, help="pictures of digits in folders 0…9, read with each model")
+    parser.add_argument("--no-seeds", action="store_true", help="train no further seeds")
+    options = parser.parse_args()
+    known = {plan.name: plan for plan in PLANS}
+    if unknown := [name for name in options.names if name not in known]:
+        parser.error(f"no model {unknown[0]!r}; there: {', '.join(known)}")
+    plans = [known[name] for name in options.names] or list(PLANS)
+    models, seeds = options.build / "models", options.build / "seeds"
+
+    trainings = [(plan, 0, models) for plan in plans]
+    if not options.no_seeds:
+        trainings += [(plan, seed, seeds) for plan in plans for seed in plan.seeds]
+    with ThreadPoolExecutor(options.jobs) as pool:
+        list(pool.map(lambda one: train(*one, options.data_dir), trainings))
+    for plan in plans:
+        export(plan, models, options.data_dir)
+
+    pictures = datasets.load(str(options.pictures), "test") if options.pictures else None
+    for plan in plans:
+        keep(store.Model.read(models / plan.name), plan, options.data_dir, pictures)
+    write_table([plan for plan in PLANS if (models / plan.name).is_dir()], models, seeds, options.data_dir, pictures)
+
+
+def train(plan: Plan, seed: int, folder: Path, data_dir: Path | None) -> None:
+    """Train one model, unless it is there; go on with an interrupted one."""
+    name = plan.name if seed == 0 else f"{plan.name}-seed{seed}"
+    if (folder / name / "manifest.json").is_file():
+        return
+    arguments = [word for pair in plan.arguments for word in ("--set", pair)]
+    run("train", plan.network or plan.name, "--name", name, *arguments, "--seed", seed, "--threads", plan.threads, "--device", "cpu",
+        "--licence", "MIT", "--resume", folder=folder, data_dir=data_dir)  # fmt: skip
+
+
+def export(plan: Plan, folder: Path, data_dir: Path | None) -> None:
+    """Export what is missing: other formats, ONNX in float32, and the lower precision. Raises CalledProcessError if one is refused."""
+    there = {(one.format, one.quantize) for one in store.Model.read(folder / plan.name).artifacts}
+    wanted = [*((name, "none") for name in plan.formats), ("onnx", "none"), ("onnx", plan.quantize)]
+    for name, quantize in wanted:
+        if (name, quantize) not in there:
+            run("export", plan.name, "--format", name, "--quantize", quantize, folder=folder, data_dir=data_dir)
+
+
+def run(*words: object, folder: Path, data_dir: Path | None) -> None:
+    """Run the command, as a user would."""
+    data = ["--data-dir", data_dir] if data_dir else []
+    command = [sys.executable, "-m", "mnist_edge", *words, "--models-dir", folder, *data]
+    subprocess.run([str(word) for word in command], check=True)
+
+
+def keep(made: store.Model, plan: Plan, data_dir: Path | None, pictures: Dataset | None) -> None:
+    """Put what is small enough of a finished model into `models/`, in one step."""
+    manifest = replace(made.manifest, artifacts=tuple(one for one in made.artifacts if is_kept(one, plan)))
+    records: list[FileRecord] = [*manifest.artifacts, *manifest.references, manifest.history]
+    records += [manifest.golden] if manifest.golden else []
+    records += [manifest.weights] if plan.name == store.REFERENCE_MODEL else []
+    with folder_aside(MODELS, plan.name) as aside, tempfile.TemporaryDirectory() as scratch:
+        for record in records:
+            shutil.copyfile(made.path(record), aside / record.file)
+        manifest.write(aside)
+        findings = gather(store.Model(aside, manifest), None, data_dir, pictures)
+        named = replace(findings, model=store.Model(Path(scratch) / plan.name, manifest))  # the folder aside has a name of its own
+        for path in write_report(named, Path(scratch)):
+            if path.name in KEPT:
+                shutil.copyfile(path, aside / path.name)
+        replaced = publish_model(aside, MODELS / plan.name)
+    if replaced is not None:  # git has it
+        shutil.rmtree(replaced)
+
+
+def is_kept(artifact: store.Artifact, plan: Plan) -> bool:
+    """Say whether an artifact is one that the plan names, and small enough."""
+    return artifact.bytes <= MOST_BYTES and artifact.quantize in ("none", plan.quantize)
+
+
+def write_table(plans: Iterable[Plan], models: Path, seeds: Path, data_dir: Path | None, pictures: Dataset | None) -> None:
+    """Write `models/README.md`: every finished model, with the figures of the files that are too large to be kept, too."""
+    others = store.list_models(seeds)[0]
+    rows = []
+    for plan in sorted(plans, key=lambda one: one.name):
+        findings = gather(store.Model.read(models / plan.name), None, data_dir, pictures)
+        scores = [other.manifest.scores["test_accuracy"] for other in table.siblings(findings.model, others)]
+        elsewhere = frozenset(one.file for one in findings.model.artifacts if one.bytes > MOST_BYTES)
+        shown = only(findings, plan)
+        rows.append(table.Row(shown, table.latency_of(shown), scores, elsewhere))
+    text = f"{MARK}\n\n# Reference models\n\n{INTRODUCTION}\n\n{table.table(rows)}"
+    write_atomically(MODELS / table.FILE, text.encode())
+
+
+def only(findings: Findings, plan: Plan) -> Findings:
+    """Return the findings without the artifacts that the plan does not name."""
+    model = findings.model
+    artifacts = tuple(one for one in model.artifacts if one.quantize in ("none", plan.quantize))
+    return replace(findings, model=store.Model(model.folder, replace(model.manifest, artifacts=artifacts)))
+
+
+INTRODUCTION = """The networks of the five tutorials, each trained by `mnist-edge train NAME` alone, as float32 ONNX and in the lower precision that suits it
+best. `mnist-edge list` shows them, and `mnist-edge predict img.png --model gru` uses one; only LeNet is installed with the package.
+Each folder holds the manifest, the files, PyTorch's answers to the test set (for `mnist-edge verify`), golden inputs (`verify --quick`),
+a card, the curves and the confusion matrix; weights are LeNet's only. `make models` makes them again, on the same machine with the same bits."""
+
+
+if __name__ == "__main__":
+    main()

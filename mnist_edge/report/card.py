@@ -1,0 +1,106 @@
+"""A model's card: the ``README.md`` of its folder (Mitchell et al., "Model Cards for Model Reporting", 2019)."""
+
+from mnist_edge.manifest import Artifact
+from mnist_edge.report import words
+from mnist_edge.report.findings import Findings
+from mnist_edge.report.origin import Origin
+
+FILE = "README.md"
+
+_PYTHON = """from mnist_edge import Predictor
+
+print(Predictor.load("{folder}").predict("img.png").digit)  # numpy, pillow and onnxruntime; no torch"""
+
+_PLAIN_PYTHON = """import numpy, onnxruntime
+
+session = onnxruntime.InferenceSession("{file}")
+pixels = numpy.fromfile("t10k-images-idx3-ubyte", numpy.uint8, offset=16).reshape(-1, 1, 28, 28)  # ink bright on a dark ground
+print(session.run(["logits"], {{"pixels": pixels[:5]}})[0].argmax(1))"""
+
+_CPP = """#include <onnxruntime_cxx_api.h>
+#include <algorithm>
+#include <array>
+#include <fstream>
+#include <iostream>
+
+int main() {{
+  std::array<uint8_t, 28 * 28> pixels;
+  std::ifstream("t10k-images-idx3-ubyte", std::ios::binary).ignore(16).read(reinterpret_cast<char*>(pixels.data()), pixels.size());
+  Ort::Env env;
+  Ort::Session session(env, "{file}", Ort::SessionOptions{{}});
+  const std::array<int64_t, 4> shape{{1, 1, 28, 28}};
+  auto memory = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
+  auto input = Ort::Value::CreateTensor<uint8_t>(memory, pixels.data(), pixels.size(), shape.data(), shape.size());
+  const char *inputs[] = {{"pixels"}}, *outputs[] = {{"logits"}};
+  auto answer = session.Run(Ort::RunOptions{{}}, inputs, &input, 1, outputs, 1);
+  const float* logits = answer[0].GetTensorData<float>();
+  std::cout << std::max_element(logits, logits + 10) - logits << "\\n";
+}}"""
+
+_JAVASCRIPT = """import fs from 'node:fs';
+import ort from 'onnxruntime-node';  // in a browser: onnxruntime-web
+const pixels = new Uint8Array(fs.readFileSync('t10k-images-idx3-ubyte')).slice(16, 16 + 784);
+const session = await ort.InferenceSession.create('{file}');
+const {{ logits }} = await session.run({{ pixels: new ort.Tensor('uint8', pixels, [1, 1, 28, 28]) }});
+console.log(logits.data.indexOf(Math.max(...logits.data)));"""
+
+
+def card(findings: Findings, origin: Origin) -> str:
+    """Return the card in Markdown; its pictures are ``curves.png`` and ``confusion.png`` beside it."""
+    model = findings.model
+    parts = [
+        f"# {model.name}",
+        words.headline(findings, origin),
+        _artifacts(model.artifacts) if model.artifacts else "No artifact is here. Make one: " + _fenced("sh", _making(model.name, origin)),
+        "![loss and accuracy by epoch](curves.png)",
+        "![what was read as what](confusion.png)",
+        "## Good and bad at",
+        _listed(words.strengths(findings)),
+        "## How it was trained",
+        _listed(words.training(findings)),
+        "The same command makes it again; on the same machine, with the same versions, the same bits "
+        f"(weights {model.manifest.weights.sha256[:12]}…):",
+        _fenced("sh", origin.command),
+        f"Licence of the weights: {model.manifest.licence}.",
+    ]
+    if model.artifacts and all(one.precision != "float32" for one in model.artifacts):
+        parts[2] += f"\n\nThe float32 file is not here: train the model as below, then `mnist-edge export {model.name} --format onnx`."
+    files = [one.file for one in model.artifacts if one.runtime == "ort"]
+    if files:
+        preferred = model.artifact("ort").file
+        parts += [
+            "## How to use it",
+            "`pixels`, uint8 N×1×28×28, ink bright on a dark ground → `logits`, float32 N×10. Normalisation is inside; feed it the bytes.",
+            "Python, with this package:",
+            _fenced("python", _PYTHON.format(folder=f"models/{model.name}")),
+            "Python, without it:",
+            _fenced("python", _PLAIN_PYTHON.format(file=preferred)),
+            "C++:",
+            _fenced("cpp", _CPP.format(file=preferred)),
+            "JavaScript:",
+            _fenced("js", _JAVASCRIPT.format(file=preferred)),
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _artifacts(artifacts: tuple[Artifact, ...]) -> str:
+    lines = ["| file | precision | size | accuracy | same answers as PyTorch | needs |", "|---|---|---|---|---|---|"]
+    for one in sorted(artifacts, key=lambda a: (a.precision != "float32", a.file)):
+        proof = one.parity
+        lines.append(
+            f"| `{one.file}` | {one.precision} | {words.size(one.bytes)} | {words.percent(proof['accuracy'])} | "
+            f"{proof['equal_answers']:,} of {proof['images']:,} | {one.oldest_runtime} |"
+        )
+    return "\n".join(lines)
+
+
+def _making(name: str, origin: Origin) -> str:
+    return f"{origin.command}\nmnist-edge export {name} --format onnx"
+
+
+def _listed(lines: list[str]) -> str:
+    return "\n".join(f"- {line}." for line in lines)
+
+
+def _fenced(language: str, code: str) -> str:
+    return f"```{language}\n{code}\n```"

@@ -1,0 +1,218 @@
+"""Reports: their figures are those of the answers, and nothing the user wrote is lost."""
+
+import io
+import json
+import re
+from base64 import b64decode
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Command, train_small
+from PIL import Image
+
+from mnist_edge import store
+from mnist_edge.dataset import Dataset, describe
+from mnist_edge.errors import UsageError
+from mnist_edge.evaluation import evaluate_logits
+from mnist_edge.report import card, figures, table
+from mnist_edge.report.findings import Bin, Findings, read_history
+from mnist_edge.report.origin import origin
+from mnist_edge.report.theme import LIGHT
+from mnist_edge.report.write import FIGURES, write_report
+from mnist_edge.training.recipe import Recipe
+
+
+@pytest.fixture
+def found(models: Path, drawn_test: Dataset) -> Findings:
+    model = store.find("lenet", models)
+    reference = model.manifest.reference_on(describe(drawn_test)["sha256"])
+    assert reference is not None
+    return Findings(model, drawn_test, store.read_reference(model, reference), read_history(model))
+
+
+def answering(found: Findings, answers: list[int], confidences: list[float]) -> Findings:
+    """Findings of which the first images are answered so, and so surely; there are no more images."""
+    logits = np.zeros((len(answers), 10), np.float32)
+    for row, (answer, confidence) in enumerate(zip(answers, confidences, strict=True)):
+        logits[row] = np.log((1 - confidence) / 9)
+        logits[row, answer] = np.log(confidence)
+    return replace(found, data=found.data.first(len(answers)), logits=logits)
+
+
+class Page(HTMLParser):
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.sources: list[tuple[str, str]] = []
+        self.tags: set[str] = set()
+        self.alts: list[str | None] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        values = dict(attrs)
+        for name in ("src", "srcset", "href"):
+            if values.get(name) is not None:
+                self.sources.append((str(values.get("media", "")), str(values[name])))
+        if tag == "img":
+            self.alts.append(values.get("alt"))
+
+
+def test_a_report_is_pictures_a_page_that_needs_nothing_else_and_a_card(found: Findings) -> None:
+    written = write_report(found)
+    assert {path.name for path in written} == {f"{name}.png" for name in FIGURES} | {"report.html", "README.md"}
+    page = Page((found.model.folder / "report.html").read_text())
+    assert len(page.alts) == len(FIGURES) and all(page.alts)
+    assert "script" not in page.tags and "link" not in page.tags
+    for media, source in page.sources:
+        kind, _, data = source.partition(",")
+        assert kind == "data:image/png;base64"
+        picture = Image.open(io.BytesIO(b64decode(data))).convert("L")
+        corner = picture.getpixel((0, picture.height - 1))
+        assert isinstance(corner, int) and ((corner < 60) if "dark" in media else (corner > 240))
+    assert sum("dark" in media for media, _ in page.sources) == len(FIGURES)
+    for name in FIGURES:
+        assert Image.open(found.model.folder / f"{name}.png").width >= 600
+    text = (found.model.folder / "README.md").read_text()
+    assert f"{100 * found.evaluation.accuracy:.2f} %" in text
+    for linked in re.findall(r"\]\(([^)]+)\)", text):
+        assert (found.model.folder / linked).is_file()
+
+
+def test_the_same_model_gives_the_same_pictures(found: Findings) -> None:
+    first = {path.name: path.read_bytes() for path in write_report(found)}
+    assert first == {path.name: path.read_bytes() for path in write_report(found)}
+
+
+@pytest.mark.parametrize("wrong", ["all", "none", "one"])
+def test_every_figure_stands_a_model_that_is_always_wrong_or_never(found: Findings, wrong: str) -> None:
+    labels = found.data.labels[:40].tolist()
+    answers = [(label + 1) % 10 if wrong == "all" or (wrong == "one" and i == 7) else label for i, label in enumerate(labels)]
+    some = answering(found, answers, [0.9] * 40)
+    for draw in FIGURES.values():
+        assert Image.open(io.BytesIO(draw(some, LIGHT))).size > (100, 100)
+
+
+def test_fewer_images_than_the_sample_grid_holds(found: Findings) -> None:
+    assert Image.open(io.BytesIO(figures.samples(answering(found, [1, 2, 3], [0.5] * 3)))).width > 100
+
+
+def test_wrong_answers_come_the_most_confident_first(found: Findings) -> None:
+    labels = found.data.labels[:5].tolist()
+    some = answering(
+        found, [(labels[0] + 1) % 10, labels[1], (labels[2] + 1) % 10, labels[3], (labels[4] + 1) % 10], [0.6, 0.9, 0.99, 0.9, 0.7]
+    )
+    assert some.wrong() == [2, 4, 0]
+    assert sum(one.count for one in some.confusions()) == 3
+
+
+def test_calibration_counts_every_answer_once(found: Findings) -> None:
+    bins = found.calibration()
+    assert sum(one.answers for one in bins) == len(found.data)
+    assert sum(one.right for one in bins) == found.evaluation.correct
+
+
+def test_calibration_error_is_the_gap_between_promise_and_truth(found: Findings) -> None:
+    labels = found.data.labels[:100].tolist()
+    answers = [label if i < 70 else (label + 1) % 10 for i, label in enumerate(labels)]
+    assert answering(found, answers, [0.9] * 100).calibration_error() == pytest.approx(0.2, abs=1e-6)
+    assert answering(found, answers, [0.7] * 100).calibration_error() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_interval_of_a_share_is_wilsons() -> None:
+    low, high = Bin(0.9, 1.0, 10, 9, 0.95).interval()  # the worked example of Brown, Cai and DasGupta's formula (4), 2001
+    assert (low, high) == (pytest.approx(0.5958, abs=1e-3), pytest.approx(0.9821, abs=1e-3))
+
+
+def test_a_readme_of_the_users_own_is_not_overwritten(found: Findings) -> None:
+    own = found.model.folder / "README.md"
+    own.write_text("my notes")
+    with pytest.raises(UsageError, match=r"README\.md: not written by mnist-edge report, so it stays"):
+        write_report(found)
+    assert own.read_text() == "my notes"
+    assert not (found.model.folder / "report.html").exists()
+
+
+def test_the_card_names_what_is_there(found: Findings) -> None:
+    text = card.card(found, origin(found.model.manifest))
+    assert "`lenet.onnx`" in text and "`lenet.torchscript.pt`" in text
+    assert "the tutorial reports 98.11 %" in text
+    without = replace(found, model=store.Model(found.model.folder, replace(found.model.manifest, artifacts=())))
+    text = card.card(without, origin(without.model.manifest))
+    assert "No artifact is here" in text and "## How to use it" not in text
+
+
+def test_the_cards_command_trains_the_same_network_again(tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset) -> None:
+    changed = {"arguments": {"use_conv": True}, "seed": 3, "recipe": Recipe(epochs=2, batch_size=100, lr=0.005)}
+    model = train_small(tmp_path, "resnet-tiny", data=drawn_train, test=drawn_test, name="mine", **changed)
+    words = origin(model.manifest).command
+    for word in (
+        "train resnet-tiny --name mine",
+        "--set use_conv=true",
+        "--epochs 2",
+        "--batch-size 100",
+        "--lr 0.005",
+        "--seed 3",
+        "--data drawn",
+        "--threads 2",
+    ):
+        assert word in words
+
+
+def test_the_table_has_a_row_a_model_and_the_spread_over_seeds(found: Findings) -> None:
+    text = table.table([table.Row(found, {"lenet.onnx": 25e-6}, [0.9, 0.92])])
+    row = next(line for line in text.splitlines() if "[lenet](lenet/README.md)" in line)
+    mean = (found.evaluation.accuracy + 0.9 + 0.92) / 3
+    assert "61,706" in row and "25 µs" in row and "98.11 %" in row and f"{100 * mean:.2f} % ±" in row and "(3)" in row
+
+
+def test_siblings_differ_by_the_seed_alone(found: Findings) -> None:
+    def with_training(**changes: object) -> store.Model:
+        manifest = found.model.manifest
+        return store.Model(found.model.folder, replace(manifest, training=manifest.training | changes))
+
+    recipe = found.model.manifest.training["recipe"]
+    other_seed, other_recipe = with_training(seed=1), with_training(seed=1, recipe=recipe | {"epochs": 9})
+    older = with_training(seed=2, recipe={key: value for key, value in recipe.items() if key != "precision"})
+    assert table.siblings(found.model, [found.model, other_seed, other_recipe, older]) == [other_seed, older]
+
+
+def test_the_command(run_command: Command, tmp_path: Path) -> None:
+    run_command("train", "mlp-256", "--data", "drawn", "--train-images", "600", "--epochs", "1")
+    run_command("train", "mlp-256", "--data", "drawn", "--train-images", "600", "--epochs", "1", "--seed", "1", "--models-dir", "others")
+    run_command("export", "--format", "onnx", "--data", "drawn")
+    done = run_command("report", "--json")
+    document = json.loads(done.stdout)
+    assert document["model"] == "mlp-256" and all(Path(tmp_path / file).is_file() for file in document["files"])
+    run_command("report", "--all", "--seeds", "others")
+    text = (tmp_path / "models" / "README.md").read_text()
+    assert "| [mlp-256](mlp-256/README.md) | 203,530 |" in text and "(2)" in text
+    run_command("verify", "mlp-256")
+    assert "--all reports every model" in run_command("report", "mlp-256", "--all", check=2).stderr
+    assert "unknown model 'gruu'" in run_command("report", "gruu", check=2).stderr
+
+
+def test_a_report_of_the_installed_reference_goes_into_the_models_folder(run_command: Command, tmp_path: Path, mnist_dir: Path) -> None:
+    reference = Path(__file__).resolve().parents[1] / "models" / "lenet"
+    before = sorted(path.name for path in reference.iterdir())
+    done = run_command("report", "lenet", "--data-dir", mnist_dir)
+    assert "99.59 %" in done.stdout
+    assert (tmp_path / "models" / "lenet" / "report.html").is_file()
+    assert sorted(path.name for path in reference.iterdir()) == before
+
+
+def test_logits_are_compared_with_labels(drawn_test: Dataset) -> None:
+    logits = np.eye(10, dtype=np.float32)[drawn_test.labels]
+    assert evaluate_logits(logits, drawn_test).accuracy == 1.0
+
+
+def test_a_model_without_its_weights_runs_and_says_how_to_get_them(models: Path, run_command: Command, picture: Path) -> None:
+    (models / "lenet" / "weights.safetensors").unlink()
+    place = ("--models-dir", models)
+    run_command("predict", picture, "--model", "lenet", *place)
+    run_command("verify", "lenet", "--quick", "--runtime", "ort", *place)
+    run_command("list", *place)
+    said = run_command("export", "lenet", "--format", "onnx", "--data", "drawn", *place, check=1).stderr
+    assert "mnist-edge train lenet --name lenet" in said
