@@ -20,12 +20,12 @@ from pathlib import Path
 from mnist_edge import dataset as datasets
 from mnist_edge import store
 from mnist_edge.dataset import Dataset
-from mnist_edge.files import folder_aside, write_atomically
+from mnist_edge.files import folder_aside
 from mnist_edge.manifest import FileRecord
 from mnist_edge.publishing import publish_model
 from mnist_edge.report import table
 from mnist_edge.report.findings import Findings, gather
-from mnist_edge.report.write import MARK, write_report
+from mnist_edge.report.write import write_report
 
 ROOT = Path(__file__).resolve().parent.parent
 MODELS, BUILD = ROOT / "models", ROOT / "build"
@@ -170,8 +170,7 @@ def write_table(plans: Iterable[Plan], models: Path, seeds: Path, data_dir: Path
         elsewhere = frozenset(one.file for one in findings.model.artifacts if one.bytes > MOST_BYTES)
         shown = only(findings, plan)
         rows.append(table.Row(shown, table.latency_of(shown), scores, elsewhere))
-    text = f"{MARK}\n\n# Reference models\n\n{INTRODUCTION}\n\n{table.table(rows)}"
-    write_atomically(MODELS / table.FILE, text.encode())
+    table.write_table(MODELS, f"# Reference models\n\n{INTRODUCTION}", rows)
 
 
 def only(findings: Findings, plan: Plan) -> Findings:

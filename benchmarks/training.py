@@ -16,7 +16,8 @@ from mnist_edge.dataset import Dataset, describe, load
 from mnist_edge.dataset.sources import find_mnist
 from mnist_edge.manifest import Manifest
 from mnist_edge.training.loop import Epoch
-from mnist_edge.training.run import Run, Settings, train
+from mnist_edge.training.run import Run, train
+from mnist_edge.training.settings import Settings
 
 TARGET = 0.9811  # what the tutorial reports after ten epochs
 TUTORIAL_EPOCHS = 10

@@ -42,7 +42,7 @@ def answers(model: store.Model, data: Dataset) -> Answers:
     neighbours in the batch, and answers that are not those which the manifest's machine stored for the same images.
     """
     from mnist_edge.training.deploy import load_deployed
-    from mnist_edge.training.run import torch_logits
+    from mnist_edge.training.result import torch_logits
 
     deployed = load_deployed(model)
     logits = torch_logits(deployed, data.images)

@@ -20,7 +20,8 @@ from mnist_edge.dataset import Dataset, describe, drawn, load
 from mnist_edge.dataset.sources import find_mnist
 from mnist_edge.training.loop import Epoch
 from mnist_edge.training.recipe import Recipe
-from mnist_edge.training.run import Run, Settings, train
+from mnist_edge.training.run import Run, train
+from mnist_edge.training.settings import Settings
 
 COMMAND = Path(sys.executable).with_name("mnist-edge")
 

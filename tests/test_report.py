@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 from base64 import b64decode
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -192,6 +193,20 @@ def test_the_command(run_command: Command, tmp_path: Path) -> None:
     run_command("verify", "mlp-256")
     assert "--all reports every model" in run_command("report", "mlp-256", "--all", check=2).stderr
     assert "unknown model 'gruu'" in run_command("report", "gruu", check=2).stderr
+
+
+def test_one_model_that_cannot_be_reported_does_not_stop_the_rest(models: Path, run_command: Command, tmp_path: Path) -> None:
+    run_command("train", "mlp-256", "--data", "drawn", "--train-images", "600", "--epochs", "1")
+    shutil.copytree(models / "lenet", models / "damaged")  # whose answers are for other drawn digits than those here
+    (models / "damaged" / "manifest.json").write_text("{")
+    done = run_command("report", "--all", "--json", check=1)
+    assert [one["model"] for one in json.loads(done.stdout)["models"]] == ["mlp-256"]
+    assert "damaged" in done.stderr and "lenet" in done.stderr
+    assert "mlp-256" in (models / "README.md").read_text()
+    assert "--seeds nowhere: no such folder" in run_command("report", "--all", "--seeds", "nowhere", check=2).stderr
+    (models / "README.md").write_text("my own table")
+    assert "not written by mnist-edge report" in run_command("report", "--all", check=2).stderr
+    assert (models / "README.md").read_text() == "my own table"
 
 
 def test_a_report_of_the_installed_reference_goes_into_the_models_folder(run_command: Command, tmp_path: Path, mnist_dir: Path) -> None:

@@ -16,7 +16,9 @@ from mnist_edge.training.augment import augment
 from mnist_edge.training.deploy import load_deployed
 from mnist_edge.training.loop import Epoch
 from mnist_edge.training.recipe import Augmentation, Recipe
-from mnist_edge.training.run import RUNS, Run, Settings, choose_device, torch_logits, train
+from mnist_edge.training.result import torch_logits
+from mnist_edge.training.run import RUNS, Run, train
+from mnist_edge.training.settings import Settings, choose_device
 
 
 def weights_of(model: store.Model) -> str:

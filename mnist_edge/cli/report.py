@@ -1,15 +1,19 @@
 """``mnist-edge report``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mnist_edge.cli.common import PATH, Output, option, percent, subcommand, was_typed
-from mnist_edge.errors import UsageError
+from mnist_edge.cli.group import EXIT_FAILED
+from mnist_edge.errors import MnistEdgeError, ModelError, UsageError
 from mnist_edge.extras import require
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mnist_edge.dataset import Dataset
     from mnist_edge.report.findings import Findings
     from mnist_edge.store import Model
 
@@ -46,60 +50,67 @@ def command(
     require("reports", "matplotlib")
     from mnist_edge import dataset as datasets
     from mnist_edge import store
-    from mnist_edge.errors import ModelError
     from mnist_edge.publishing import writable
-    from mnist_edge.report.findings import gather
-    from mnist_edge.report.write import write_report
 
     if every and model is not None:
         raise UsageError(f"--all reports every model; leave out {model}, or --all")
     if seeds is not None and not every and was_typed(ctx, "seeds"):
         raise UsageError("--seeds is for the table of --all")
-    folder = store.models_dir(models_dir)
-    if every:
-        found, problems = store.list_models(folder)
-        for problem in problems:
-            out.say(f"not a model: {problem}")
-        if not found:
-            raise ModelError(f"{folder}: no model to report; mnist-edge train NETWORK makes one")
-    else:
-        found = [writable(store.find(model, models_dir), models_dir)]
-        out.say(f"model: {found[0].name} ({found[0].chosen})")
+    if seeds is not None and not seeds.is_dir():
+        raise UsageError(f"--seeds {seeds}: no such folder")
     own = None if pictures is None else datasets.load(str(pictures), "test", data_dir)
-    rows, documents, lines = [], [], []
-    for one in found:
-        findings = gather(one, data, data_dir, own)
-        written = write_report(findings)
-        rows.append(findings)
-        documents.append({"model": one.name, "accuracy": findings.evaluation.accuracy, "files": [str(path) for path in written]})
-        lines.append(
-            f"{one.name}: {percent(findings.evaluation.accuracy)}; {one.folder / 'report.html'}, {len(written) - 1} files beside it"
-        )
-        if every:
-            out.say(lines[-1])
     if every:
-        path = _write_table(rows, folder, store.list_models(seeds)[0] if seeds is not None else [])
-        out.result({"models": documents, "table": str(path)}, f"{len(rows)} models in one table: {path}")
-    else:
-        out.result(documents[0], lines[0])
+        if not _report_all(store.models_dir(models_dir), lambda one: _report(one, data, data_dir, own), seeds, out):
+            ctx.exit(EXIT_FAILED)
+        return
+    found = writable(store.find(model, models_dir), models_dir)
+    out.say(f"model: {found.name} ({found.chosen})")
+    findings, document = _report(found, data, data_dir, own)
+    out.result(document, _line(findings, document))
 
 
-def _write_table(rows: "list[Findings]", folder: Path, others: "list[Model]") -> Path:
-    from mnist_edge.files import write_atomically
+def _report(model: "Model", data: str | None, data_dir: Path | None, pictures: "Dataset | None") -> "tuple[Findings, dict[str, Any]]":
+    from mnist_edge.report.findings import gather
+    from mnist_edge.report.write import write_report
+
+    findings = gather(model, data, data_dir, pictures)
+    files = [str(path) for path in write_report(findings)]
+    return findings, {"model": model.name, "accuracy": findings.evaluation.accuracy, "files": files}
+
+
+def _line(findings: "Findings", document: dict[str, Any]) -> str:
+    model = findings.model
+    return f"{model.name}: {percent(document['accuracy'])}; {model.folder / 'report.html'}, {len(document['files']) - 1} files beside it"
+
+
+def _report_all(folder: Path, report: "Callable[[Model], tuple[Findings, dict[str, Any]]]", seeds: Path | None, out: Output) -> bool:
+    """Report every model, and those that could be reported in one table; False if one could not."""
+    from mnist_edge import store
     from mnist_edge.report import table
-    from mnist_edge.report.write import MARK, check_ours
+    from mnist_edge.report.marked import check_ours
 
-    path = folder / table.FILE
-    check_ours(path)
-    described = table.table(
-        [
-            table.Row(
-                findings,
-                table.latency_of(findings),
-                [other.manifest.scores["test_accuracy"] for other in table.siblings(findings.model, others)],
-            )
-            for findings in rows
-        ]
+    models, problems = store.list_models(folder)
+    if not models:
+        raise ModelError(f"{folder}: no model to report; mnist-edge train NETWORK makes one")
+    check_ours(folder / table.FILE)
+    others = [] if seeds is None else store.list_models(seeds)[0]
+    rows, documents = [], []
+    for model in models:
+        try:
+            findings, document = report(model)
+        except MnistEdgeError as error:
+            problems.append(str(error))
+            continue
+        scores = [other.manifest.scores["test_accuracy"] for other in table.siblings(model, others)]
+        rows.append(table.Row(findings, table.latency_of(findings), scores))
+        documents.append(document)
+        out.say(_line(findings, document))
+    for problem in problems:
+        out.say(f"left out: {problem}")
+    if rows:
+        table.write_table(folder, "# Models", rows)
+    out.result(
+        {"models": documents, "problems": problems, "table": str(folder / table.FILE)},
+        f"{len(rows)} models in one table: {folder / table.FILE}",
     )
-    write_atomically(path, f"{MARK}\n\n# Models\n\n{described}".encode())
-    return path
+    return bool(rows) and not problems

@@ -13,7 +13,8 @@ from mnist_edge.extras import require
 
 if TYPE_CHECKING:
     from mnist_edge.dataset import Dataset
-    from mnist_edge.training.run import Run, Settings
+    from mnist_edge.training.run import Run
+    from mnist_edge.training.settings import Settings
 
 
 @subcommand("train")
@@ -143,7 +144,7 @@ def new_settings(architecture: str, given: dict[str, Any]) -> "Settings":
     import torch
 
     from mnist_edge import architectures
-    from mnist_edge.training.run import Settings, choose_device, computes_in
+    from mnist_edge.training.settings import Settings, choose_device, computes_in
 
     recipe = architectures.find(architecture).recipe(given["recipe"] or "best")
     device = choose_device(given["device"] or "auto")

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import mean, median, stdev
 
 from mnist_edge.benchmark.latency import latencies
+from mnist_edge.files import write_atomically
 from mnist_edge.manifest import Artifact
 from mnist_edge.report import words
 from mnist_edge.report.findings import Findings
+from mnist_edge.report.marked import check_ours, marked
 from mnist_edge.report.origin import origin
 from mnist_edge.runtimes import load_artifact
 from mnist_edge.store import Model
@@ -30,6 +33,12 @@ class Row:
     latency: Mapping[str, float]
     seeds: Sequence[float] = ()
     elsewhere: frozenset[str] = field(default=frozenset())
+
+
+def write_table(folder: Path, introduction: str, rows: Sequence[Row]) -> None:
+    """Write a models folder's ``README.md``. Raises UsageError for one of the user's own, OSError."""
+    check_ours(folder / FILE)
+    write_atomically(folder / FILE, marked(f"{introduction}\n\n{table(rows)}"))
 
 
 def latency_of(findings: Findings) -> dict[str, float]:

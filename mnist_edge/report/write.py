@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from mnist_edge.errors import UsageError
 from mnist_edge.files import write_atomically
 from mnist_edge.report import card, figures, page
 from mnist_edge.report.findings import Findings
+from mnist_edge.report.marked import check_ours, marked
 from mnist_edge.report.origin import origin
 from mnist_edge.report.theme import DARK, LIGHT, Theme
 
@@ -20,16 +20,6 @@ FIGURES: dict[str, Callable[[Findings, Theme], bytes]] = {
 }
 
 
-#: Stands in each Markdown file that this program writes, and tells it from a user's own.
-MARK = "<!-- made by mnist-edge report; changes by hand are lost -->"
-
-
-def check_ours(path: Path) -> None:
-    """Raise UsageError for a Markdown file that this program did not write, for it would be lost."""
-    if path.exists() and MARK not in path.read_text(errors="replace"):
-        raise UsageError(f"{path}: not written by mnist-edge report, so it stays; move it away")
-
-
 def write_report(findings: Findings, folder: Path | None = None) -> list[Path]:
     """Write a PNG a figure (in light colours), ``report.html`` and ``README.md``; return what was written. Raises OSError.
 
@@ -41,7 +31,7 @@ def write_report(findings: Findings, folder: Path | None = None) -> list[Path]:
     come_from = origin(findings.model.manifest)
     files = {f"{name}.png": themes[LIGHT.name] for name, themes in drawn.items()}
     files[page.FILE] = page.page(findings, come_from, drawn).encode()
-    files[card.FILE] = f"{MARK}\n\n{card.card(findings, come_from)}".encode()
+    files[card.FILE] = marked(card.card(findings, come_from))
     for name, content in files.items():
         write_atomically(folder / name, content)
     return [folder / name for name in files]

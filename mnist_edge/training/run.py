@@ -3,73 +3,31 @@
 import io
 import json
 import os
-import platform
 import time
-import warnings
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save
-from torch import nn
 
 from mnist_edge import dataset as datasets
-from mnist_edge import golden, publishing, store
+from mnist_edge import publishing, store
 from mnist_edge.architectures import build
-from mnist_edge.confidence import Threshold, find_threshold
+from mnist_edge.confidence import find_threshold
 from mnist_edge.dataset import Dataset
 from mnist_edge.errors import TrainingError, UsageError, one_line
 from mnist_edge.files import folder_aside, locked, write_atomically
-from mnist_edge.manifest import FILE_NAME, Manifest
+from mnist_edge.manifest import FILE_NAME
 from mnist_edge.training.deploy import Deployed
 from mnist_edge.training.loop import Epoch, Images, Listener, Trainer
 from mnist_edge.training.memory import keep_freed_memory
-from mnist_edge.training.recipe import Augmentation, Precision, Recipe
+from mnist_edge.training.result import torch_logits, weights_of, write_model
+from mnist_edge.training.settings import Settings
 
 #: Unfinished runs lie in this folder of the models folder, each in its model's name.
 RUNS = ".runs"
-
-WEIGHTS, HISTORY, CURVES = "weights.safetensors", "history.jsonl", "curves.png"
-
-
-@dataclass(frozen=True)
-class Settings:
-    """All that a training's result depends on, but for the machine.
-
-    Attributes:
-        architecture, arguments: the network.
-        recipe: how it is trained.
-        seed: of weights, order, augmentation and dropout.
-        device: ``cpu``, ``cuda`` or ``mps``.
-        threads: PyTorch's; another number gives other last bits.
-        data: name, number of images and hash of the training set.
-        licence: SPDX identifier of the trained weights.
-    """
-
-    architecture: str
-    arguments: dict[str, Any]
-    recipe: Recipe
-    seed: int
-    device: str
-    threads: int
-    data: dict[str, Any]
-    licence: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the settings as JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, body: Mapping[str, Any]) -> "Settings":
-        """Return the settings that `to_json` wrote. Raises KeyError or TypeError for anything else."""
-        recipe = dict(body["recipe"])
-        if recipe["augmentation"] is not None:
-            recipe["augmentation"] = Augmentation(**recipe["augmentation"])
-        return cls(**{**body, "recipe": Recipe(**recipe)})
 
 
 @dataclass(frozen=True)
@@ -144,26 +102,6 @@ class Run:
             self.folder.parent.rmdir()
 
 
-def choose_device(name: str) -> str:
-    """Return ``cpu``, ``cuda`` or ``mps`` for a name or ``auto``. Raises UsageError if this machine does not have it."""
-    has = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        return next(device for device in ("cuda", "mps", "cpu") if has[device])
-    if not has.get(name, False):
-        raise UsageError(f"no device {name!r} on this machine; there: {', '.join(device for device in has if has[device])}")
-    return name
-
-
-def computes_in(precision: Precision, device: str) -> bool:
-    """Say whether the device multiplies in this precision itself; where it does not, bfloat16 is slower than float32."""
-    if precision == "float32":
-        return True
-    if device == "cpu":
-        has = torch.cpu.get_capabilities()
-        return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
-    return device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-
-
 def train(run: Run, settings: Settings, data: Dataset, test: Dataset, listener: Listener) -> Finished:
     """Train, or go on with, `run`; test once at the end; publish the model in one step.
 
@@ -194,27 +132,10 @@ def _train(run: Run, settings: Settings, data: Dataset, test: Dataset, listener:
     held_out = datasets.split_validation(data)[1]
     threshold = find_threshold(torch_logits(deployed, data.images[held_out]), data.labels[held_out])
     with folder_aside(run.models_dir, run.name) as aside:
-        _write_model(aside, run.name, settings, deployed, history, seconds, threshold, test, logits)
+        write_model(aside, run.name, settings, deployed, history, seconds, threshold, test, logits)
         replaced = publishing.publish_model(aside, run.models_dir / run.name)
     run.remove()
     return Finished(store.Model.read(run.models_dir / run.name), replaced)
-
-
-def torch_logits(deployed: Deployed, pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Return PyTorch's answers on the CPU, float32 N×10, to uint8 N×1×28×28: what every artifact is compared with."""
-    with torch.inference_mode():
-        parts = [deployed(torch.from_numpy(batch)) for batch in np.array_split(pixels.copy(), max(1, len(pixels) // 250))]
-    return np.asarray(torch.cat(parts).numpy(), np.float32)
-
-
-def versions() -> dict[str, str]:
-    """Return the versions that a training's bits depend on."""
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "platform": f"{platform.system()} {platform.machine()}",
-    }
 
 
 def _trainer(settings: Settings, data: Dataset) -> Trainer:
@@ -254,67 +175,3 @@ def _check_contract(deployed: Deployed, settings: Settings) -> None:
         weights_of(deployed.network)
     except (RuntimeError, ValueError) as error:  # weights that share memory, which safetensors refuses
         raise UsageError(f"network {settings.architecture}: its weights cannot be saved: {one_line(error)}") from error
-
-
-def weights_of(network: nn.Module) -> bytes:
-    """Return a network's weights as a safetensors file. Raises RuntimeError for weights that share memory."""
-    weights: bytes = save({key: value.contiguous() for key, value in network.state_dict().items()})
-    return weights
-
-
-def _write_model(
-    folder: Path,
-    name: str,
-    settings: Settings,
-    deployed: Deployed,
-    history: list[Epoch],
-    seconds: float,
-    threshold: Threshold,
-    test: Dataset,
-    logits: np.ndarray[Any, np.dtype[np.float32]],
-) -> None:
-    (folder / WEIGHTS).write_bytes(weights_of(deployed.network))
-    (folder / HISTORY).write_text("".join(json.dumps(epoch.to_json()) + "\n" for epoch in history))
-    _draw_curves(history, name, folder / CURVES)
-    correct = int((logits.argmax(axis=1) == test.labels).sum())
-    recipe = settings.recipe
-    Manifest(
-        name=name,
-        architecture=settings.architecture,
-        arguments=settings.arguments,
-        parameters=sum(parameter.numel() for parameter in deployed.network.parameters()),
-        normalisation={"mean": recipe.mean, "std": recipe.std},
-        licence=settings.licence,
-        weights=publishing.record_of(folder / WEIGHTS),
-        training={
-            "recipe": recipe.to_json(),
-            "data": settings.data
-            | {"held_out": len(range(datasets.VALIDATION_EVERY - 1, settings.data["images"], datasets.VALIDATION_EVERY))},
-            "seed": settings.seed,
-            "epochs": len(history),
-            "device": settings.device,
-            "threads": settings.threads,
-            "seconds": seconds,
-            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "versions": versions(),
-        },
-        scores={
-            "validation_accuracy": history[-1].validation_accuracy,
-            "confidence": threshold.to_json(),
-            "test_accuracy": correct / len(test),
-            "test_correct": correct,
-            "test_data": datasets.describe(test),
-        },
-        history=publishing.record_of(folder / HISTORY),
-        references=(publishing.write_reference(folder, logits, datasets.describe(test)),),
-        golden=publishing.write_golden(folder, golden.choose(lambda pixels: torch_logits(deployed, pixels))),
-    ).write(folder)
-
-
-def _draw_curves(history: list[Epoch], name: str, path: Path) -> None:
-    from mnist_edge.report.figures import curves
-
-    try:
-        path.write_bytes(curves([epoch.to_json() for epoch in history], name))
-    except Exception as error:  # a missing font must not cost a training
-        warnings.warn(f"no curves were drawn: {error}", stacklevel=2)
