@@ -11,7 +11,6 @@ import argparse
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -25,7 +24,7 @@ from mnist_edge.manifest import FileRecord
 from mnist_edge.publishing import publish_model
 from mnist_edge.report import table
 from mnist_edge.report.findings import Findings, gather
-from mnist_edge.report.write import write_report
+from mnist_edge.report.write import draw_report
 
 ROOT = Path(__file__).resolve().parent.parent
 MODELS, BUILD = ROOT / "models", ROOT / "build"
@@ -106,7 +105,7 @@ def main() -> None:
     pictures = datasets.load(str(options.pictures), "test") if options.pictures else None
     for plan in plans:
         keep(store.Model.read(models / plan.name), plan, options.data_dir, pictures)
-    write_table([plan for plan in PLANS if (models / plan.name).is_dir()], models, seeds, options.data_dir, pictures)
+    write_table([plan for plan in PLANS if (MODELS / plan.name).is_dir()], models, seeds, options.data_dir, pictures)
 
 
 def train(plan: Plan, seed: int, folder: Path, data_dir: Path | None) -> None:
@@ -120,7 +119,7 @@ def train(plan: Plan, seed: int, folder: Path, data_dir: Path | None) -> None:
 
 
 def export(plan: Plan, folder: Path, data_dir: Path | None) -> None:
-    """Export what is missing: other formats, ONNX in float32, and the lower precision. Raises CalledProcessError if one is refused."""
+    """Export what is missing: other formats, ONNX in float32, and the lower precision. Stops if one is refused."""
     there = {(one.format, one.quantize) for one in store.Model.read(folder / plan.name).artifacts}
     wanted = [*((name, "none") for name in plan.formats), ("onnx", "none"), ("onnx", plan.quantize)]
     for name, quantize in wanted:
@@ -132,7 +131,8 @@ def run(*words: object, folder: Path, data_dir: Path | None) -> None:
     """Run the command, as a user would."""
     data = ["--data-dir", data_dir] if data_dir else []
     command = [sys.executable, "-m", "mnist_edge", *words, "--models-dir", folder, *data]
-    subprocess.run([str(word) for word in command], check=True)
+    if subprocess.run([str(word) for word in command], check=False).returncode:
+        raise SystemExit(f"stopped at: {' '.join(map(str, words))}")
 
 
 def keep(made: store.Model, plan: Plan, data_dir: Path | None, pictures: Dataset | None) -> None:
@@ -141,18 +141,16 @@ def keep(made: store.Model, plan: Plan, data_dir: Path | None, pictures: Dataset
     records: list[FileRecord] = [*manifest.artifacts, *manifest.references, manifest.history]
     records += [manifest.golden] if manifest.golden else []
     records += [manifest.weights] if plan.name == store.REFERENCE_MODEL else []
-    with folder_aside(MODELS, plan.name) as aside, tempfile.TemporaryDirectory() as scratch:
+    findings = gather(made, None, data_dir, pictures)
+    with folder_aside(MODELS, plan.name) as aside:
         for record in records:
             shutil.copyfile(made.path(record), aside / record.file)
         manifest.write(aside)
-        findings = gather(store.Model(aside, manifest), None, data_dir, pictures)
-        named = replace(findings, model=store.Model(Path(scratch) / plan.name, manifest))  # the folder aside has a name of its own
-        for path in write_report(named, Path(scratch)):
-            if path.name in KEPT:
-                shutil.copyfile(path, aside / path.name)
-        replaced = publish_model(aside, MODELS / plan.name)
-    if replaced is not None:  # git has it
-        shutil.rmtree(replaced)
+        kept = replace(findings, model=store.Model(MODELS / plan.name, manifest))  # the folder aside has a name of its own
+        for name, content in draw_report(kept, has_weights=manifest.weights in records).items():
+            if name in KEPT:
+                (aside / name).write_bytes(content)
+        publish_model(aside, MODELS / plan.name)
 
 
 def is_kept(artifact: store.Artifact, plan: Plan) -> bool:
@@ -166,11 +164,11 @@ def write_table(plans: Iterable[Plan], models: Path, seeds: Path, data_dir: Path
     rows = []
     for plan in sorted(plans, key=lambda one: one.name):
         findings = gather(store.Model.read(models / plan.name), None, data_dir, pictures)
-        scores = [other.manifest.scores["test_accuracy"] for other in table.siblings(findings.model, others)]
+        siblings = table.siblings(findings.model, others)
         elsewhere = frozenset(one.file for one in findings.model.artifacts if one.bytes > MOST_BYTES)
         shown = only(findings, plan)
-        rows.append(table.Row(shown, table.latency_of(shown), scores, elsewhere))
-    table.write_table(MODELS, f"# Reference models\n\n{INTRODUCTION}", rows)
+        rows.append(table.Row(shown, table.latency_of(shown), siblings, elsewhere))
+    table.write_table(MODELS, f"# Reference models\n\n{INTRODUCTION}", rows, "made by make models; changes by hand are lost")
 
 
 def only(findings: Findings, plan: Plan) -> Findings:
@@ -183,7 +181,8 @@ def only(findings: Findings, plan: Plan) -> Findings:
 INTRODUCTION = """The networks of the five tutorials, each trained by `mnist-edge train NAME` alone, as float32 ONNX and in the lower precision that suits it
 best. `mnist-edge list` shows them, and `mnist-edge predict img.png --model gru` uses one; only LeNet is installed with the package.
 Each folder holds the manifest, the files, PyTorch's answers to the test set (for `mnist-edge verify`), golden inputs (`verify --quick`),
-a card, the curves and the confusion matrix; weights are LeNet's only. `make models` makes them again, on the same machine with the same bits."""
+a card, the curves and the confusion matrix; weights are LeNet's only. The models kept are of seed 0, which was not
+chosen by its score. `make models` makes them again, on the same machine with the same bits."""
 
 
 if __name__ == "__main__":

@@ -105,16 +105,10 @@ class Model:
         if record == self.manifest.golden:
             return f"make it again: mnist-edge export {shlex.quote(str(self.folder))} --format onnx"
         if record == self.manifest.weights:
-            trained = self.manifest.training
-            arguments = "".join(
-                f" --set {shlex.quote(f'{key}={str(value).lower() if isinstance(value, bool) else value}')}"
-                for key, value in self.manifest.arguments.items()
-            )
-            seed = f" --seed {trained['seed']}" if trained["seed"] else ""
-            return (
-                "a model can be run without its weights, not exported again; restore them, or train it: "
-                f"mnist-edge train {self.manifest.architecture} --name {shlex.quote(self.name)}{arguments}{seed}"
-            )
+            from mnist_edge.retrain import training_command
+
+            again = training_command(self.manifest, self.name, models_dir=self.folder.parent)
+            return f"a model can be run without its weights, but not exported again; restore them, or train it again: {again}"
         return "restore it, or train the model again"
 
 

@@ -29,6 +29,7 @@ def loaded_by(code: str, env: dict[str, str] | None = None) -> set[str]:
         ("import mnist_edge.parity, mnist_edge.store, mnist_edge.verification, mnist_edge.evaluation", {"numpy", "PIL"}),
         ("import mnist_edge.runtimes.ort", {"numpy", "PIL", "onnxruntime"}),
         ("import exporters; exporters.formats()", {"numpy", "PIL"}),
+        ("import mnist_edge.report.findings, mnist_edge.report.card, mnist_edge.report.page, mnist_edge.report.table", {"numpy", "PIL"}),
     ],
 )
 def test_import_loads_no_more_than(code: str, allowed: set[str]) -> None:

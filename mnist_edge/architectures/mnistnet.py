@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from mnist_edge.architectures.registry import Architecture, register
-from mnist_edge.training.recipe import Recipe, seed_recipe
+from mnist_edge.training.recipe import Augmentation, Recipe, seed_recipe
 
 
 class MnistNet(nn.Module):
@@ -37,6 +37,6 @@ register(
         MnistNet,
         "two 3×3 convolutions, dropout (tutorial 003)",
         seed=seed_recipe(19, batch_size=32, optimizer="sgd", lr=0.01, mean=0.0, std=1.0),
-        best=Recipe(epochs=20, lr=1e-3, precision="bfloat16"),
+        best=Recipe(epochs=20, lr=1e-3, precision="bfloat16", augmentation=Augmentation(elastic=0.02)),
     )
 )

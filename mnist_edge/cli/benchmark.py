@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnist_edge.cli.common import PATH, Output, is_terminal, option, percent, size, subcommand, table
+from mnist_edge.cli.common import PATH, Output, is_terminal, option, subcommand, table
 from mnist_edge.cli.group import EXIT_FAILED
 from mnist_edge.errors import UsageError
+from mnist_edge.text import percent, size
 
 if TYPE_CHECKING:
     from mnist_edge.benchmark.measure import Measured

@@ -92,16 +92,6 @@ def table(rows: Iterable[Sequence[Any]], header: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def percent(share: float | None, digits: int = 2) -> str:
-    """Return 0.9912 as ``99.12 %``."""
-    return "–" if share is None else f"{100 * share:.{digits}f} %"
-
-
-def size(count: int) -> str:
-    """Return a file size in words."""
-    return f"{count / 1000:.0f} kB" if count < 1_000_000 else f"{count / 1e6:.1f} MB"
-
-
 def png(picture: Any) -> bytes:
     """Return a Pillow image as a PNG file's bytes."""
     import io

@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
-from mnist_edge.cli.common import PATH, Output, option, percent, subcommand
+from mnist_edge.cli.common import PATH, Output, option, subcommand
 from mnist_edge.cli.group import EXIT_PARITY
+from mnist_edge.text import percent
 
 #: A process in which ``import torch`` fails, as on a device that has none.
 _WITHOUT_TORCH = "import sys; sys.modules['torch'] = None; from mnist_edge.cli import main; main()"

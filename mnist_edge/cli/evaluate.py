@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnist_edge.cli.common import PATH, Output, option, percent, png, subcommand, table
+from mnist_edge.cli.common import PATH, Output, option, png, subcommand, table
 from mnist_edge.errors import UsageError, printable
+from mnist_edge.text import percent
 
 if TYPE_CHECKING:
     from mnist_edge.dataset import Dataset

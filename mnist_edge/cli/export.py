@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 import click
 
 from mnist_edge import store
-from mnist_edge.cli.common import Output, option, size, subcommand, was_typed
+from mnist_edge.cli.common import Output, option, subcommand, was_typed
 from mnist_edge.cli.group import EXIT_PARITY
 from mnist_edge.cli.parity_text import describe_report
 from mnist_edge.errors import UsageError, unknown_name
 from mnist_edge.manifest import quantize_of
+from mnist_edge.text import size
 
 if TYPE_CHECKING:
     from exporters import Calibration, Format, LayerCost

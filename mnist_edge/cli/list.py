@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from mnist_edge.cli.common import Output, percent, size, subcommand, table
+from mnist_edge.cli.common import Output, subcommand, table
+from mnist_edge.text import percent, size
 
 
 @subcommand("list")

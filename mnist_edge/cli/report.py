@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnist_edge.cli.common import PATH, Output, option, percent, subcommand, was_typed
+from mnist_edge.cli.common import PATH, Output, command_line, option, subcommand, was_typed
 from mnist_edge.cli.group import EXIT_FAILED
-from mnist_edge.errors import MnistEdgeError, ModelError, UsageError
+from mnist_edge.errors import MnistEdgeError, ModelError, UsageError, one_line
 from mnist_edge.extras import require
+from mnist_edge.text import count, percent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,8 +49,8 @@ def command(
     trusted, and the accuracy of each artifact. The figures are those of PyTorch's stored answers to the test set.
     """
     require("reports", "matplotlib")
-    from mnist_edge import dataset as datasets
     from mnist_edge import store
+    from mnist_edge.dataset.folder import load_folder
     from mnist_edge.publishing import writable
 
     if every and model is not None:
@@ -58,59 +59,69 @@ def command(
         raise UsageError("--seeds is for the table of --all")
     if seeds is not None and not seeds.is_dir():
         raise UsageError(f"--seeds {seeds}: no such folder")
-    own = None if pictures is None else datasets.load(str(pictures), "test", data_dir)
+    if pictures is not None and not pictures.is_dir():
+        raise UsageError(f"--pictures {pictures}: no such folder")
+    own = None if pictures is None else load_folder(pictures, "test")
     if every:
-        if not _report_all(store.models_dir(models_dir), lambda one: _report(one, data, data_dir, own), seeds, out):
+        if not _report_all(store.models_dir(models_dir), lambda one: _report(one, data, data_dir, own, out), seeds, out):
             ctx.exit(EXIT_FAILED)
         return
     found = writable(store.find(model, models_dir), models_dir)
     out.say(f"model: {found.name} ({found.chosen})")
-    findings, document = _report(found, data, data_dir, own)
+    findings, document = _report(found, data, data_dir, own, out)
     out.result(document, _line(findings, document))
 
 
-def _report(model: "Model", data: str | None, data_dir: Path | None, pictures: "Dataset | None") -> "tuple[Findings, dict[str, Any]]":
+def _report(
+    model: "Model", data: str | None, data_dir: Path | None, pictures: "Dataset | None", out: Output
+) -> "tuple[Findings, dict[str, Any]]":
+    from mnist_edge import dataset as datasets
     from mnist_edge.report.findings import gather
     from mnist_edge.report.write import write_report
 
     findings = gather(model, data, data_dir, pictures)
+    if pictures is not None and findings.pictures is None:
+        out.say(f"{model.name}: --pictures left out, for it has no ONNX file; make one: {command_line('export', model.name)} --format onnx")
     files = [str(path) for path in write_report(findings)]
-    return findings, {"model": model.name, "accuracy": findings.evaluation.accuracy, "files": files}
+    accuracy = findings.evaluation.accuracy
+    return findings, {"model": model.name, "data": datasets.describe(findings.data), "accuracy": accuracy, "files": files}
 
 
 def _line(findings: "Findings", document: dict[str, Any]) -> str:
-    model = findings.model
-    return f"{model.name}: {percent(document['accuracy'])}; {model.folder / 'report.html'}, {len(document['files']) - 1} files beside it"
+    model, data = findings.model, document["data"]
+    tested = f"{percent(document['accuracy'])} of {data['images']:,} test images of {data['name']}"
+    return f"{model.name}: {tested}; {model.folder / 'report.html'}, {len(document['files']) - 1} files beside it"
 
 
 def _report_all(folder: Path, report: "Callable[[Model], tuple[Findings, dict[str, Any]]]", seeds: Path | None, out: Output) -> bool:
     """Report every model, and those that could be reported in one table; False if one could not."""
     from mnist_edge import store
+    from mnist_edge.manifest import FILE_NAME
     from mnist_edge.report import table
     from mnist_edge.report.marked import check_ours
 
-    models, problems = store.list_models(folder)
+    models, unread = store.list_models(folder)
     if not models:
         raise ModelError(f"{folder}: no model to report; mnist-edge train NETWORK makes one")
     check_ours(folder / table.FILE)
-    others = [] if seeds is None else store.list_models(seeds)[0]
+    problems = [problem for problem in unread if f"no {FILE_NAME} in it" not in problem]  # a folder that is no model is nobody's fault
+    others, unread = ([], []) if seeds is None else store.list_models(seeds)
+    problems += unread
     rows, documents = [], []
     for model in models:
         try:
             findings, document = report(model)
-        except MnistEdgeError as error:
-            problems.append(str(error))
+            rows.append(table.Row(findings, table.latency_of(findings), table.siblings(model, others)))
+        except (MnistEdgeError, OSError) as error:  # one that cannot be reported does not stop the rest
+            problems.append(f"{model.name}: {one_line(error)}")
             continue
-        scores = [other.manifest.scores["test_accuracy"] for other in table.siblings(model, others)]
-        rows.append(table.Row(findings, table.latency_of(findings), scores))
         documents.append(document)
         out.say(_line(findings, document))
     for problem in problems:
         out.say(f"left out: {problem}")
-    if rows:
-        table.write_table(folder, "# Models", rows)
-    out.result(
-        {"models": documents, "problems": problems, "table": str(folder / table.FILE)},
-        f"{len(rows)} models in one table: {folder / table.FILE}",
-    )
-    return bool(rows) and not problems
+    if not rows:
+        raise ModelError(f"{folder}: no model could be reported: {problems[0]}")
+    table.write_table(folder, "# Models", rows)
+    path = folder / table.FILE
+    out.result({"models": documents, "problems": problems, "table": str(path)}, f"{count(len(rows), 'model')} in one table: {path}")
+    return not problems

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from mnist_edge.cli.common import Output, percent, size, subcommand, table
+from mnist_edge.cli.common import Output, subcommand, table
+from mnist_edge.text import percent, size
 
 
 @subcommand("show")

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnist_edge.cli.common import Output, command_line, option, percent, subcommand
+from mnist_edge.cli.common import Output, command_line, option, subcommand
 from mnist_edge.errors import DataError, UsageError
 from mnist_edge.extras import require
+from mnist_edge.text import percent
 
 if TYPE_CHECKING:
     from mnist_edge.dataset import Dataset

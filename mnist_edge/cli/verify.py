@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnist_edge.cli.common import Output, option, percent, subcommand, table, was_typed
+from mnist_edge.cli.common import Output, option, subcommand, table, was_typed
 from mnist_edge.cli.group import EXIT_FAILED, EXIT_PARITY
 from mnist_edge.errors import DataError, UsageError
+from mnist_edge.text import percent
 
 if TYPE_CHECKING:
     from mnist_edge.dataset import Dataset

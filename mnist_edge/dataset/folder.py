@@ -28,7 +28,8 @@ def load_folder(folder: Path, split: str) -> Dataset:
         if split == "test" and any((folder / digit).is_dir() for digit in CLASSES):
             root = folder
         else:
-            raise DataError(f"{folder}: no folder {split}/ in it; a {split} split is {split}/0 to {split}/9 with pictures in each")
+            here = " and no folders 0 to 9" if split == "test" else ""
+            raise DataError(f"{folder}: no folder {split}/ in it{here}; a {split} split is {split}/0 to {split}/9 with pictures in each")
     found = {digit: sorted(_pictures(root / digit)) for digit in CLASSES}
     empty = [digit for digit in CLASSES if not found[digit]]
     if len(empty) == len(CLASSES) or (split == "train" and empty):

@@ -1,15 +1,19 @@
 """A model's card: the ``README.md`` of its folder (Mitchell et al., "Model Cards for Model Reporting", 2019)."""
 
-from mnist_edge.manifest import Artifact
+import json
+import re
+import shlex
+
 from mnist_edge.report import words
 from mnist_edge.report.findings import Findings
 from mnist_edge.report.origin import Origin
+from mnist_edge.text import percent, size
 
 FILE = "README.md"
 
 _PYTHON = """from mnist_edge import Predictor
 
-print(Predictor.load("{folder}").predict("img.png").digit)  # numpy, pillow and onnxruntime; no torch"""
+print(Predictor.load({folder}).predict("img.png").digit)  # numpy, pillow and onnxruntime; no torch"""
 
 _PLAIN_PYTHON = """import numpy, onnxruntime
 
@@ -45,61 +49,68 @@ const {{ logits }} = await session.run({{ pixels: new ort.Tensor('uint8', pixels
 console.log(logits.data.indexOf(Math.max(...logits.data)));"""
 
 
-def card(findings: Findings, origin: Origin) -> str:
+def card(findings: Findings, origin: Origin, has_weights: bool = True) -> str:
     """Return the card in Markdown; its pictures are ``curves.png`` and ``confusion.png`` beside it."""
     model = findings.model
     parts = [
-        f"# {model.name}",
-        words.headline(findings, origin),
-        _artifacts(model.artifacts) if model.artifacts else "No artifact is here. Make one: " + _fenced("sh", _making(model.name, origin)),
+        f"# {escape(model.name)}",
+        escape(words.headline(findings, origin)) + ".",
+        *_artifacts(findings, origin, has_weights),
         "![loss and accuracy by epoch](curves.png)",
         "![what was read as what](confusion.png)",
         "## Good and bad at",
         _listed(words.strengths(findings)),
         "## How it was trained",
         _listed(words.training(findings)),
-        "The same command makes it again; on the same machine, with the same versions, the same bits "
+        "The same command makes it again; on the same machine, with the same versions and data, the same bits "
         f"(weights {model.manifest.weights.sha256[:12]}…):",
         _fenced("sh", origin.command),
         f"Licence of the weights: {model.manifest.licence}.",
     ]
-    if model.artifacts and all(one.precision != "float32" for one in model.artifacts):
-        parts[2] += f"\n\nThe float32 file is not here: train the model as below, then `mnist-edge export {model.name} --format onnx`."
-    files = [one.file for one in model.artifacts if one.runtime == "ort"]
-    if files:
-        preferred = model.artifact("ort").file
+    if any(one.runtime == "ort" for one in model.artifacts):
+        file = model.artifact("ort").file
         parts += [
             "## How to use it",
             "`pixels`, uint8 N×1×28×28, ink bright on a dark ground → `logits`, float32 N×10. Normalisation is inside; feed it the bytes.",
             "Python, with this package:",
-            _fenced("python", _PYTHON.format(folder=f"models/{model.name}")),
+            _fenced("python", _PYTHON.format(folder=json.dumps(f"{model.folder.parent.name}/{model.name}", ensure_ascii=False))),
             "Python, without it:",
-            _fenced("python", _PLAIN_PYTHON.format(file=preferred)),
+            _fenced("python", _PLAIN_PYTHON.format(file=file)),
             "C++:",
-            _fenced("cpp", _CPP.format(file=preferred)),
+            _fenced("cpp", _CPP.format(file=file)),
             "JavaScript:",
-            _fenced("js", _JAVASCRIPT.format(file=preferred)),
+            _fenced("js", _JAVASCRIPT.format(file=file)),
         ]
     return "\n\n".join(parts) + "\n"
 
 
-def _artifacts(artifacts: tuple[Artifact, ...]) -> str:
+def escape(text: str) -> str:
+    """Return text that Markdown shows as it is."""
+    return re.sub(r"([\\`*_\[\]<>|#~])", r"\\\1", text)
+
+
+def _artifacts(findings: Findings, origin: Origin, has_weights: bool) -> list[str]:
+    model = findings.model
+    export = f"mnist-edge export {shlex.quote(model.name)} --format onnx"
+    if not has_weights:
+        export = f"{origin.command}\n{export}"
+    if not model.artifacts:
+        return ["No exported file is here. This makes one:", _fenced("sh", export)]
     lines = ["| file | precision | size | accuracy | same answers as PyTorch | needs |", "|---|---|---|---|---|---|"]
-    for one in sorted(artifacts, key=lambda a: (a.precision != "float32", a.file)):
-        proof = one.parity
+    for one in sorted(model.artifacts, key=lambda a: (a.precision != "float32", a.file)):
+        proof, elsewhere = one.parity, findings.elsewhere(one)
+        on = f" ({escape(elsewhere)})" if elsewhere else ""
         lines.append(
-            f"| `{one.file}` | {one.precision} | {words.size(one.bytes)} | {words.percent(proof['accuracy'])} | "
+            f"| {escape(one.file)} | {one.precision} | {size(one.bytes)} | {percent(proof['accuracy'])}{on} | "
             f"{proof['equal_answers']:,} of {proof['images']:,} | {one.oldest_runtime} |"
         )
-    return "\n".join(lines)
-
-
-def _making(name: str, origin: Origin) -> str:
-    return f"{origin.command}\nmnist-edge export {name} --format onnx"
+    if any(one.precision == "float32" for one in model.artifacts):
+        return ["\n".join(lines)]
+    return ["\n".join(lines), "The float32 file is not here. This makes it:", _fenced("sh", export)]
 
 
 def _listed(lines: list[str]) -> str:
-    return "\n".join(f"- {line}." for line in lines)
+    return "\n".join(f"- {escape(line)}." for line in lines)
 
 
 def _fenced(language: str, code: str) -> str:

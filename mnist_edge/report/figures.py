@@ -8,7 +8,8 @@ import numpy as np
 
 from mnist_edge.manifest import Artifact
 from mnist_edge.report.findings import Bin, Findings
-from mnist_edge.report.theme import LIGHT, Theme, bare, canvas, shades, to_png
+from mnist_edge.report.theme import LIGHT, Theme, bare, canvas, readable_on, shades, to_png
+from mnist_edge.text import size as file_size
 
 #: Wrong answers that are drawn at most.
 MOST_WRONG = 24
@@ -16,7 +17,7 @@ MOST_WRONG = 24
 
 def curves(history: Sequence[dict[str, Any]], title: str, theme: Theme = LIGHT) -> bytes:
     """Draw loss and accuracy by epoch; `history` holds the fields of `training.loop.Epoch`."""
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import MaxNLocator, NullFormatter
 
     epochs = [row["epoch"] for row in history]
     style: dict[str, Any] = {"marker": "o", "markersize": 3 if len(epochs) <= 40 else 0, "linewidth": 1.6}
@@ -26,9 +27,10 @@ def curves(history: Sequence[dict[str, Any]], title: str, theme: Theme = LIGHT) 
             axes.plot(epochs, [scale * row[key] for row in history], color=theme.first, label="training", **style)
             axes.plot(epochs, [scale * row[f"validation_{key}"] for row in history], color=theme.second, label="held out", **style)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-            axes.set(xlabel="epoch", xlim=(1, max(2, len(epochs))))
+            axes.set(xlabel="epoch", xlim=(1, epochs[-1]) if len(epochs) > 10 else (0.5, epochs[-1] + 0.5))
             axes.grid(axis="y")
         last = history[-1]
+        loss.yaxis.set_minor_formatter(NullFormatter())
         loss.set(title=f"loss: {last['loss']:.3g} training, {last['validation_loss']:.3g} held out", yscale="log")
         accuracy.set_title(f"accuracy: {100 * last['accuracy']:.2f} % training, {100 * last['validation_accuracy']:.2f} % held out")
         low = min(min(row["accuracy"], row["validation_accuracy"]) for row in history[len(history) // 10 :])
@@ -40,20 +42,23 @@ def curves(history: Sequence[dict[str, Any]], title: str, theme: Theme = LIGHT) 
 
 def confusion(findings: Findings, theme: Theme = LIGHT) -> bytes:
     """Draw how often each digit was read as each: mistakes in colour, the stronger the more, right answers as plain numbers."""
+    from matplotlib.colors import to_hex
+
     counts = findings.evaluation.confusion
     mistakes = counts - np.diag(counts.diagonal())
     most = max(1, int(mistakes.max()))
     with canvas(theme, 6.4, 5.6) as figure:
         axes = figure.subplots()
         # by the square root, so that a single mistake is seen beside twenty
-        axes.imshow(np.sqrt(mistakes / most), cmap=shades(theme.paper, theme.second), vmin=0, vmax=1)
+        strengths, colours = np.sqrt(mistakes / most), shades(theme.paper, theme.second)
+        axes.imshow(strengths, cmap=colours, vmin=0, vmax=1)
         for row in range(10):
             for column in range(10):
                 count = int(counts[row, column])
                 if row == column:
                     axes.text(column, row, f"{count:,}", ha="center", va="center", color=theme.first, fontsize=8.5)
                 elif count:
-                    colour = theme.paper if math.sqrt(count / most) > 0.55 else theme.text
+                    colour = readable_on(to_hex(colours(strengths[row, column])), theme)
                     axes.text(column, row, f"{count:,}", ha="center", va="center", color=colour, fontsize=9.5, fontweight="bold")
         for edge in np.arange(-0.5, 10):
             axes.axhline(edge, color=theme.rule, linewidth=0.6)
@@ -76,9 +81,9 @@ def mistakes(findings: Findings, theme: Theme = LIGHT) -> bytes:
     """Draw the most confident wrong answers, each with what it is, as what it was read, and how surely."""
     indices = findings.wrong()
     shown = indices[:MOST_WRONG]
-    columns = 8
+    columns = min(8, max(3, len(shown)))
     rows = max(1, math.ceil(len(shown) / columns))
-    with canvas(theme, 9, 0.5 + 1.45 * rows) as figure:
+    with canvas(theme, 9 * columns / 8, 0.5 + 1.45 * rows) as figure:
         grid = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes in grid:
             bare(axes)
@@ -86,8 +91,8 @@ def mistakes(findings: Findings, theme: Theme = LIGHT) -> bytes:
             label, answer = findings.data.labels[index], findings.evaluation.answers[index]
             _draw_digit(axes, findings, index, theme)
             axes.set_title(f"{label} read as {answer}", fontsize=9, loc="center", pad=4, color=theme.second)
-            axes.set_xlabel(f"{_sure(findings, index)}   #{index}", fontsize=7.5, labelpad=3)
-        rest = f"the {len(shown)} most confident of {len(indices)} wrong answers" if len(indices) > len(shown) else "all wrong answers"
+            axes.set_xlabel(f"{_sure(findings, index)}   #{index:,}", fontsize=7.5, labelpad=3)
+        rest = f"the {len(shown)} most confident of {len(indices):,} wrong answers" if len(indices) > len(shown) else "all wrong answers"
         figure.suptitle(rest if indices else "no wrong answer", x=0.012, ha="left", fontsize=10, color=theme.text)
         return to_png(figure)
 
@@ -143,36 +148,43 @@ def calibration(findings: Findings, theme: Theme = LIGHT) -> bytes:
 
 
 def artifacts(findings: Findings, theme: Theme = LIGHT) -> bytes:
-    """Draw size and accuracy of each artifact, as proven when it was published, beside PyTorch's accuracy."""
+    """Draw size and accuracy of each artifact, as proven when it was published, beside PyTorch's accuracy on the same data."""
     from matplotlib.ticker import MaxNLocator
 
     rows = sorted(findings.model.artifacts, key=lambda one: -one.bytes)
-    with canvas(theme, 9, 1.1 + 0.42 * max(1, len(rows))) as figure:
+    with canvas(theme, 9, 1.1 + 0.42 * len(rows)) as figure:
         size, accuracy = figure.subplots(1, 2, sharey=True)
         names = [one.file for one in rows]
         bars = size.barh(names, [one.bytes / 1e3 for one in rows], color=theme.first, height=0.55)
-        size.bar_label(bars, [f"{one.bytes / 1e3:,.0f} kB" for one in rows], padding=4, color=theme.text)
+        size.bar_label(bars, [file_size(one.bytes) for one in rows], padding=4, color=theme.text)
         size.set_title("size")
         size.margins(x=0.22)
         size.set_xticks([])
         size.spines["bottom"].set_visible(False)
         size.tick_params(length=0, labelcolor=theme.text)
-        if not rows:
-            bare(size)
-            size.set_title("no artifacts yet")
         scores = [100 * one.parity["accuracy"] for one in rows]
         torch = 100 * findings.evaluation.accuracy
-        accuracy.axvline(torch, color=theme.second, linewidth=1.6)
+        here = [one for one in rows if not findings.elsewhere(one)]
+        if here:
+            accuracy.axvline(torch, color=theme.second, linewidth=1.6)
         accuracy.plot(scores, names, "o", color=theme.first, markersize=7)
         spread = max(0.05, 1.3 * max((abs(score - torch) for score in scores), default=0.0))
         for name, score, one in zip(names, scores, rows, strict=True):
-            accuracy.annotate(_changed(one, score), (score, name), (10, 0), textcoords="offset points", va="center", fontsize=8.5)
+            accuracy.annotate(
+                _changed(one, score, findings.elsewhere(one)),
+                (score, name),
+                (10, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=8.5,
+                bbox={"facecolor": theme.paper, "edgecolor": "none", "pad": 1},
+            )
         accuracy.set_xlim(torch - spread, torch + 3.4 * spread)
         accuracy.tick_params(axis="y", length=0)
         accuracy.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         accuracy.xaxis.set_major_formatter("{x:.2f}")
         accuracy.spines["left"].set_visible(False)
-        accuracy.set_title(f"accuracy, %; the line: PyTorch, {torch:.2f} %")
+        accuracy.set_title(f"accuracy, %; the line: PyTorch, {torch:.2f} %" if here else "accuracy, %")
         return to_png(figure)
 
 
@@ -191,6 +203,6 @@ def _bounds(one: Bin) -> str:
     return f"above {100 * one.low:g} %" if one.high == 1 else f"{100 * one.low:g} to {100 * one.high:g} %"
 
 
-def _changed(artifact: Artifact, score: float) -> str:
+def _changed(artifact: Artifact, score: float, elsewhere: str) -> str:
     changed = artifact.parity["images"] - artifact.parity["equal_answers"]
-    return f"{score:.2f} %, {changed or 'no'} answer{'' if changed == 1 else 's'} changed"
+    return f"{score:.2f} %, {changed or 'no'} answer{'' if changed == 1 else 's'} changed{f' of {elsewhere}' if elsewhere else ''}"

@@ -16,8 +16,10 @@ from mnist_edge.confidence import softmax
 from mnist_edge.dataset import Dataset
 from mnist_edge.errors import ModelError
 from mnist_edge.evaluation import Evaluation, evaluate, evaluate_logits
+from mnist_edge.manifest import Artifact
 from mnist_edge.predictor import Predictor
 from mnist_edge.store import Model
+from mnist_edge.text import data_name
 
 #: Bounds of the bins of confidence: half of them above 99 %, where nearly all answers of a good classifier are.
 CONFIDENCE_BOUNDS = (0.0, 0.5, 0.7, 0.9, 0.97, 0.99, 0.999, 1.0)
@@ -64,6 +66,14 @@ class Confusion:
 
 
 @dataclass(frozen=True)
+class Pictures:
+    """How a model reads pictures that are not of the data set's making, and what they are called."""
+
+    name: str
+    evaluation: Evaluation
+
+
+@dataclass(frozen=True)
 class Findings:
     """A model, and PyTorch's answers to a test set.
 
@@ -79,12 +89,17 @@ class Findings:
     data: Dataset
     logits: NDArray[np.float32]
     history: tuple[dict[str, Any], ...]
-    pictures: Evaluation | None = None
+    pictures: Pictures | None = None
 
     @property
     def data_name(self) -> str:
         """What to call the test set in a sentence."""
-        return {"mnist": "MNIST", "drawn": "the drawn digits"}.get(self.data.name, self.data.name)
+        return data_name(self.data.name)
+
+    def elsewhere(self, artifact: Artifact) -> str:
+        """Return the name of the data set that an artifact was proven on, where that is not this one; else nothing."""
+        proven = artifact.parity["data"]
+        return "" if proven["sha256"] == self.data.sha256 else data_name(proven["name"])
 
     @cached_property
     def evaluation(self) -> Evaluation:
@@ -127,14 +142,14 @@ class Findings:
 def gather(model: Model, data: str | None = None, data_dir: Path | None = None, pictures: Dataset | None = None) -> Findings:
     """Gather what there is to say of a model. `data` is the test set that PyTorch's answers were stored for; None takes what is here.
 
-    `pictures` are read by the model's first artifact for ONNX Runtime, where it has one.
+    `pictures` are read by the model's artifact for ONNX Runtime, float32 before others; without one they are not read.
     Raises DataError if the test set is not on this machine, ModelError for damaged files.
     """
     reference, test = verification.choose_reference(model, data, data_dir)
     found = Findings(model, test, store.read_reference(model, reference), read_history(model))
     if pictures is None or not any(artifact.runtime == "ort" for artifact in model.artifacts):
         return found
-    return replace(found, pictures=evaluate(Predictor.load(model.folder), pictures))
+    return replace(found, pictures=Pictures(data_name(pictures.name), evaluate(Predictor.load(model.folder), pictures)))
 
 
 def read_history(model: Model) -> tuple[dict[str, Any], ...]:

@@ -1,18 +1,30 @@
-"""Markdown files that this program writes bear a mark, which tells them from a user's own."""
+"""Files that this program writes bear a mark, which tells them from a user's own."""
 
+import io
 from pathlib import Path
 
 from mnist_edge.errors import UsageError
 
-MARK = "<!-- made by mnist-edge report; changes by hand are lost -->"
+MARK = "made by mnist-edge report; changes by hand are lost"
 
 
-def marked(text: str) -> bytes:
+def marked(text: str, mark: str = MARK) -> bytes:
     """Return a Markdown file's bytes, with the mark."""
-    return f"{MARK}\n\n{text}".encode()
+    return f"<!-- {mark} -->\n\n{text}".encode()
 
 
-def check_ours(path: Path) -> None:
-    """Raise UsageError for a Markdown file that this program did not write, for it would be lost."""
-    if path.exists() and MARK not in path.read_text(errors="replace"):
+def marked_png(picture: bytes) -> bytes:
+    """Return a PNG file's bytes, with the mark."""
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    note, buffer = PngInfo(), io.BytesIO()
+    note.add_text("Comment", MARK)
+    Image.open(io.BytesIO(picture)).save(buffer, "PNG", optimize=True, pnginfo=note)
+    return buffer.getvalue()
+
+
+def check_ours(path: Path, mark: str = MARK) -> None:
+    """Raise UsageError for a file that this program did not write, for it would be lost."""
+    if path.exists() and not (path.is_file() and mark.encode() in path.read_bytes()):
         raise UsageError(f"{path}: not written by mnist-edge report, so it stays; move it away")

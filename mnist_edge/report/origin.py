@@ -1,11 +1,11 @@
 """Where a model comes from: the network's own words, and the command that makes the model again."""
 
-import shlex
 from typing import NamedTuple
 
 from mnist_edge.errors import MnistEdgeError
 from mnist_edge.extras import is_installed
-from mnist_edge.manifest import Manifest
+from mnist_edge.retrain import training_command
+from mnist_edge.store import Model
 
 
 class Origin(NamedTuple):
@@ -22,33 +22,17 @@ class Origin(NamedTuple):
     command: str
 
 
-def origin(manifest: Manifest) -> Origin:
+def origin(model: Model) -> Origin:
     """Ask the registry about a model's network; without torch, or of a network that is not there any more, only the manifest."""
-    training, recipe = manifest.training, manifest.training["recipe"]
-    summary, tutorial, usual = "", None, {}
+    manifest = model.manifest
     if is_installed("torch"):
         from mnist_edge import architectures
 
         try:
             found = architectures.find(manifest.architecture)
-            usual = found.recipe(recipe["name"]).to_json()
+            usual = found.recipe(manifest.training["recipe"]["name"]).to_json()
         except MnistEdgeError:
             pass
         else:
-            summary, tutorial = found.summary, found.tutorial_accuracy
-    words = ["mnist-edge", "train", manifest.architecture]
-    if manifest.name != manifest.architecture:
-        words += ["--name", manifest.name]
-    for key, value in manifest.arguments.items():
-        words += ["--set", f"{key}={str(value).lower() if isinstance(value, bool) else value}"]
-    if recipe["name"] != "best":
-        words += ["--recipe", recipe["name"]]
-    for key in ("epochs", "batch_size", "lr", "precision"):
-        if recipe.get(key) is not None and recipe[key] != usual.get(key):
-            words += [f"--{key.replace('_', '-')}", f"{recipe[key]:g}" if isinstance(recipe[key], float) else str(recipe[key])]
-    if training["data"]["name"] != "mnist":
-        words += ["--data", training["data"]["name"].removeprefix("folder:")]
-    if training["seed"]:
-        words += ["--seed", str(training["seed"])]
-    words += ["--threads", str(training["threads"]), "--device", training["device"]]
-    return Origin(summary, tutorial, shlex.join(words))
+            return Origin(found.summary, found.tutorial_accuracy, training_command(manifest, model.name, usual))
+    return Origin("", None, training_command(manifest, model.name))

@@ -6,8 +6,10 @@ from html import escape
 
 from mnist_edge.report import words
 from mnist_edge.report.findings import Findings
+from mnist_edge.report.marked import MARK
 from mnist_edge.report.origin import Origin
 from mnist_edge.report.theme import DARK, DPI, LIGHT, Theme, size_of
+from mnist_edge.text import count, percent, size
 
 FILE = "report.html"
 
@@ -35,17 +37,23 @@ code {{ background: var(--panel); padding: .1rem .3rem; border-radius: .25rem; f
 
 
 def page(findings: Findings, origin: Origin, pictures: Mapping[str, Mapping[str, bytes]]) -> str:
-    """Return the page. `pictures`: for each figure's name its PNG in each theme's."""
+    """Return the page. `pictures`: for each figure's name its PNG in each theme's; a figure that is not among them is left out."""
     model, manifest = findings.model, findings.model.manifest
     style = _STYLE.format(light=_variables(LIGHT), dark=_variables(DARK))
     facts = [
-        (words.percent(findings.evaluation.accuracy), f"of {len(findings.data):,} test images of {findings.data_name}"),
-        (words.percent(manifest.scores["validation_accuracy"]), "of the held-out images"),
+        (percent(findings.evaluation.accuracy), f"of {count(len(findings.data), 'test image')} ({findings.data_name})"),
+        (percent(manifest.scores["validation_accuracy"]), "of the held-out images"),
         (f"{manifest.parameters:,}", "parameters"),
-        (str(manifest.training["epochs"]), f"epochs in {words.duration(manifest.training['seconds'])}"),
+        (words.duration(manifest.training["seconds"]), f"of training, {count(manifest.training['epochs'], 'epoch')}"),
     ]
     if findings.pictures is not None:
-        facts.insert(2, (words.percent(findings.pictures.accuracy), f"of {findings.pictures.images:,} pictures by other hands"))
+        facts.insert(
+            2,
+            (
+                percent(findings.pictures.evaluation.accuracy),
+                f"of {count(findings.pictures.evaluation.images, 'picture')} in {findings.pictures.name}",
+            ),
+        )
     curves, confusion = (
         ("curves", "Loss and accuracy by epoch", _about_curves(findings)),
         (
@@ -65,17 +73,16 @@ def page(findings: Findings, origin: Origin, pictures: Mapping[str, Mapping[str,
         ),
         _section("samples", "The first nine images of the test set", "With truth, answer and confidence.", pictures),
         _section("calibration", "Does its confidence mean what it says?", _about_calibration(findings), pictures),
-        _section(
-            "artifacts", "Accuracy by artifact", "As proven on the test set when each file was published.", pictures, _artifacts(findings)
-        ),
+        _section("artifacts", "Accuracy by artifact", "As proven when each file was published.", pictures, _artifacts(findings)),
         f"<section><h2>Good and bad at</h2>{_listed(words.strengths(findings))}</section>",
         f"<section><h2>How it was trained</h2>{_listed(words.training(findings))}<p>Again: <code>{escape(origin.command)}</code></p></section>",
     ]
     listed = "".join(f"<li><b>{escape(figure)}</b><span>{escape(label)}</span></li>" for figure, label in facts)
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta name="generator" content="{MARK}">'
         f"<title>{escape(model.name)}</title><style>{style}</style></head>\n<body><h1>{escape(model.name)}</h1>"
-        f'<p>{escape(words.headline(findings, origin))}</p><ul class="facts">{listed}</ul>\n'
+        f'<p>{escape(words.headline(findings, origin))}.</p><ul class="facts">{listed}</ul>\n'
         + "\n".join(sections)
         + f'\n<p class="note">Weights SHA-256 {manifest.weights.sha256}, test set SHA-256 {findings.data.sha256}. Licence: {escape(manifest.licence)}.</p>'
         "</body></html>\n"
@@ -83,6 +90,8 @@ def page(findings: Findings, origin: Origin, pictures: Mapping[str, Mapping[str,
 
 
 def _section(name: str, title: str, text: str, pictures: Mapping[str, Mapping[str, bytes]], more: str = "") -> str:
+    if name not in pictures:
+        return ""
     light, dark = (b64encode(pictures[name][theme.name]).decode() for theme in (LIGHT, DARK))
     width, height = (round(pixels * 96 / DPI) for pixels in size_of(pictures[name][LIGHT.name]))  # CSS' inch has 96 pixels
     return (
@@ -108,13 +117,13 @@ def _about_calibration(findings: Findings) -> str:
     sure = findings.calibration()[-1]
     return (
         f"Answers of about the same confidence, and how many of them were right. {sure.answers:,} of {len(findings.data):,} answers are above "
-        f"{words.percent(sure.low, 1)}; {sure.answers - sure.right:,} of these are wrong."
+        f"{percent(sure.low, 1)}; {sure.answers - sure.right:,} of these are wrong."
     )
 
 
 def _by_class(findings: Findings) -> str:
     rows = [
-        [row["digit"], f"{row['images']:,}", f"{row['correct']:,}", words.percent(row["accuracy"])]
+        [row["digit"], f"{row['images']:,}", f"{row['correct']:,}", percent(row["accuracy"])]
         for row in findings.evaluation.by_class()
         if row["images"]
     ]
@@ -126,9 +135,9 @@ def _artifacts(findings: Findings) -> str:
         [
             one.file,
             one.precision,
-            words.size(one.bytes),
-            words.percent(one.parity["accuracy"]),
-            f"{one.parity['equal_answers']:,} of {one.parity['images']:,}",
+            size(one.bytes),
+            percent(one.parity["accuracy"]),
+            f"{one.parity['equal_answers']:,} of {one.parity['images']:,}{f' ({elsewhere})' if (elsewhere := findings.elsewhere(one)) else ''}",
             f"{one.parity['max_difference']:.2g}",
             one.oldest_runtime,
         ]

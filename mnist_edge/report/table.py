@@ -1,19 +1,22 @@
 """The models of a folder in one table, a row a model: the ``README.md`` of the models folder."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median, stdev
+from urllib.parse import quote
 
 from mnist_edge.benchmark.latency import latencies
 from mnist_edge.files import write_atomically
 from mnist_edge.manifest import Artifact
 from mnist_edge.report import words
+from mnist_edge.report.card import escape
 from mnist_edge.report.findings import Findings
-from mnist_edge.report.marked import check_ours, marked
+from mnist_edge.report.marked import MARK, check_ours, marked
 from mnist_edge.report.origin import origin
 from mnist_edge.runtimes import load_artifact
 from mnist_edge.store import Model
+from mnist_edge.text import count, percent, size
 
 FILE = "README.md"
 
@@ -25,20 +28,20 @@ class Row:
     Attributes:
         findings: the model.
         latency: median seconds of one answer on one thread, by artifact's file.
-        seeds: test accuracies, 0 to 1, of the same training with other seeds; the model's own is not among them.
+        siblings: the same training from other seeds.
         elsewhere: files that are not kept with the model, for their size.
     """
 
     findings: Findings
     latency: Mapping[str, float]
-    seeds: Sequence[float] = ()
-    elsewhere: frozenset[str] = field(default=frozenset())
+    siblings: Sequence[Model] = ()
+    elsewhere: frozenset[str] = frozenset()
 
 
-def write_table(folder: Path, introduction: str, rows: Sequence[Row]) -> None:
-    """Write a models folder's ``README.md``. Raises UsageError for one of the user's own, OSError."""
-    check_ours(folder / FILE)
-    write_atomically(folder / FILE, marked(f"{introduction}\n\n{table(rows)}"))
+def write_table(folder: Path, introduction: str, rows: Sequence[Row], mark: str = MARK) -> None:
+    """Write a models folder's ``README.md``. Raises UsageError for one that does not bear the mark, OSError."""
+    check_ours(folder / FILE, mark)
+    write_atomically(folder / FILE, marked(f"{introduction}\n\n{table(rows)}", mark))
 
 
 def latency_of(findings: Findings) -> dict[str, float]:
@@ -49,31 +52,35 @@ def latency_of(findings: Findings) -> dict[str, float]:
 
 
 def siblings(model: Model, others: Sequence[Model]) -> list[Model]:
-    """Return those of `others` that differ from `model` by nothing but the seed."""
+    """Return those of `others` that differ from `model` by nothing but the seed and were tested on the same images, one a seed."""
     own = _training(model)
-    return [other for other in others if _training(other) == own and other.manifest.training["seed"] != model.manifest.training["seed"]]
+    seeds = {other.manifest.training["seed"]: other for other in reversed(others) if _training(other) == own}
+    return [seeds[seed] for seed in sorted(seeds) if seed != model.manifest.training["seed"]]
 
 
 def table(rows: Sequence[Row]) -> str:
     """Return the table in Markdown, with what its columns mean."""
     pictures = next((row.findings.pictures for row in rows if row.findings.pictures is not None), None)
-    seeds = any(row.seeds for row in rows)
+    seeds = any(row.siblings for row in rows)
     header = ["model", "parameters", "artifact", "size", "accuracy", "same answers", "latency", "trained in", "tutorial"]
     header += ["over seeds"] if seeds else []
-    header += [f"{pictures.images:,} pictures"] if pictures is not None else []
+    header += [escape(pictures.name)] if pictures is not None else []
     lines = [header, ["---"] * len(header), *(_cells(row, seeds, pictures is not None) for row in rows)]
-    proven = " and ".join({f"the {len(row.findings.data):,} test images of {row.findings.data_name}" for row in rows})
+    tested = dict.fromkeys(f"{count(len(row.findings.data), 'test image')} ({escape(row.findings.data_name)})" for row in rows)
     notes = [
-        f"**accuracy** on {proven}, and **same answers** as PyTorch there, as proven when each file was published",
+        f"**accuracy** on {' or '.join(tested)} unless it says otherwise, and **same answers** as PyTorch there, as proven when each file was published",
         "**latency** of one image, median, ONNX Runtime on one thread of the machine that wrote this",
         "**trained in** as long as it took there, on as many threads as the card names",
+        "**tutorial**: what it reports",
     ]
     if seeds:
-        notes.append("**over seeds**: mean and standard deviation of the test accuracy; kept is seed 0, whichever was luckiest")
+        notes.append("**over seeds**: mean and standard deviation of the test accuracy of the same training from so many seeds")
     if pictures is not None:
-        notes.append(f"**{pictures.images:,} pictures** by other hands, which nothing was trained on, read by the first artifact")
+        notes.append(
+            f"**{escape(pictures.name)}**: share of {count(pictures.evaluation.images, 'picture')} read rightly, by ONNX in float32 where there is one"
+        )
     if any(row.elsewhere for row in rows):
-        notes.append("¹ too large to be kept here; the card names the command that makes the model, and `mnist-edge export` makes the file")
+        notes.append("¹ too large to be kept here; the card names the command that makes it")
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n\n" + "".join(f"- {note}.\n" for note in notes)
 
 
@@ -81,30 +88,34 @@ def _cells(row: Row, seeds: bool, pictures: bool) -> list[str]:
     findings = row.findings
     model, manifest = findings.model, findings.model.manifest
     artifacts = sorted(model.artifacts, key=lambda one: (one.precision != "float32", one.file))
-    tutorial = origin(manifest).tutorial_accuracy
+    tutorial = origin(model).tutorial_accuracy
 
     def each(cell: Callable[[Artifact], str]) -> str:
         return "<br>".join(cell(one) for one in artifacts) or "–"
+
+    def accuracy(one: Artifact) -> str:
+        elsewhere = findings.elsewhere(one)
+        return percent(one.parity["accuracy"]) + (f" ({escape(elsewhere)})" if elsewhere else "")
 
     def speed(one: Artifact) -> str:
         return f"{1e6 * row.latency[one.file]:,.0f} µs" if one.file in row.latency else "–"
 
     cells = [
-        f"[{model.name}]({model.name}/README.md)",
+        f"[{escape(model.name)}]({quote(model.name)}/README.md)",
         f"{manifest.parameters:,}",
         each(lambda one: _what(one) + ("¹" if one.file in row.elsewhere else "")),
-        each(lambda one: words.size(one.bytes)),
-        each(lambda one: words.percent(one.parity["accuracy"])) if artifacts else words.percent(findings.evaluation.accuracy),
+        each(lambda one: size(one.bytes)),
+        each(accuracy) if artifacts else percent(findings.evaluation.accuracy),
         each(lambda one: f"{one.parity['equal_answers']:,}"),
         each(speed),
         words.duration(manifest.training["seconds"]),
-        "–" if tutorial is None else words.percent(tutorial),
+        percent(tutorial),
     ]
     if seeds:
-        scores = [findings.evaluation.accuracy, *row.seeds]
-        cells.append(f"{words.percent(mean(scores))} ± {100 * stdev(scores):.2f} ({len(scores)})" if row.seeds else "–")
+        scores = [one.manifest.scores["test_accuracy"] for one in (model, *row.siblings)]
+        cells.append(f"{percent(mean(scores))} ± {100 * stdev(scores):.2f} ({len(scores)})" if row.siblings else "–")
     if pictures:
-        cells.append("–" if findings.pictures is None else words.percent(findings.pictures.accuracy))
+        cells.append("–" if findings.pictures is None else percent(findings.pictures.evaluation.accuracy))
     return cells
 
 
@@ -115,4 +126,4 @@ def _what(one: Artifact) -> str:
 def _training(model: Model) -> tuple[object, ...]:
     manifest = model.manifest
     recipe = {"precision": "float32"} | manifest.training["recipe"]  # which older manifests do not name
-    return manifest.architecture, manifest.arguments, recipe, manifest.training["data"]
+    return manifest.architecture, manifest.arguments, recipe, manifest.training["data"], manifest.scores["test_data"]

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mnist_edge.report.marked import marked_png
+
 if TYPE_CHECKING:
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
@@ -68,6 +70,7 @@ def canvas(theme: Theme, width: float, height: float, row_gap: float = 0.02) -> 
         "axes.axisbelow": True,
         "legend.frameon": False,
         "figure.facecolor": theme.paper,
+        "text.parse_math": False,  # a model's name may hold a $
         "savefig.facecolor": theme.paper,
     }
     with matplotlib.rc_context(style):
@@ -80,8 +83,9 @@ def to_png(figure: "Figure") -> bytes:
 
     drawn, small = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png")
-    Image.open(drawn).convert("RGB").quantize(128).save(small, "PNG", optimize=True)  # a third of the size, and looks the same
-    return small.getvalue()
+    picture = Image.open(drawn).convert("RGB")
+    picture.quantize(256, Image.Quantize.FASTOCTREE).save(small, "PNG")  # less than half the size
+    return marked_png(small.getvalue())
 
 
 def size_of(png: bytes) -> tuple[int, int]:
@@ -96,6 +100,24 @@ def shades(low: str, high: str) -> "Colormap":
     from matplotlib.colors import LinearSegmentedColormap
 
     return LinearSegmentedColormap.from_list("shades", [low, high])
+
+
+def readable_on(colour: str, theme: Theme) -> str:
+    """Return the theme's text or paper, whichever stands out more on a colour (contrast ratio of WCAG 2.2)."""
+    return max((theme.text, theme.paper), key=lambda ink: contrast(ink, colour))
+
+
+def contrast(first: str, second: str) -> float:
+    """Return the contrast ratio of two colours, 1 to 21 (WCAG 2.2, "contrast ratio")."""
+    low, high = sorted(map(_luminance, (first, second)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    from matplotlib.colors import to_rgb
+
+    linear = [channel / 12.92 if channel <= 0.04045 else ((channel + 0.055) / 1.055) ** 2.4 for channel in to_rgb(colour)]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def bare(axes: Any) -> None:

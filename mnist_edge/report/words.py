@@ -1,14 +1,8 @@
-"""A model in sentences, for its page and its card."""
-
-from typing import Any
+"""A model in sentences, for its page and its card: plain text, each without its full stop."""
 
 from mnist_edge.report.findings import Findings
 from mnist_edge.report.origin import Origin
-
-
-def percent(share: float, digits: int = 2) -> str:
-    """Return 0.9912 as ``99.12 %``."""
-    return f"{100 * share:.{digits}f} %"
+from mnist_edge.text import count, data_name, percent
 
 
 def duration(seconds: float) -> str:
@@ -18,19 +12,17 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 
-def size(count: int) -> str:
-    """Return a file's size in kB or MB (powers of ten)."""
-    return f"{count / 1e3:,.0f} kB" if count < 1e6 else f"{count / 1e6:.1f} MB"
-
-
 def headline(findings: Findings, origin: Origin) -> str:
-    """Return what the model is and what it scores, in a sentence or two."""
+    """Return what the model is and what it scores, in two sentences."""
     manifest, found = findings.model.manifest, findings.evaluation
     what = f"{origin.summary[:1].upper()}{origin.summary[1:]}" if origin.summary else f"Network {manifest.architecture}"
-    scores = f"reads {percent(found.accuracy)} of {findings.data_name}'s {len(findings.data):,} test images rightly"
+    text = (
+        f"{what}: {count(manifest.parameters, 'parameter')}. It reads {percent(found.accuracy)} of "
+        f"{count(len(findings.data), 'test image')} rightly ({findings.data_name})"
+    )
     if origin.tutorial_accuracy is not None:
-        scores += f"; the tutorial reports {percent(origin.tutorial_accuracy)}"
-    return f"{what}: {manifest.parameters:,} parameters. It {scores}."
+        text += f"; the tutorial reports {percent(origin.tutorial_accuracy)} of MNIST's"
+    return text
 
 
 def training(findings: Findings) -> list[str]:
@@ -38,56 +30,54 @@ def training(findings: Findings) -> list[str]:
     manifest = findings.model.manifest
     run, recipe = manifest.training, manifest.training["recipe"]
     data = run["data"]
-    drawn = f", and {percent(recipe['drawn'], 0)} as many drawn by the program" if recipe.get("drawn") else ""
-    schedule = {"onecycle": f"rising to {recipe['lr']:g} and falling (one cycle)", "constant": f"{recipe['lr']:g}"}[recipe["schedule"]]
-    lines = [
-        f"{data['images'] - data['held_out']:,} images of {data['name']}{drawn}; every twelfth image, {data['held_out']:,} in all, was held out",
-        f"recipe {recipe['name']}: {run['epochs']} epochs, {recipe['optimizer']}, batches of {recipe['batch_size']}, learning rate {schedule}, "
-        f"weight decay {recipe['weight_decay']:g}{_bfloat16(recipe)}",
+    drawn = f", and {percent(recipe['drawn'], 0)} as many digits that the program drew" if recipe.get("drawn") else ""
+    rate = f"rising to {recipe['lr']:g} and falling (one cycle)" if recipe["schedule"] == "onecycle" else f"{recipe['lr']:g}"
+    return [
+        f"{count(data['images'] - data['held_out'], 'image')} of {data_name(data['name'])}{drawn}; every twelfth image was held out, {data['held_out']:,} in all",
+        f"Recipe {recipe['name']}: {count(run['epochs'], 'epoch')}, {recipe['optimizer']}, batches of {recipe['batch_size']}, learning rate {rate}, "
+        f"weight decay {recipe['weight_decay']:g}{', multiplied in bfloat16' if recipe.get('precision') == 'bfloat16' else ''}",
         _augmentation(recipe["augmentation"]),
-        f"seed {run['seed']}, {run['device']}, {run['threads']} thread{'s' if run['threads'] != 1 else ''}, torch {run['versions']['torch']}: "
-        f"{duration(run['seconds'])}",
-        f"{percent(manifest.scores['validation_accuracy'])} on the held-out images, which chose the recipe; the test images were read once, at the end",
+        f"Seed {run['seed']}, {run['device']}, {count(run['threads'], 'thread')}, torch {run['versions']['torch']}: {duration(run['seconds'])}",
+        f"{percent(manifest.scores['validation_accuracy'])} on the held-out images; the test images were read once, at the end",
     ]
-    return [line for line in lines if line]
 
 
 def strengths(findings: Findings) -> list[str]:
     """Return what the model is good and bad at, all of it measured."""
-    classes = [one for one in findings.evaluation.by_class() if one["accuracy"] is not None]
+    classes = [one for one in findings.evaluation.by_class() if one["images"]]
     lines = []
-    if classes:
-        best, worst = max(classes, key=lambda c: c["accuracy"]), min(classes, key=lambda c: c["accuracy"])
+    best, worst = max(classes, key=lambda c: c["accuracy"]), min(classes, key=lambda c: c["accuracy"])
+    if best["accuracy"] > worst["accuracy"]:
         lines.append(
-            f"Best at {best['digit']} ({percent(best['accuracy'])} read rightly), worst at {worst['digit']} ({percent(worst['accuracy'])})"
+            f"Best at {best['digit']}, {percent(best['accuracy'])} read rightly; worst at {worst['digit']}, {percent(worst['accuracy'])}"
         )
     if often := findings.confusions()[:3]:
         lines.append("Most often confused: " + ", ".join(f"{one.label} read as {one.digit} ({one.count}×)" for one in often))
-    if confidence := findings.model.manifest.scores.get("confidence"):
+    if (confidence := findings.model.manifest.scores.get("confidence")) and confidence["answered"]:
         lines.append(
-            f"From a confidence of {percent(confidence['threshold'])} on, {percent(confidence['reliable'], 1)} of its held-out answers are right, "
-            f"and {percent(confidence['answered'])} of the images reach that; below it, `predict` warns"
+            f"From a confidence of {percent(confidence['threshold'])} on, at least {percent(confidence['reliable'], 1)} of its answers to held-out images "
+            f"are right, and {percent(confidence['answered'])} of them reach it; below it, predict warns"
         )
     lines.append(
-        f"Expected calibration error {100 * findings.calibration_error():.2f} points: "
-        f"how far its confidence is, in the mean, from its share of right answers"
+        f"Expected calibration error {100 * findings.calibration_error():.2f} points: how far its confidence is, in the mean, from its share of right answers"
     )
     if (pictures := findings.pictures) is not None:
+        found = pictures.evaluation
         lines.append(
-            f"Of {pictures.images:,} pictures by other hands (photos, scans, tablets) it reads {pictures.correct:,} rightly, {percent(pictures.accuracy)}"
+            f"Of {count(found.images, 'picture')} in {pictures.name} it reads {found.correct:,} rightly, {percent(found.accuracy)}"
         )
     lines.append("It knows digits only: a letter or a drawing made of strokes is read as one")
     return lines
 
 
-def _bfloat16(recipe: dict[str, Any]) -> str:
-    return ", multiplied in bfloat16" if recipe.get("precision") == "bfloat16" else ""
-
-
 def _augmentation(bounds: dict[str, float] | None) -> str:
     if bounds is None:
-        return "images as they are, without augmentation"
-    return (
-        f"each image turned by up to {bounds['rotation']:g}°, scaled by {percent(bounds['scale'], 0)}, sheared by {bounds['shear']:g}, "
-        f"shifted by {percent(bounds['shift'], 0)} of its side, anew in every epoch"
+        return "The images as they are, without augmentation"
+    changes = (
+        f"turned by up to {bounds['rotation']:g}°, scaled by up to {percent(bounds['scale'], 0)}, sheared by up to {bounds['shear']:g}"
     )
+    if bounds["shift"]:
+        changes += f", shifted by up to {percent(bounds['shift'], 0)} of its side"
+    if bounds.get("elastic"):
+        changes += f", bent by {percent(bounds['elastic'], 1)} of it (standard deviation)"
+    return f"Each image {changes}, anew in every epoch"

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from mnist_edge.files import write_atomically
+from mnist_edge.errors import ModelError
+from mnist_edge.files import locked, write_atomically
+from mnist_edge.manifest import Manifest
 from mnist_edge.report import card, figures, page
 from mnist_edge.report.findings import Findings
 from mnist_edge.report.marked import check_ours, marked
@@ -19,19 +21,38 @@ FIGURES: dict[str, Callable[[Findings, Theme], bytes]] = {
     "artifacts": figures.artifacts,
 }
 
+#: Also drawn by the training, in older versions without a mark.
+_ALWAYS_OURS = "curves.png"
 
-def write_report(findings: Findings, folder: Path | None = None) -> list[Path]:
-    """Write a PNG a figure (in light colours), ``report.html`` and ``README.md``; return what was written. Raises OSError.
 
-    Into the model's folder, or another. Each file takes its place in one step. Raises UsageError for a ``README.md`` of the user's own.
+def draw_report(findings: Findings, has_weights: bool = True) -> dict[str, bytes]:
+    """Return a report's files by name: a PNG a figure (in light colours), ``report.html`` and ``README.md``.
+
+    A model that is given away without its weights has to be trained again before anything is exported, and the card says so.
     """
-    folder = folder or findings.model.folder
-    check_ours(folder / card.FILE)
-    drawn = {name: {theme.name: draw(findings, theme) for theme in (LIGHT, DARK)} for name, draw in FIGURES.items()}
-    come_from = origin(findings.model.manifest)
+    wanted = [name for name in FIGURES if name != "artifacts" or findings.model.artifacts]
+    drawn = {name: {theme.name: FIGURES[name](findings, theme) for theme in (LIGHT, DARK)} for name in wanted}
+    come_from = origin(findings.model)
     files = {f"{name}.png": themes[LIGHT.name] for name, themes in drawn.items()}
     files[page.FILE] = page.page(findings, come_from, drawn).encode()
-    files[card.FILE] = marked(card.card(findings, come_from))
-    for name, content in files.items():
-        write_atomically(folder / name, content)
+    files[card.FILE] = marked(card.card(findings, come_from, has_weights))
+    return files
+
+
+def write_report(findings: Findings) -> list[Path]:
+    """Write a report into the model's folder, each file in one step, and return what was written.
+
+    Raises UsageError for a file of the user's own that is in the way, ModelError if the model was trained anew meanwhile, OSError.
+    """
+    folder = findings.model.folder
+    names = [*(f"{name}.png" for name in FIGURES), page.FILE, card.FILE]
+    for name in names:
+        if name != _ALWAYS_OURS:
+            check_ours(folder / name)
+    files = draw_report(findings, (folder / findings.model.manifest.weights.file).exists())
+    with locked(folder.parent, wait=True):
+        if Manifest.read(folder).weights.sha256 != findings.model.manifest.weights.sha256:
+            raise ModelError(f"{folder}: trained anew meanwhile, so this report is of a model that is no longer there; do it again")
+        for name, content in files.items():
+            write_atomically(folder / name, content)
     return [folder / name for name in files]

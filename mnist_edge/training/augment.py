@@ -1,16 +1,19 @@
-"""Random affine changes, a whole batch at a time on its device."""
+"""Random changes of images, a whole batch at a time on its device."""
 
 import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample
+from torch.nn.functional import affine_grid, grid_sample, interpolate
 
 from mnist_edge.training.recipe import Augmentation
 
+#: Points of the coarse grid in each direction, five pixels apart: about the width of a stroke's bend.
+GRID = 6
+
 
 def augment(images: Tensor, bounds: Augmentation, random: torch.Generator) -> Tensor:
-    """Return float images N×1×28×28, each turned, scaled, sheared and shifted by its own random amounts.
+    """Return float images N×1×28×28, each turned, scaled, sheared, shifted and bent by its own random amounts.
 
     What comes in from outside is 0, the ground. The random numbers are drawn on the CPU, so that every device sees the same.
     """
@@ -23,4 +26,8 @@ def augment(images: Tensor, bounds: Augmentation, random: torch.Generator) -> Te
     row_y = torch.stack([sine * height, cosine * height, shift_y * 2 * bounds.shift], dim=1)
     matrices = torch.stack([row_x, row_y], dim=1).to(images.device)
     grid = affine_grid(matrices, list(images.shape), align_corners=False)
+    if bounds.elastic:
+        moved = torch.randn(len(images), 2, GRID, GRID, generator=random) * (2 * bounds.elastic)
+        field = interpolate(moved.to(images.device), size=list(images.shape[-2:]), mode="bicubic", align_corners=True)
+        grid = grid + field.permute(0, 2, 3, 1)
     return grid_sample(images, grid, align_corners=False)

@@ -13,19 +13,22 @@ Precision = Literal["float32", "bfloat16"]
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random affine changes of each image, drawn evenly from ±each bound.
+    """Random changes of each image: affine ones, drawn evenly from ±each bound, and elastic ones.
 
     Attributes:
         rotation: degrees.
         scale: share of the size, in each direction.
         shear: horizontal displacement per unit of height.
         shift: share of the image's side.
+        elastic: standard deviation, as a share of the image's side, of how far the points of a coarse grid are moved, and with them
+            smoothly what lies between (after Simard et al., "Best Practices for Convolutional Neural Networks", 2003).
     """
 
     rotation: float = 11.0
     scale: float = 0.15
     shear: float = 0.2
     shift: float = 0.07
+    elastic: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -88,10 +88,22 @@ def test_every_precision_is_verified_without_torch(edge: Path, tmp_path: Path, q
     assert "--plot needs matplotlib" in run(edge, tmp_path, "benchmark", copied, "--plot", "a.png", check=1).stderr
 
 
+def test_every_reference_model_is_verified_without_torch(edge: Path, tmp_path: Path, mnist_dir: Path) -> None:
+    too_large = []
+    for manifest in sorted((ROOT / "models").glob("*/manifest.json")):
+        if not json.loads(manifest.read_text())["artifacts"]:
+            too_large.append(manifest.parent.name)
+            continue
+        done = run(edge, tmp_path, "verify", manifest.parent, "--data-dir", mnist_dir, "--json")
+        states = {a["file"]: a["state"] for a in json.loads(done.stdout)["artifacts"]}
+        assert set(states.values()) <= {"passed", "skipped"} and "passed" in states.values(), states
+    assert too_large == ["resnet18"]
+
+
 def test_a_model_copied_from_elsewhere_is_verified(edge: Path, tmp_path: Path, mnist_dir: Path) -> None:
     done = run(edge, tmp_path, "verify", "--data-dir", mnist_dir, "--json")
     states = {a["file"]: a["state"] for a in json.loads(done.stdout)["artifacts"]}
-    assert states == {"lenet.onnx": "passed", "lenet.torchscript.pt": "skipped"}
+    assert states == {"lenet.onnx": "passed", "lenet.int8-dynamic.onnx": "passed", "lenet.torchscript.pt": "skipped"}
     done = run(edge, tmp_path, "evaluate", "--data-dir", mnist_dir, "--json")
     document = json.loads(done.stdout)
     manifest = json.loads((ROOT / "models" / "lenet" / "manifest.json").read_text())

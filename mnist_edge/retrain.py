@@ -1,0 +1,54 @@
+"""The command that trains a model again."""
+
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mnist_edge.manifest import Manifest
+
+#: Number of training images of the data sets that everybody has.
+_ALL = {"mnist": 60_000, "drawn": 60_000}
+
+
+def training_command(manifest: Manifest, name: str, usual: Mapping[str, Any] | None = None, models_dir: Path | None = None) -> str:
+    """Return what trains a model again under this name, ready to paste.
+
+    `usual` is the recipe that the network has by itself (`Recipe.to_json`); what agrees with it is left out. Where that is not
+    known, every option of the recipe is given. A folder of pictures is called by its name, for its place is not kept.
+    """
+    training, recipe = manifest.training, manifest.training["recipe"]
+    words = ["mnist-edge", "train", manifest.architecture]
+    if name != manifest.architecture:
+        words += ["--name", name]
+    for key, value in manifest.arguments.items():
+        words += ["--set", f"{key}={_as_typed(value)}"]
+    if recipe["name"] != "best":
+        words += ["--recipe", recipe["name"]]
+    for key in ("epochs", "batch_size", "lr", "precision"):
+        if key in recipe and (usual is None or recipe[key] != usual.get(key)):
+            words += [f"--{key.replace('_', '-')}", str(recipe[key])]
+    data = training["data"]
+    if data["name"] != "mnist":
+        words += ["--data", data["name"].removeprefix("folder:")]
+    if data["images"] < _ALL.get(data["name"], 0):
+        words += ["--train-images", str(data["images"])]
+    if training["seed"]:
+        words += ["--seed", str(training["seed"])]
+    words += ["--threads", str(training["threads"]), "--device", training["device"]]
+    if manifest.licence != "NOASSERTION":
+        words += ["--licence", manifest.licence]
+    if models_dir is not None:
+        words += ["--models-dir", str(models_dir)]
+    return shlex.join(words)
+
+
+def _as_typed(value: object) -> str:
+    """Return a value as ``--set`` reads it back: JSON, but for text that is not JSON itself."""
+    if isinstance(value, str):
+        try:
+            json.loads(value)
+        except ValueError:
+            return value
+    return json.dumps(value)
