@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shlex
 import shutil
 from base64 import b64decode
 from dataclasses import replace
@@ -16,13 +17,14 @@ from PIL import Image
 
 from mnist_edge import store
 from mnist_edge.dataset import Dataset, describe
-from mnist_edge.errors import UsageError
+from mnist_edge.errors import ModelError, UsageError
 from mnist_edge.evaluation import evaluate_logits
 from mnist_edge.report import card, figures, table
 from mnist_edge.report.findings import Bin, Findings, read_history
 from mnist_edge.report.origin import origin
 from mnist_edge.report.theme import LIGHT
 from mnist_edge.report.write import FIGURES, write_report
+from mnist_edge.retrain import training_command
 from mnist_edge.training.recipe import Recipe
 
 
@@ -62,7 +64,8 @@ class Page(HTMLParser):
 
 
 def test_a_report_is_pictures_a_page_that_needs_nothing_else_and_a_card(found: Findings) -> None:
-    written = write_report(found)
+    write_report(found)
+    written = write_report(found)  # over its own
     assert {path.name for path in written} == {f"{name}.png" for name in FIGURES} | {"report.html", "README.md"}
     page = Page((found.model.folder / "report.html").read_text())
     assert len(page.alts) == len(FIGURES) and all(page.alts)
@@ -126,56 +129,87 @@ def test_interval_of_a_share_is_wilsons() -> None:
     assert (low, high) == (pytest.approx(0.5958, abs=1e-3), pytest.approx(0.9821, abs=1e-3))
 
 
-def test_a_readme_of_the_users_own_is_not_overwritten(found: Findings) -> None:
-    own = found.model.folder / "README.md"
+@pytest.mark.parametrize("name", ["README.md", "report.html", "mistakes.png"])
+def test_a_file_of_the_users_own_is_not_overwritten(found: Findings, name: str) -> None:
+    own = found.model.folder / name
     own.write_text("my notes")
-    with pytest.raises(UsageError, match=r"README\.md: not written by mnist-edge report, so it stays"):
+    with pytest.raises(UsageError, match=rf"{name}: not written by mnist-edge report, so it stays"):
         write_report(found)
     assert own.read_text() == "my notes"
-    assert not (found.model.folder / "report.html").exists()
+    assert not (found.model.folder / "samples.png").exists()
 
 
 def test_the_card_names_what_is_there(found: Findings) -> None:
-    text = card.card(found, origin(found.model.manifest))
-    assert "`lenet.onnx`" in text and "`lenet.torchscript.pt`" in text
+    text = card.card(found, origin(found.model))
+    assert "| lenet.onnx |" in text and "| lenet.torchscript.pt |" in text
     assert "the tutorial reports 98.11 %" in text
     without = replace(found, model=store.Model(found.model.folder, replace(found.model.manifest, artifacts=())))
-    text = card.card(without, origin(without.model.manifest))
-    assert "No artifact is here" in text and "## How to use it" not in text
+    text = card.card(without, origin(without.model))
+    assert "No exported file is here" in text and "## How to use it" not in text
 
 
-def test_the_cards_command_trains_the_same_network_again(tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset) -> None:
-    changed = {"arguments": {"use_conv": True}, "seed": 3, "recipe": Recipe(epochs=2, batch_size=100, lr=0.005)}
-    model = train_small(tmp_path, "resnet-tiny", data=drawn_train, test=drawn_test, name="mine", **changed)
-    words = origin(model.manifest).command
-    for word in (
-        "train resnet-tiny --name mine",
-        "--set use_conv=true",
-        "--epochs 2",
-        "--batch-size 100",
-        "--lr 0.005",
-        "--seed 3",
-        "--data drawn",
-        "--threads 2",
-    ):
-        assert word in words
+def test_the_cards_command_trains_the_same_weights_again(
+    tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset, run_command: Command
+) -> None:
+    recipe = Recipe(epochs=1, batch_size=100, lr=0.00123456789)
+    changed = {"arguments": {"use_conv": True}, "seed": 3, "recipe": recipe, "threads": 1}
+    model = train_small(tmp_path / "first", "resnet-tiny", data=drawn_train, test=drawn_test, name="my model", **changed)
+    run_command(*shlex.split(origin(model).command)[1:])
+    assert store.find("my model", tmp_path / "models").manifest.weights.sha256 == model.manifest.weights.sha256
+    # where the network's own recipe is not known, every option is given
+    without = training_command(model.manifest, "again", models_dir=tmp_path / "second")
+    run_command(*shlex.split(without)[1:])
+    assert store.find("again", tmp_path / "second").manifest.weights.sha256 == model.manifest.weights.sha256
+
+
+def test_a_name_that_is_no_plain_word(found: Findings, tmp_path: Path) -> None:
+    folder = tmp_path / "odd" / r"a | b $\foo$ <i>(x)"
+    shutil.copytree(found.model.folder, folder)
+    odd = replace(found, model=store.Model.read(folder))
+    write_report(odd)
+    assert "<i>" not in (folder / "report.html").read_text()
+    row = next(line for line in table.table([table.Row(odd, {})]).splitlines() if "foo" in line)
+    assert len(re.findall(r"(?<!\\)\|", row)) == 1 + len(table.table([table.Row(odd, {})]).splitlines()[0].strip("|").split("|"))
+    assert " " not in re.search(r"\]\(([^)]+/README\.md)\)", row)[1]  # type: ignore[index]
+
+
+def test_a_figure_of_another_data_set_says_so(found: Findings) -> None:
+    manifest = found.model.manifest
+    other = {"name": "folder:mine", "split": "test", "images": 40, "sha256": "0" * 64}
+    artifacts = tuple(replace(one, parity=one.parity | {"data": other}) for one in manifest.artifacts)
+    mixed = replace(found, model=store.Model(found.model.folder, replace(manifest, artifacts=artifacts)))
+    proven = f"{100 * artifacts[0].parity['accuracy']:.2f} % (mine)"
+    assert proven in card.card(mixed, origin(mixed.model))
+    assert proven in table.table([table.Row(mixed, {})])
+    assert figures.artifacts(mixed) != figures.artifacts(found)
+
+
+def test_a_model_that_was_trained_anew_meanwhile_gets_no_old_report(found: Findings, drawn_train: Dataset, drawn_test: Dataset) -> None:
+    train_small(found.model.folder.parent, data=drawn_train, test=drawn_test, seed=5)
+    with pytest.raises(ModelError, match="trained anew meanwhile"):
+        write_report(found)
+    assert not (found.model.folder / "report.html").exists()
+
+
+def seeded(found: Findings, seed: int, accuracy: float = 0.5, **changes: object) -> store.Model:
+    manifest = found.model.manifest
+    changed = replace(manifest, training=manifest.training | {"seed": seed} | changes, scores=manifest.scores | {"test_accuracy": accuracy})
+    return store.Model(found.model.folder, changed)
 
 
 def test_the_table_has_a_row_a_model_and_the_spread_over_seeds(found: Findings) -> None:
-    text = table.table([table.Row(found, {"lenet.onnx": 25e-6}, [0.9, 0.92])])
+    others = [seeded(found, seed, accuracy) for seed, accuracy in ((1, 0.9), (2, 0.92), (2, 0.1))]
+    text = table.table([table.Row(found, {"lenet.onnx": 25e-6}, table.siblings(found.model, others))])
     row = next(line for line in text.splitlines() if "[lenet](lenet/README.md)" in line)
     mean = (found.evaluation.accuracy + 0.9 + 0.92) / 3
     assert "61,706" in row and "25 µs" in row and "98.11 %" in row and f"{100 * mean:.2f} % ±" in row and "(3)" in row
 
 
 def test_siblings_differ_by_the_seed_alone(found: Findings) -> None:
-    def with_training(**changes: object) -> store.Model:
-        manifest = found.model.manifest
-        return store.Model(found.model.folder, replace(manifest, training=manifest.training | changes))
-
     recipe = found.model.manifest.training["recipe"]
-    other_seed, other_recipe = with_training(seed=1), with_training(seed=1, recipe=recipe | {"epochs": 9})
-    older = with_training(seed=2, recipe={key: value for key, value in recipe.items() if key != "precision"})
+    other_seed, other_recipe = seeded(found, 1), seeded(found, 1, recipe=recipe | {"epochs": 9})
+    augmentation = {key: value for key, value in recipe["augmentation"].items() if key != "elastic"}
+    older = seeded(found, 2, recipe={key: value for key, value in recipe.items() if key != "precision"} | {"augmentation": augmentation})
     assert table.siblings(found.model, [found.model, other_seed, other_recipe, older]) == [other_seed, older]
 
 
@@ -197,9 +231,13 @@ def test_one_model_that_cannot_be_reported_does_not_stop_the_rest(models: Path, 
     run_command("train", "mlp-256", "--data", "drawn", "--train-images", "600", "--epochs", "1")
     shutil.copytree(models / "lenet", models / "damaged")  # whose answers are for other drawn digits than those here
     (models / "damaged" / "manifest.json").write_text("{")
+    shutil.copytree(models / "mlp-256", models / "broken")
+    (models / "broken" / "README.md").mkdir()
+    (models / "notes").mkdir()
     done = run_command("report", "--all", "--json", check=1)
     assert [one["model"] for one in json.loads(done.stdout)["models"]] == ["mlp-256"]
-    assert "damaged" in done.stderr and "lenet" in done.stderr
+    assert all(name in done.stderr for name in ("damaged", "lenet", "broken"))
+    assert "notes" not in done.stderr
     assert "mlp-256" in (models / "README.md").read_text()
     assert "--seeds nowhere: no such folder" in run_command("report", "--all", "--seeds", "nowhere", check=2).stderr
     (models / "README.md").write_text("my own table")
@@ -228,4 +266,4 @@ def test_a_model_without_its_weights_runs_and_says_how_to_get_them(models: Path,
     run_command("verify", "lenet", "--quick", "--runtime", "ort", *place)
     run_command("list", *place)
     said = run_command("export", "lenet", "--format", "onnx", "--data", "drawn", *place, check=1).stderr
-    assert "mnist-edge train lenet --name lenet" in said
+    assert "mnist-edge train lenet --epochs 3 --batch-size 64" in said and "--train-images 1200" in said

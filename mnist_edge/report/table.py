@@ -125,5 +125,7 @@ def _what(one: Artifact) -> str:
 
 def _training(model: Model) -> tuple[object, ...]:
     manifest = model.manifest
-    recipe = {"precision": "float32"} | manifest.training["recipe"]  # which older manifests do not name
+    recipe = {"precision": "float32"} | manifest.training["recipe"]  # older manifests do not name it, nor elastic distortion
+    if recipe["augmentation"] is not None:
+        recipe["augmentation"] = {"elastic": 0.0} | recipe["augmentation"]
     return manifest.architecture, manifest.arguments, recipe, manifest.training["data"], manifest.scores["test_data"]
