@@ -163,7 +163,8 @@ def write_table(plans: Iterable[Plan], models: Path, seeds: Path, data_dir: Path
     others = store.list_models(seeds)[0]
     rows = []
     for plan in sorted(plans, key=lambda one: one.name):
-        findings = gather(store.Model.read(models / plan.name), None, data_dir, pictures)
+        made = models / plan.name
+        findings = gather(store.Model.read(made if made.is_dir() else MODELS / plan.name), None, data_dir, pictures)
         siblings = table.siblings(findings.model, others)
         elsewhere = frozenset(one.file for one in findings.model.artifacts if one.bytes > MOST_BYTES)
         shown = only(findings, plan)
@@ -181,8 +182,10 @@ def only(findings: Findings, plan: Plan) -> Findings:
 INTRODUCTION = """The networks of the five tutorials, each trained by `mnist-edge train NAME` alone, as float32 ONNX and in the lower precision that suits it
 best. `mnist-edge list` shows them, and `mnist-edge predict img.png --model gru` uses one; only LeNet is installed with the package.
 Each folder holds the manifest, the files, PyTorch's answers to the test set (for `mnist-edge verify`), golden inputs (`verify --quick`),
-a card, the curves and the confusion matrix; weights are LeNet's only. The models kept are of seed 0, which was not
-chosen by its score. `make models` makes them again, on the same machine with the same bits."""
+a card, the curves and the confusion matrix; weights are LeNet's only. `make models` makes them again, on the same machine with the same bits.
+
+Each is of seed 0, which was not chosen by its score; recipes were chosen on held-out training images. `real_digits` are 133 photos,
+scans, drawings and shrunk pictures by people whose writing was not trained on."""
 
 
 if __name__ == "__main__":

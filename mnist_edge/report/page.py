@@ -41,7 +41,7 @@ def page(findings: Findings, origin: Origin, pictures: Mapping[str, Mapping[str,
     model, manifest = findings.model, findings.model.manifest
     style = _STYLE.format(light=_variables(LIGHT), dark=_variables(DARK))
     facts = [
-        (percent(findings.evaluation.accuracy), f"of {count(len(findings.data), 'test image')} ({findings.data_name})"),
+        (percent(findings.evaluation.accuracy), f"of {count(len(findings.data), 'test image')} of {findings.data_name}"),
         (percent(manifest.scores["validation_accuracy"]), "of the held-out images"),
         (f"{manifest.parameters:,}", "parameters"),
         (words.duration(manifest.training["seconds"]), f"of training, {count(manifest.training['epochs'], 'epoch')}"),

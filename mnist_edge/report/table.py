@@ -66,7 +66,7 @@ def table(rows: Sequence[Row]) -> str:
     header += ["over seeds"] if seeds else []
     header += [escape(pictures.name)] if pictures is not None else []
     lines = [header, ["---"] * len(header), *(_cells(row, seeds, pictures is not None) for row in rows)]
-    tested = dict.fromkeys(f"{count(len(row.findings.data), 'test image')} ({escape(row.findings.data_name)})" for row in rows)
+    tested = dict.fromkeys(f"{count(len(row.findings.data), 'test image')} of {escape(row.findings.data_name)}" for row in rows)
     notes = [
         f"**accuracy** on {' or '.join(tested)} unless it says otherwise, and **same answers** as PyTorch there, as proven when each file was published",
         "**latency** of one image, median, ONNX Runtime on one thread of the machine that wrote this",

@@ -18,7 +18,7 @@ def headline(findings: Findings, origin: Origin) -> str:
     what = f"{origin.summary[:1].upper()}{origin.summary[1:]}" if origin.summary else f"Network {manifest.architecture}"
     text = (
         f"{what}: {count(manifest.parameters, 'parameter')}. It reads {percent(found.accuracy)} of "
-        f"{count(len(findings.data), 'test image')} rightly ({findings.data_name})"
+        f"{count(len(findings.data), 'test image')} of {findings.data_name} rightly"
     )
     if origin.tutorial_accuracy is not None:
         text += f"; the tutorial reports {percent(origin.tutorial_accuracy)} of MNIST's"
