@@ -88,16 +88,17 @@ def test_every_precision_is_verified_without_torch(edge: Path, tmp_path: Path, q
     assert "--plot needs matplotlib" in run(edge, tmp_path, "benchmark", copied, "--plot", "a.png", check=1).stderr
 
 
-def test_every_reference_model_is_verified_without_torch(edge: Path, tmp_path: Path, mnist_dir: Path) -> None:
+def test_every_reference_model_is_verified_without_torch(edge: Path, tmp_path: Path) -> None:
+    """On the golden inputs; the whole test set goes through each in test_reference_models.py."""
     too_large = []
     for manifest in sorted((ROOT / "models").glob("*/manifest.json")):
         if not json.loads(manifest.read_text())["artifacts"]:
             too_large.append(manifest.parent.name)
             continue
-        done = run(edge, tmp_path, "verify", manifest.parent, "--data-dir", mnist_dir, "--json")
+        done = run(edge, tmp_path, "verify", manifest.parent, "--quick", "--json")
         states = {a["file"]: a["state"] for a in json.loads(done.stdout)["artifacts"]}
         assert set(states.values()) <= {"passed", "skipped"} and "passed" in states.values(), states
-    assert too_large == ["resnet18"]
+    assert set(too_large) <= {"resnet18"}
 
 
 def test_a_model_copied_from_elsewhere_is_verified(edge: Path, tmp_path: Path, mnist_dir: Path) -> None:
