@@ -238,3 +238,17 @@ def test_bfloat16_is_taken_where_the_processor_has_it_or_who_types_it_wants_it(m
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda has=has: has)
         assert new_settings("vgg", given | {"precision": asked}).recipe.precision == expected
     assert new_settings("lenet", given).recipe.precision == "float32"
+
+
+def test_elastic_augmentation_bends_an_image_and_leaves_its_place(drawn_train: Dataset) -> None:
+    images = torch.from_numpy(drawn_train.images[:50]).float()
+    still = Augmentation(rotation=0, scale=0, shear=0, shift=0)
+    assert torch.allclose(augment(images, still, torch.Generator().manual_seed(1)), images, atol=1e-2)
+    bent = augment(images, replace(still, elastic=0.02), torch.Generator().manual_seed(1))
+    assert torch.equal(bent, augment(images, replace(still, elastic=0.02), torch.Generator().manual_seed(1)))
+    assert (bent - images).abs().amax(dim=(1, 2, 3)).min() > 20  # each one is changed
+    ink, rows = images.sum(dim=(1, 2, 3)), torch.arange(28.0)
+    assert ((bent.sum(dim=(1, 2, 3)) / ink - 1).abs() < 0.25).all()
+    for axis in (2, 3):
+        middle = [(x.sum(dim=(1, 5 - axis)) * rows).sum(dim=1) / x.sum(dim=(1, 2, 3)) for x in (images, bent)]
+        assert (middle[0] - middle[1]).abs().max() < 2  # pixels
