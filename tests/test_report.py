@@ -98,6 +98,25 @@ def test_every_figure_stands_a_model_that_is_always_wrong_or_never(found: Findin
         assert Image.open(io.BytesIO(draw(some, LIGHT))).size > (100, 100)
 
 
+def test_no_label_shows_its_markup(found: Findings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model's name may hold a $, so figures show text as it is, and must not hold any TeX of matplotlib's own."""
+    from matplotlib.figure import Figure
+    from matplotlib.text import Text
+
+    seen: list[str] = []
+    plain = Figure.savefig
+
+    def save(self: Figure, *arguments: object, **named: object) -> None:
+        plain(self, *arguments, **named)  # type: ignore[arg-type]
+        seen.extend(text.get_text() for text in self.findobj(Text) if text.get_visible())
+
+    monkeypatch.setattr(Figure, "savefig", save)
+    for draw in FIGURES.values():
+        draw(found, LIGHT)
+    assert len(seen) > 100
+    assert not [text for text in seen if "$" in text]
+
+
 def test_fewer_images_than_the_sample_grid_holds(found: Findings) -> None:
     assert Image.open(io.BytesIO(figures.samples(answering(found, [1, 2, 3], [0.5] * 3)))).width > 100
 

@@ -17,7 +17,7 @@ MOST_WRONG = 24
 
 def curves(history: Sequence[dict[str, Any]], title: str, theme: Theme = LIGHT) -> bytes:
     """Draw loss and accuracy by epoch; `history` holds the fields of `training.loop.Epoch`."""
-    from matplotlib.ticker import MaxNLocator, NullFormatter
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
     epochs = [row["epoch"] for row in history]
     style: dict[str, Any] = {"marker": "o", "markersize": 3 if len(epochs) <= 40 else 0, "linewidth": 1.6}
@@ -30,8 +30,10 @@ def curves(history: Sequence[dict[str, Any]], title: str, theme: Theme = LIGHT) 
             axes.set(xlabel="epoch", xlim=(1, epochs[-1]) if len(epochs) > 10 else (0.5, epochs[-1] + 0.5))
             axes.grid(axis="y")
         last = history[-1]
-        loss.yaxis.set_minor_formatter(NullFormatter())
         loss.set(title=f"loss: {last['loss']:.3g} training, {last['validation_loss']:.3g} held out", yscale="log")
+        loss.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        loss.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        loss.yaxis.set_minor_formatter(NullFormatter())
         accuracy.set_title(f"accuracy: {100 * last['accuracy']:.2f} % training, {100 * last['validation_accuracy']:.2f} % held out")
         low = min(min(row["accuracy"], row["validation_accuracy"]) for row in history[len(history) // 10 :])
         accuracy.set_ylim(100 * low - 0.05 * (100 - 100 * low) - 0.01, 100 + 0.03 * (100 - 100 * low) + 0.01)

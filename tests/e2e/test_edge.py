@@ -104,7 +104,7 @@ def test_every_reference_model_is_verified_without_torch(edge: Path, tmp_path: P
 def test_a_model_copied_from_elsewhere_is_verified(edge: Path, tmp_path: Path, mnist_dir: Path) -> None:
     done = run(edge, tmp_path, "verify", "--data-dir", mnist_dir, "--json")
     states = {a["file"]: a["state"] for a in json.loads(done.stdout)["artifacts"]}
-    assert states == {"lenet.onnx": "passed", "lenet.int8-dynamic.onnx": "passed", "lenet.torchscript.pt": "skipped"}
+    assert states == {"lenet.onnx": "passed", "lenet.int8-static.onnx": "passed", "lenet.torchscript.pt": "skipped"}
     done = run(edge, tmp_path, "evaluate", "--data-dir", mnist_dir, "--json")
     document = json.loads(done.stdout)
     manifest = json.loads((ROOT / "models" / "lenet" / "manifest.json").read_text())
