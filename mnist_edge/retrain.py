@@ -12,13 +12,31 @@ from mnist_edge.manifest import Manifest
 _ALL = {"mnist": 60_000, "drawn": 60_000}
 
 
+#: What of a recipe has an option.
+_OPTIONS = ("epochs", "batch_size", "lr", "precision")
+
+
+def recipe_of(manifest: Manifest) -> dict[str, Any]:
+    """Return a model's recipe, with what manifests of older versions do not name."""
+    recipe: dict[str, Any] = {"precision": "float32"} | manifest.training["recipe"]
+    if recipe["augmentation"] is not None:
+        recipe["augmentation"] = {"elastic": 0.0} | recipe["augmentation"]
+    return recipe
+
+
+def is_expressible(manifest: Manifest, usual: Mapping[str, Any]) -> bool:
+    """Say whether the options of `train` turn the network's own recipe into this model's; not so after the recipe was changed."""
+    recipe = recipe_of(manifest)
+    return all(recipe.get(key) == value for key, value in usual.items() if key not in _OPTIONS)
+
+
 def training_command(manifest: Manifest, name: str, usual: Mapping[str, Any] | None = None, models_dir: Path | None = None) -> str:
     """Return what trains a model again under this name, ready to paste.
 
     `usual` is the recipe that the network has by itself (`Recipe.to_json`); what agrees with it is left out. Where that is not
     known, every option of the recipe is given. A folder of pictures is called by its name, for its place is not kept.
     """
-    training, recipe = manifest.training, manifest.training["recipe"]
+    training, recipe = manifest.training, recipe_of(manifest)
     words = ["mnist-edge", "train", manifest.architecture]
     if name != manifest.architecture:
         words += ["--name", name]
@@ -26,8 +44,8 @@ def training_command(manifest: Manifest, name: str, usual: Mapping[str, Any] | N
         words += ["--set", f"{key}={_as_typed(value)}"]
     if recipe["name"] != "best":
         words += ["--recipe", recipe["name"]]
-    for key in ("epochs", "batch_size", "lr", "precision"):
-        if key in recipe and (usual is None or recipe[key] != usual.get(key)):
+    for key in _OPTIONS:
+        if usual is None or recipe[key] != usual.get(key):
             words += [f"--{key.replace('_', '-')}", str(recipe[key])]
     data = training["data"]
     if data["name"] != "mnist":

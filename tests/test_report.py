@@ -15,7 +15,7 @@ import pytest
 from conftest import Command, train_small
 from PIL import Image
 
-from mnist_edge import store
+from mnist_edge import architectures, store
 from mnist_edge.dataset import Dataset, describe
 from mnist_edge.errors import ModelError, UsageError
 from mnist_edge.evaluation import evaluate_logits
@@ -25,7 +25,6 @@ from mnist_edge.report.origin import origin
 from mnist_edge.report.theme import LIGHT
 from mnist_edge.report.write import FIGURES, write_report
 from mnist_edge.retrain import training_command
-from mnist_edge.training.recipe import Recipe
 
 
 @pytest.fixture
@@ -170,7 +169,7 @@ def test_the_card_names_what_is_there(found: Findings) -> None:
 def test_the_cards_command_trains_the_same_weights_again(
     tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset, run_command: Command
 ) -> None:
-    recipe = Recipe(epochs=1, batch_size=100, lr=0.00123456789)
+    recipe = architectures.find("resnet-tiny").best.changed(epochs=1, batch_size=100, lr=0.00123456789)
     changed = {"arguments": {"use_conv": True}, "seed": 3, "recipe": recipe, "threads": 1}
     model = train_small(tmp_path / "first", "resnet-tiny", data=drawn_train, test=drawn_test, name="my model", **changed)
     run_command(*shlex.split(origin(model).command)[1:])
@@ -179,6 +178,18 @@ def test_the_cards_command_trains_the_same_weights_again(
     without = training_command(model.manifest, "again", models_dir=tmp_path / "second")
     run_command(*shlex.split(without)[1:])
     assert store.find("again", tmp_path / "second").manifest.weights.sha256 == model.manifest.weights.sha256
+
+
+def test_the_card_promises_the_same_bits_only_where_the_recipe_is_still_the_networks_own(found: Findings) -> None:
+    manifest = found.model.manifest
+
+    def text(recipe: dict[str, object]) -> str:
+        changed = replace(found, model=store.Model(found.model.folder, replace(manifest, training=manifest.training | {"recipe": recipe})))
+        return card.card(changed, origin(changed.model))
+
+    own = architectures.find("lenet").best.to_json()
+    assert "the same bits" in text(own | {"epochs": 7})
+    assert "the same bits" not in text(own | {"weight_decay": 0.3})
 
 
 def test_a_name_that_is_no_plain_word(found: Findings, tmp_path: Path) -> None:

@@ -50,10 +50,7 @@ def command(
 
     out.say(f"2. training LeNet for {epochs} epochs")
     run = Run(models_dir or folder / "models", "lenet")
-    given: dict[str, Any] = dict.fromkeys(("recipe", "batch_size", "lr", "seed", "device", "threads", "licence")) | {
-        "epochs": epochs,
-        "arguments": (),
-    }
+    given = {"epochs": epochs}
     settings = settle(run, replace(new_settings("lenet", given), data=datasets.describe(training)), given, False, out)
     with show_training(epochs) as listener:
         finished = train(run, settings, training, test, listener)

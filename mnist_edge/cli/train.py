@@ -141,26 +141,26 @@ def _pair(settings: "Settings", asked: "Settings", key: str) -> tuple[Any, Any]:
 
 
 def new_settings(architecture: str, given: dict[str, Any]) -> "Settings":
-    """Return the settings that the options ask for, without data. Raises UsageError for what makes no sense."""
+    """Return the settings that the options ask for, without data; what is not given is not asked. Raises UsageError for what makes no sense."""
     import torch
 
     from mnist_edge import architectures
     from mnist_edge.training.settings import Settings, choose_device, computes_in
 
-    recipe = architectures.find(architecture).recipe(given["recipe"] or "best")
-    device = choose_device(given["device"] or "auto")
-    precision = given["precision"] or (recipe.precision if computes_in(recipe.precision, device) else "float32")
-    arguments = parse_arguments(given["arguments"])
+    recipe = architectures.find(architecture).recipe(given.get("recipe") or "best")
+    device = choose_device(given.get("device") or "auto")
+    precision = given.get("precision") or (recipe.precision if computes_in(recipe.precision, device) else "float32")
+    arguments = parse_arguments(given.get("arguments", ()))
     architectures.build(architecture, arguments)
     return Settings(
         architecture=architecture,
         arguments=arguments,
-        recipe=recipe.changed(epochs=given["epochs"], batch_size=given["batch_size"], lr=given["lr"], precision=precision),
-        seed=given["seed"] or 0,
+        recipe=recipe.changed(epochs=given.get("epochs"), batch_size=given.get("batch_size"), lr=given.get("lr"), precision=precision),
+        seed=given.get("seed") or 0,
         device=device,
-        threads=given["threads"] or torch.get_num_threads(),
+        threads=given.get("threads") or torch.get_num_threads(),
         data={},
-        licence=given["licence"] or "NOASSERTION",
+        licence=given.get("licence") or "NOASSERTION",
     )
 
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from mnist_edge.errors import MnistEdgeError
 from mnist_edge.extras import is_installed
-from mnist_edge.retrain import training_command
+from mnist_edge.retrain import is_expressible, training_command
 from mnist_edge.store import Model
 
 
@@ -15,11 +15,13 @@ class Origin(NamedTuple):
         summary: what it is, in a few words; empty where the registry cannot be asked.
         tutorial_accuracy: what its tutorial reports, 0 to 1; None where it reports nothing.
         command: what trains the model again, ready to paste.
+        is_exact: whether that is known to be the same training: the network's own recipe may have changed since.
     """
 
     summary: str
     tutorial_accuracy: float | None
     command: str
+    is_exact: bool
 
 
 def origin(model: Model) -> Origin:
@@ -34,5 +36,7 @@ def origin(model: Model) -> Origin:
         except MnistEdgeError:
             pass
         else:
-            return Origin(found.summary, found.tutorial_accuracy, training_command(manifest, model.name, usual))
-    return Origin("", None, training_command(manifest, model.name))
+            return Origin(
+                found.summary, found.tutorial_accuracy, training_command(manifest, model.name, usual), is_expressible(manifest, usual)
+            )
+    return Origin("", None, training_command(manifest, model.name), False)

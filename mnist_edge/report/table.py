@@ -14,6 +14,7 @@ from mnist_edge.report.card import escape
 from mnist_edge.report.findings import Findings
 from mnist_edge.report.marked import MARK, check_ours, marked
 from mnist_edge.report.origin import origin
+from mnist_edge.retrain import recipe_of
 from mnist_edge.runtimes import load_artifact
 from mnist_edge.store import Model
 from mnist_edge.text import count, percent, size
@@ -125,7 +126,4 @@ def _what(one: Artifact) -> str:
 
 def _training(model: Model) -> tuple[object, ...]:
     manifest = model.manifest
-    recipe = {"precision": "float32"} | manifest.training["recipe"]  # older manifests do not name it, nor elastic distortion
-    if recipe["augmentation"] is not None:
-        recipe["augmentation"] = {"elastic": 0.0} | recipe["augmentation"]
-    return manifest.architecture, manifest.arguments, recipe, manifest.training["data"], manifest.scores["test_data"]
+    return manifest.architecture, manifest.arguments, recipe_of(manifest), manifest.training["data"], manifest.scores["test_data"]
