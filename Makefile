@@ -20,8 +20,9 @@ bench: $(ENVIRONMENT)  ## measure, and write benchmarks/RESULTS.md
 	$(BIN)/python benchmarks/run.py
 
 JOBS ?= 2
+PICTURES ?=
 models: $(ENVIRONMENT)  ## train the reference models again, in build/, and prove their artifacts: hours; it can be interrupted
-	$(BIN)/python benchmarks/reference_models.py --jobs $(JOBS)
+	$(BIN)/python benchmarks/reference_models.py --jobs $(JOBS) $(if $(PICTURES),--pictures $(PICTURES))
 
 $(ENVIRONMENT): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \

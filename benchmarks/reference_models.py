@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mnist_edge import dataset as datasets
@@ -56,7 +56,7 @@ class Plan:
     arguments: tuple[str, ...] = ()
     seeds: tuple[int, ...] = (1, 2)
     threads: int = 1
-    formats: tuple[str, ...] = field(default=())
+    formats: tuple[str, ...] = ()
 
 
 PLANS = (
@@ -179,7 +179,7 @@ def only(findings: Findings, plan: Plan) -> Findings:
     return replace(findings, model=store.Model(model.folder, replace(model.manifest, artifacts=artifacts)))
 
 
-INTRODUCTION = """The networks of the five tutorials, each trained by `mnist-edge train NAME` alone, as float32 ONNX and in the lower precision that suits it
+INTRODUCTION = """Networks of the five tutorials, each trained by `mnist-edge train NAME` alone, as float32 ONNX and in the lower precision that suits it
 best. `mnist-edge list` shows them, and `mnist-edge predict img.png --model gru` uses one; only LeNet is installed with the package.
 Each folder holds the manifest, the files, PyTorch's answers to the test set (for `mnist-edge verify`), golden inputs (`verify --quick`),
 a card, the curves and the confusion matrix; weights are LeNet's only. `make models` makes them again, on the same machine with the same bits.

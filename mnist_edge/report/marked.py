@@ -2,8 +2,12 @@
 
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mnist_edge.errors import UsageError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 MARK = "made by mnist-edge report; changes by hand are lost"
 
@@ -13,14 +17,13 @@ def marked(text: str, mark: str = MARK) -> bytes:
     return f"<!-- {mark} -->\n\n{text}".encode()
 
 
-def marked_png(picture: bytes) -> bytes:
-    """Return a PNG file's bytes, with the mark."""
-    from PIL import Image
+def marked_png(picture: "Image") -> bytes:
+    """Return a picture as a PNG file's bytes, with the mark."""
     from PIL.PngImagePlugin import PngInfo
 
     note, buffer = PngInfo(), io.BytesIO()
     note.add_text("Comment", MARK)
-    Image.open(io.BytesIO(picture)).save(buffer, "PNG", optimize=True, pnginfo=note)
+    picture.save(buffer, "PNG", optimize=True, pnginfo=note)
     return buffer.getvalue()
 
 

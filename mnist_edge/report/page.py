@@ -25,13 +25,12 @@ p {{ margin: .4rem 0 1rem; max-width: 46rem; }}
 .facts {{ display: flex; flex-wrap: wrap; gap: .8rem; margin: 1.4rem 0; padding: 0; list-style: none; }}
 .facts li {{ background: var(--panel); border-radius: .6rem; padding: .7rem 1.1rem; }}
 .facts b {{ display: block; font-size: 1.35rem; font-variant-numeric: tabular-nums; }}
-.facts span, caption, .note {{ color: var(--faint); font-size: .9rem; }}
+.facts span, .note {{ color: var(--faint); font-size: .9rem; }}
 img {{ max-width: 100%; height: auto; display: block; border-radius: .4rem; }}
 .scroll {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .95rem; }}
 th, td {{ text-align: left; padding: .35rem 1.2rem .35rem 0; border-bottom: 1px solid var(--rule); white-space: nowrap; }}
 th {{ color: var(--faint); font-weight: 500; }}
-td.n {{ text-align: right; }}
 code {{ background: var(--panel); padding: .1rem .3rem; border-radius: .25rem; font-size: .9em; overflow-wrap: anywhere; }}
 """
 
@@ -54,17 +53,15 @@ def page(findings: Findings, origin: Origin, pictures: Mapping[str, Mapping[str,
                 f"of {count(findings.pictures.evaluation.images, 'picture')} in {findings.pictures.name}",
             ),
         )
-    curves, confusion = (
-        ("curves", "Loss and accuracy by epoch", _about_curves(findings)),
-        (
+    sections = [
+        _section("curves", "Loss and accuracy by epoch", _about_curves(findings), pictures),
+        _section(
             "confusion",
             "What was read as what",
             "Rows are what an image is, columns what it was read as. Mistakes are coloured, the stronger the more.",
+            pictures,
+            _by_class(findings),
         ),
-    )
-    sections = [
-        _section(*curves, pictures),
-        _section(*confusion, pictures, _by_class(findings)),
         _section(
             "mistakes",
             "The most confident wrong answers",

@@ -81,11 +81,9 @@ def to_png(figure: "Figure") -> bytes:
     """Return a figure as a PNG file's bytes, the same for the same figure: no date, no program's name."""
     from PIL import Image
 
-    drawn, small = io.BytesIO(), io.BytesIO()
+    drawn = io.BytesIO()
     figure.savefig(drawn, format="png")
-    picture = Image.open(drawn).convert("RGB")
-    picture.quantize(256, Image.Quantize.FASTOCTREE).save(small, "PNG")  # less than half the size
-    return marked_png(small.getvalue())
+    return marked_png(Image.open(drawn).convert("RGB").quantize(256, Image.Quantize.FASTOCTREE))  # less than half the size
 
 
 def size_of(png: bytes) -> tuple[int, int]:
