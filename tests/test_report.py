@@ -19,7 +19,7 @@ from mnist_edge import architectures, store
 from mnist_edge.dataset import Dataset, describe
 from mnist_edge.errors import ModelError, UsageError
 from mnist_edge.evaluation import evaluate_logits
-from mnist_edge.report import card, figures, table
+from mnist_edge.report import card, figures, page, table
 from mnist_edge.report.findings import Bin, Findings, read_history
 from mnist_edge.report.origin import origin
 from mnist_edge.report.theme import LIGHT
@@ -180,16 +180,16 @@ def test_the_cards_command_trains_the_same_weights_again(
     assert store.find("again", tmp_path / "second").manifest.weights.sha256 == model.manifest.weights.sha256
 
 
-def test_the_card_promises_the_same_bits_only_where_the_recipe_is_still_the_networks_own(found: Findings) -> None:
+def test_card_and_page_promise_the_same_bits_only_where_the_recipe_is_still_the_networks_own(found: Findings) -> None:
     manifest = found.model.manifest
 
-    def text(recipe: dict[str, object]) -> str:
+    def texts(recipe: dict[str, object]) -> list[str]:
         changed = replace(found, model=store.Model(found.model.folder, replace(manifest, training=manifest.training | {"recipe": recipe})))
-        return card.card(changed, origin(changed.model))
+        return [card.card(changed, origin(changed.model)), page.page(changed, origin(changed.model), {})]
 
     own = architectures.find("lenet").best.to_json()
-    assert "the same bits" in text(own | {"epochs": 7})
-    assert "the same bits" not in text(own | {"weight_decay": 0.3})
+    assert all("the same bits" in text for text in texts(own | {"epochs": 7}))
+    assert not any("the same bits" in text for text in texts(own | {"weight_decay": 0.3}))
 
 
 def test_a_name_that_is_no_plain_word(found: Findings, tmp_path: Path) -> None:

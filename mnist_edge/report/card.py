@@ -62,10 +62,7 @@ def card(findings: Findings, origin: Origin, has_weights: bool = True) -> str:
         _listed(words.strengths(findings)),
         "## How it was trained",
         _listed(words.training(findings)),
-        "The same command makes it again; on the same machine, with the same versions and data, the same bits "
-        f"(weights {model.manifest.weights.sha256[:12]}…):"
-        if origin.is_exact
-        else "Trained by this command, though the network's own recipe may have changed since:",
+        f"{words.again(findings, origin)}:",
         _fenced("sh", origin.command),
         f"Licence of the weights: {model.manifest.licence}.",
     ]

@@ -72,7 +72,8 @@ def page(findings: Findings, origin: Origin, pictures: Mapping[str, Mapping[str,
         _section("calibration", "Does its confidence mean what it says?", _about_calibration(findings), pictures),
         _section("artifacts", "Accuracy by artifact", "As proven when each file was published.", pictures, _artifacts(findings)),
         f"<section><h2>Good and bad at</h2>{_listed(words.strengths(findings))}</section>",
-        f"<section><h2>How it was trained</h2>{_listed(words.training(findings))}<p>Again: <code>{escape(origin.command)}</code></p></section>",
+        f"<section><h2>How it was trained</h2>{_listed(words.training(findings))}"
+        f"<p>{escape(words.again(findings, origin))}: <code>{escape(origin.command)}</code></p></section>",
     ]
     listed = "".join(f"<li><b>{escape(figure)}</b><span>{escape(label)}</span></li>" for figure, label in facts)
     return (

@@ -42,6 +42,14 @@ def training(findings: Findings) -> list[str]:
     ]
 
 
+def again(findings: Findings, origin: Origin) -> str:
+    """Return what the training command is good for; it goes before the command."""
+    if not origin.is_exact:
+        return "Trained by this command, though the network's own recipe may have changed since"
+    weights = findings.model.manifest.weights.sha256[:12]
+    return f"The same command makes it again; on the same machine, with the same versions and data, the same bits (weights {weights}…)"
+
+
 def strengths(findings: Findings) -> list[str]:
     """Return what the model is good and bad at, all of it measured."""
     classes = [one for one in findings.evaluation.by_class() if one["images"]]
