@@ -34,6 +34,6 @@ register(
         CNNKeras,
         "two 5×5 convolutions, dense 1024 (tutorial 001, Keras)",
         seed=seed_recipe(10, batch_size=32, mean=0.0, std=1.0),
-        best=Recipe(epochs=50, lr=1e-3, precision="bfloat16", augmentation=Augmentation(elastic=0.02)),
+        best=Recipe(epochs=40, lr=1e-3, precision="bfloat16", augmentation=Augmentation(elastic=0.02)),
     )
 )
