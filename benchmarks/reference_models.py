@@ -11,20 +11,24 @@ import argparse
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from machine import processor
+
+from mnist_edge import architectures, store
 from mnist_edge import dataset as datasets
-from mnist_edge import store
 from mnist_edge.dataset import Dataset
 from mnist_edge.files import folder_aside
 from mnist_edge.manifest import FileRecord
 from mnist_edge.publishing import publish_model
 from mnist_edge.report import table
 from mnist_edge.report.findings import Findings, gather
+from mnist_edge.report.marked import REFERENCE_MARK
 from mnist_edge.report.write import draw_report
+from mnist_edge.retrain import recipe_of
+from mnist_edge.training.run import Run
 
 ROOT = Path(__file__).resolve().parent.parent
 MODELS, BUILD = ROOT / "models", ROOT / "build"
@@ -99,23 +103,40 @@ def main() -> None:
         trainings += [(plan, seed, seeds) for plan in plans for seed in plan.seeds]
     with ThreadPoolExecutor(options.jobs) as pool:
         list(pool.map(lambda one: train(*one, options.data_dir), trainings))
-    for plan in plans:
-        export(plan, models, options.data_dir)
 
     pictures = datasets.load(str(options.pictures), "test") if options.pictures else None
     for plan in plans:
+        export(plan, models, options.data_dir)
         keep(store.Model.read(models / plan.name), plan, options.data_dir, pictures)
-    write_table([plan for plan in PLANS if (MODELS / plan.name).is_dir()], models, seeds, options.data_dir, pictures)
+    if unmade := [plan.name for plan in PLANS if not (models / plan.name).is_dir()]:
+        print(f"{MODELS / table.FILE} stays as it is: it is written when all models are in {models}; not there: {', '.join(unmade)}")
+    else:
+        write_table(models, seeds, options.data_dir, pictures)
 
 
 def train(plan: Plan, seed: int, folder: Path, data_dir: Path | None) -> None:
-    """Train one model, unless it is there; go on with an interrupted one."""
+    """Train one model, unless it is there; go on with an interrupted one. Stops at one that was trained by another recipe."""
     name = plan.name if seed == 0 else f"{plan.name}-seed{seed}"
-    if (folder / name / "manifest.json").is_file():
+    if is_trained(folder, name, plan.network or plan.name):
         return
     arguments = [word for pair in plan.arguments for word in ("--set", pair)]
     run("train", plan.network or plan.name, "--name", name, *arguments, "--seed", seed, "--threads", plan.threads, "--device", "cpu",
         "--licence", "MIT", "--resume", folder=folder, data_dir=data_dir)  # fmt: skip
+
+
+def is_trained(folder: Path, name: str, network: str) -> bool:
+    """Say whether a model is there. Stops if it, or what there is of it, was trained by a recipe that is no longer the network's."""
+    run = Run(folder, name)
+    finished = (folder / name / "manifest.json").is_file()
+    settings = None if finished else run.read_settings()
+    if not finished and settings is None:
+        return False
+    recipe = recipe_of(store.Model.read(folder / name).manifest) if finished else settings.recipe.to_json()
+    # where a processor does not multiply in bfloat16, float32 takes its place
+    if recipe | {"precision": ""} != architectures.find(network).best.to_json() | {"precision": ""}:
+        place = folder / name if finished else run.folder
+        raise SystemExit(f"{place}: trained by a recipe that is no longer that of {network}; move it away")
+    return finished
 
 
 def export(plan: Plan, folder: Path, data_dir: Path | None) -> None:
@@ -141,13 +162,14 @@ def keep(made: store.Model, plan: Plan, data_dir: Path | None, pictures: Dataset
     records: list[FileRecord] = [*manifest.artifacts, *manifest.references, manifest.history]
     records += [manifest.golden] if manifest.golden else []
     records += [manifest.weights] if plan.name == store.REFERENCE_MODEL else []
+    not_kept = [one for one in made.artifacts if one.quantize in ("none", plan.quantize) and one not in manifest.artifacts]
     findings = gather(made, None, data_dir, pictures)
     with folder_aside(MODELS, plan.name) as aside:
         for record in records:
             shutil.copyfile(made.path(record), aside / record.file)
         manifest.write(aside)
         kept = replace(findings, model=store.Model(MODELS / plan.name, manifest))  # the folder aside has a name of its own
-        for name, content in draw_report(kept, has_weights=manifest.weights in records).items():
+        for name, content in draw_report(kept, manifest.weights in records, not_kept, REFERENCE_MARK).items():
             if name in KEPT:
                 (aside / name).write_bytes(content)
         publish_model(aside, MODELS / plan.name)
@@ -158,18 +180,18 @@ def is_kept(artifact: store.Artifact, plan: Plan) -> bool:
     return artifact.bytes <= MOST_BYTES and artifact.quantize in ("none", plan.quantize)
 
 
-def write_table(plans: Iterable[Plan], models: Path, seeds: Path, data_dir: Path | None, pictures: Dataset | None) -> None:
-    """Write `models/README.md`: every finished model, with the figures of the files that are too large to be kept, too."""
+def write_table(models: Path, seeds: Path, data_dir: Path | None, pictures: Dataset | None) -> None:
+    """Write `models/README.md`: every model, with the figures of the files that are too large to be kept, too."""
     others = store.list_models(seeds)[0]
     rows = []
-    for plan in sorted(plans, key=lambda one: one.name):
-        made = models / plan.name
-        findings = gather(store.Model.read(made if made.is_dir() else MODELS / plan.name), None, data_dir, pictures)
+    for plan in sorted(PLANS, key=lambda one: one.name):
+        findings = gather(store.Model.read(models / plan.name), None, data_dir, pictures)
         siblings = table.siblings(findings.model, others)
         elsewhere = frozenset(one.file for one in findings.model.artifacts if one.bytes > MOST_BYTES)
         shown = only(findings, plan)
         rows.append(table.Row(shown, table.latency_of(shown), siblings, elsewhere))
-    table.write_table(MODELS, f"# Reference models\n\n{INTRODUCTION}", rows, "made by make models; changes by hand are lost")
+    introduction = INTRODUCTION.format(processor=processor())
+    table.write_table(MODELS, f"# Reference models\n\n{introduction}", rows, REFERENCE_MARK)
 
 
 def only(findings: Findings, plan: Plan) -> Findings:
@@ -179,13 +201,13 @@ def only(findings: Findings, plan: Plan) -> Findings:
     return replace(findings, model=store.Model(model.folder, replace(model.manifest, artifacts=artifacts)))
 
 
-INTRODUCTION = """Networks of the five tutorials, each trained by `mnist-edge train NAME` alone, as float32 ONNX and in the lower precision that suits it
-best. `mnist-edge list` shows them, and `mnist-edge predict img.png --model gru` uses one; only LeNet is installed with the package.
-Each folder holds the manifest, the files, PyTorch's answers to the test set (for `mnist-edge verify`), golden inputs (`verify --quick`),
-a card, the curves and the confusion matrix; weights are LeNet's only. `make models` makes them again, on the same machine with the same bits.
+INTRODUCTION = """The networks of the five tutorials, each trained by `mnist-edge train NAME` alone, as float32 ONNX and in the smallest lower precision that
+passes the gate and answers each image alike in any batch. `mnist-edge list` shows them, and `mnist-edge predict img.png --model gru` uses
+one; only LeNet is installed with the package. Each folder holds the manifest, the files, PyTorch's answers to the test set (for
+`mnist-edge verify`), golden inputs (`verify --quick`), a card, the curves and the confusion matrix; weights are LeNet's only. `make models`
+makes them again, on the same machine with the same bits.
 
-Each is of seed 0, which was not chosen by its score; recipes were chosen on held-out training images. `real_digits` are 133 photos,
-scans, drawings and shrunk pictures by people whose writing was not trained on."""
+Each is of seed 0, which was not chosen by its score; recipes were chosen on held-out training images. Measured on {processor}."""
 
 
 if __name__ == "__main__":

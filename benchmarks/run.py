@@ -13,6 +13,7 @@ from pathlib import Path
 from shutil import copytree
 from tempfile import TemporaryDirectory
 
+from machine import processor
 from processes import COMMAND, ENVIRONMENT
 
 HERE = Path(__file__).resolve().parent
@@ -24,7 +25,7 @@ def main() -> None:
     parts = [
         "# Results",
         "Written by `make bench`. Compare ratios, not seconds: they come from one run on one machine.",
-        f"{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+        f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
         + ", ".join(f"{package} {version(package)}" for package in ("onnxruntime", "torch", "numpy", "pillow", "click"))
         + ".",
         _artifacts(),
@@ -71,14 +72,6 @@ def _artifacts() -> str:
             *rows,
         ]
     )
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ def percent(share: float | None, digits: int = 2) -> str:
 
 def size(count: int) -> str:
     """Return a file's size in kB or MB (powers of ten)."""
-    return f"{count / 1000:.0f} kB" if count < 1_000_000 else f"{count / 1e6:.1f} MB"
+    return f"{count / 1000:.0f} kB" if count < 999_500 else f"{count / 1e6:.1f} MB"
 
 
 def count(number: int, what: str) -> str:

@@ -36,6 +36,12 @@ def test_import_loads_no_more_than(code: str, allowed: set[str]) -> None:
     assert loaded_by(code) <= allowed
 
 
+def test_training_knows_nothing_of_predicting_or_exporting() -> None:
+    code = "import sys, mnist_edge.training.run, mnist_edge.report.figures; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"mnist_edge.predictor", "mnist_edge.cli", "exporters"} & set(done.stdout.split())
+
+
 @pytest.mark.parametrize(
     ("arguments", "allowed"),
     [

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Command, train_small
-from PIL import Image
+from PIL import Image, ImageColor
 
 from mnist_edge import architectures, store
 from mnist_edge.dataset import Dataset, describe
@@ -21,8 +21,9 @@ from mnist_edge.errors import ModelError, UsageError
 from mnist_edge.evaluation import evaluate_logits
 from mnist_edge.report import card, figures, page, table
 from mnist_edge.report.findings import Bin, Findings, read_history
+from mnist_edge.report.marked import REFERENCE_MARK, marked
 from mnist_edge.report.origin import origin
-from mnist_edge.report.theme import LIGHT
+from mnist_edge.report.theme import DARK, LIGHT
 from mnist_edge.report.write import FIGURES, write_report
 from mnist_edge.retrain import training_command
 
@@ -72,10 +73,12 @@ def test_a_report_is_pictures_a_page_that_needs_nothing_else_and_a_card(found: F
     for media, source in page.sources:
         kind, _, data = source.partition(",")
         assert kind == "data:image/png;base64"
-        picture = Image.open(io.BytesIO(b64decode(data))).convert("L")
-        corner = picture.getpixel((0, picture.height - 1))
-        assert isinstance(corner, int) and ((corner < 60) if "dark" in media else (corner > 240))
+        picture = Image.open(io.BytesIO(b64decode(data))).convert("RGB")
+        theme = DARK if "dark" in media else LIGHT
+        assert picture.getpixel((0, picture.height - 1)) == ImageColor.getrgb(theme.paper)
     assert sum("dark" in media for media, _ in page.sources) == len(FIGURES)
+    samples = Image.open(found.model.folder / "samples.png").convert("RGB")
+    assert ImageColor.getrgb(LIGHT.panel) in {colour for _, colour in samples.getcolors(1 << 16) or []}  # which lies under each digit
     for name in FIGURES:
         assert Image.open(found.model.folder / f"{name}.png").width >= 600
     text = (found.model.folder / "README.md").read_text()
@@ -94,7 +97,7 @@ def test_every_figure_stands_a_model_that_is_always_wrong_or_never(found: Findin
     answers = [(label + 1) % 10 if wrong == "all" else label for label in labels]
     some = answering(found, answers, [0.9] * 40)
     for draw in FIGURES.values():
-        assert Image.open(io.BytesIO(draw(some, LIGHT))).size > (100, 100)
+        assert min(Image.open(io.BytesIO(draw(some, LIGHT))).size) > 100
 
 
 def test_no_label_shows_its_markup(found: Findings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,6 +158,31 @@ def test_a_file_of_the_users_own_is_not_overwritten(found: Findings, name: str) 
         write_report(found)
     assert own.read_text() == "my notes"
     assert not (found.model.folder / "samples.png").exists()
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(found: Findings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(UsageError, match=f"^{re.escape(str(found.model.folder))}: no permission"):
+        write_report(found)
+
+
+def test_the_card_of_a_reference_model_stays(found: Findings) -> None:
+    card_of_a_clone = marked("with pictures that are not here", REFERENCE_MARK)
+    (found.model.folder / "README.md").write_bytes(card_of_a_clone)
+    written = [path.name for path in write_report(found)]
+    assert "report.html" in written and "README.md" not in written
+    assert (found.model.folder / "README.md").read_bytes() == card_of_a_clone
+
+
+def test_the_card_says_how_to_make_what_is_not_kept(found: Findings) -> None:
+    manifest = found.model.manifest
+    large = [replace(one, file=f"large-{one.file}", precision="int8-static") for one in manifest.artifacts]
+    without = replace(found, model=store.Model(found.model.folder, replace(manifest, artifacts=())))
+    text = card.card(without, origin(without.model), has_weights=False, not_kept=large)
+    assert "| large-lenet.onnx¹ |" in text
+    commands = text.split("This makes it again:")[1].split("```")[1].splitlines()[1:]
+    assert commands[0].startswith("mnist-edge train lenet ")
+    assert set(commands[1:]) == {f"mnist-edge export lenet --format {one.format} --quantize static" for one in large}
 
 
 def test_the_card_names_what_is_there(found: Findings) -> None:
@@ -255,6 +283,17 @@ def test_the_command(run_command: Command, tmp_path: Path) -> None:
     run_command("verify", "mlp-256")
     assert "--all reports every model" in run_command("report", "mlp-256", "--all", check=2).stderr
     assert "unknown model 'gruu'" in run_command("report", "gruu", check=2).stderr
+    # a folder without other seeds
+    (tmp_path / "none" / "notes").mkdir(parents=True)
+    done = run_command("report", "--all", "--seeds", "none")
+    assert "holds no other seed" in done.stderr and "notes" not in done.stderr
+    assert "--pictures models/README.md: not a folder" in run_command("report", "--pictures", "models/README.md", check=2).stderr
+    # in a clone the table is that of the reference models
+    table_of_a_clone = marked("with seeds that are not here", REFERENCE_MARK)
+    (tmp_path / "models" / "README.md").write_bytes(table_of_a_clone)
+    done = run_command("report", "--all", "--json")
+    assert json.loads(done.stdout)["table"] is None
+    assert (tmp_path / "models" / "README.md").read_bytes() == table_of_a_clone
 
 
 def test_one_model_that_cannot_be_reported_does_not_stop_the_rest(models: Path, run_command: Command, tmp_path: Path) -> None:

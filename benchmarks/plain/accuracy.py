@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
+if len(sys.argv) < 3 or not (Path(sys.argv[1]) / "t10k-images-idx3-ubyte").is_file():
+    sys.exit("usage: accuracy.py FOLDER MODEL.onnx…, where FOLDER holds t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, not gzipped")
 raw = Path(sys.argv[1])
 pixels = np.fromfile(raw / "t10k-images-idx3-ubyte", np.uint8, offset=16).reshape(-1, 1, 28, 28)
 labels = np.fromfile(raw / "t10k-labels-idx1-ubyte", np.uint8, offset=8)

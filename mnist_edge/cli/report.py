@@ -57,10 +57,9 @@ def command(
         raise UsageError(f"--all reports every model; leave out {model}, or --all")
     if seeds is not None and not every and was_typed(ctx, "seeds"):
         raise UsageError("--seeds is for the table of --all")
-    if seeds is not None and not seeds.is_dir():
-        raise UsageError(f"--seeds {seeds}: no such folder")
-    if pictures is not None and not pictures.is_dir():
-        raise UsageError(f"--pictures {pictures}: no such folder")
+    for name, folder in (("seeds", seeds), ("pictures", pictures)):
+        if folder is not None and not folder.is_dir():
+            raise UsageError(f"--{name} {folder}: {'not a folder' if folder.exists() else 'no such folder'}")
     own = None if pictures is None else load_folder(pictures, "test")
     if every:
         if not _report_all(store.models_dir(models_dir), lambda one: _report(one, data, data_dir, own, out), seeds, out):
@@ -76,6 +75,7 @@ def _report(
     model: "Model", data: str | None, data_dir: Path | None, pictures: "Dataset | None", out: Output
 ) -> "tuple[Findings, dict[str, Any]]":
     from mnist_edge import dataset as datasets
+    from mnist_edge.report import card
     from mnist_edge.report.findings import gather
     from mnist_edge.report.write import write_report
 
@@ -83,30 +83,33 @@ def _report(
     if pictures is not None and findings.pictures is None:
         out.say(f"{model.name}: --pictures left out, for it has no ONNX file; make one: {command_line('export', model.name)} --format onnx")
     files = [str(path) for path in write_report(findings)]
+    if str(model.folder / card.FILE) not in files:
+        out.say(f"{model.folder / card.FILE} stays as it is: the card of a reference model, which make models writes")
     accuracy = findings.evaluation.accuracy
     return findings, {"model": model.name, "data": datasets.describe(findings.data), "accuracy": accuracy, "files": files}
 
 
 def _line(findings: "Findings", document: dict[str, Any]) -> str:
     model, data = findings.model, document["data"]
-    tested = f"{percent(document['accuracy'])} of {data['images']:,} test images of {data['name']}"
+    tested = f"{percent(document['accuracy'])} of {data['images']:,} test images of {findings.data_name}"
     return f"{model.name}: {tested}; {model.folder / 'report.html'}, {len(document['files']) - 1} files beside it"
 
 
 def _report_all(folder: Path, report: "Callable[[Model], tuple[Findings, dict[str, Any]]]", seeds: Path | None, out: Output) -> bool:
     """Report every model, and those that could be reported in one table; False if one could not."""
-    from mnist_edge import store
-    from mnist_edge.manifest import FILE_NAME
     from mnist_edge.report import table
-    from mnist_edge.report.marked import check_ours
+    from mnist_edge.report.marked import check_ours, is_reference
 
-    models, unread = store.list_models(folder)
+    models, problems = _models_in(folder)
     if not models:
         raise ModelError(f"{folder}: no model to report; mnist-edge train NETWORK makes one")
-    check_ours(folder / table.FILE)
-    problems = [problem for problem in unread if f"no {FILE_NAME} in it" not in problem]  # a folder that is no model is nobody's fault
-    others, unread = ([], []) if seeds is None else store.list_models(seeds)
+    path = folder / table.FILE
+    if not (stays := is_reference(path)):
+        check_ours(path)
+    others, unread = ([], []) if seeds is None else _models_in(seeds)
     problems += unread
+    if seeds is not None and not any(table.siblings(model, others) for model in models):
+        out.say(f"--seeds {seeds}: holds no other seed of these models' trainings")
     rows, documents = [], []
     for model in models:
         try:
@@ -121,7 +124,19 @@ def _report_all(folder: Path, report: "Callable[[Model], tuple[Findings, dict[st
         out.say(f"left out: {problem}")
     if not rows:
         raise ModelError(f"{folder}: no model could be reported: {problems[0]}")
-    table.write_table(folder, "# Models", rows)
-    path = folder / table.FILE
-    out.result({"models": documents, "problems": problems, "table": str(path)}, f"{count(len(rows), 'model')} in one table: {path}")
+    if stays:
+        line = f"{count(len(rows), 'model')}; {path} stays as it is: the table of the reference models, which make models writes"
+    else:
+        table.write_table(folder, "# Models", rows)
+        line = f"{count(len(rows), 'model')} in one table: {path}"
+    out.result({"models": documents, "problems": problems, "table": None if stays else str(path)}, line)
     return not problems
+
+
+def _models_in(folder: Path) -> tuple[list["Model"], list[str]]:
+    """Return the models of a folder and what is wrong with others; a subfolder that is no model at all is nobody's fault."""
+    from mnist_edge import store
+    from mnist_edge.manifest import FILE_NAME
+
+    models, problems = store.list_models(folder)
+    return models, [problem for problem in problems if f"no {FILE_NAME} in it" not in problem]

@@ -1,9 +1,10 @@
 """A model's card: the ``README.md`` of its folder (Mitchell et al., "Model Cards for Model Reporting", 2019)."""
 
-import json
 import re
 import shlex
+from collections.abc import Sequence
 
+from mnist_edge.manifest import Artifact
 from mnist_edge.report import words
 from mnist_edge.report.findings import Findings
 from mnist_edge.report.origin import Origin
@@ -13,7 +14,7 @@ FILE = "README.md"
 
 _PYTHON = """from mnist_edge import Predictor
 
-print(Predictor.load({folder}).predict("img.png").digit)  # numpy, pillow and onnxruntime; no torch"""
+print(Predictor.load(".").predict("img.png").digit)  # numpy, pillow and onnxruntime; no torch"""
 
 _PLAIN_PYTHON = """import numpy, onnxruntime
 
@@ -28,10 +29,11 @@ _CPP = """#include <onnxruntime_cxx_api.h>
 #include <iostream>
 
 int main() {{
-  std::array<uint8_t, 28 * 28> pixels;
-  std::ifstream("t10k-images-idx3-ubyte", std::ios::binary).ignore(16).read(reinterpret_cast<char*>(pixels.data()), pixels.size());
+  std::array<uint8_t, 28 * 28> pixels{{}};
+  std::ifstream images("t10k-images-idx3-ubyte", std::ios::binary);
+  if (!images.ignore(16).read(reinterpret_cast<char*>(pixels.data()), pixels.size())) return 1;
   Ort::Env env;
-  Ort::Session session(env, "{file}", Ort::SessionOptions{{}});
+  Ort::Session session(env, ORT_TSTR("{file}"), Ort::SessionOptions{{}});
   const std::array<int64_t, 4> shape{{1, 1, 28, 28}};
   auto memory = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
   auto input = Ort::Value::CreateTensor<uint8_t>(memory, pixels.data(), pixels.size(), shape.data(), shape.size());
@@ -42,20 +44,23 @@ int main() {{
 }}"""
 
 _JAVASCRIPT = """import fs from 'node:fs';
-import ort from 'onnxruntime-node';  // in a browser: onnxruntime-web
+import ort from 'onnxruntime-node';
 const pixels = new Uint8Array(fs.readFileSync('t10k-images-idx3-ubyte')).slice(16, 16 + 784);
 const session = await ort.InferenceSession.create('{file}');
 const {{ logits }} = await session.run({{ pixels: new ort.Tensor('uint8', pixels, [1, 1, 28, 28]) }});
 console.log(logits.data.indexOf(Math.max(...logits.data)));"""
 
 
-def card(findings: Findings, origin: Origin, has_weights: bool = True) -> str:
-    """Return the card in Markdown; its pictures are ``curves.png`` and ``confusion.png`` beside it."""
+def card(findings: Findings, origin: Origin, has_weights: bool = True, not_kept: Sequence[Artifact] = ()) -> str:
+    """Return the card in Markdown; its pictures are ``curves.png`` and ``confusion.png`` beside it.
+
+    `not_kept` are artifacts that were proven but do not lie there; without `has_weights` the weights do not either.
+    """
     model = findings.model
     parts = [
         f"# {escape(model.name)}",
         escape(words.headline(findings, origin)) + ".",
-        *_artifacts(findings, origin, has_weights),
+        *_artifacts(findings, origin, has_weights, not_kept),
         "![loss and accuracy by epoch](curves.png)",
         "![what was read as what](confusion.png)",
         "## Good and bad at",
@@ -71,13 +76,15 @@ def card(findings: Findings, origin: Origin, has_weights: bool = True) -> str:
         parts += [
             "## How to use it",
             "`pixels`, uint8 N×1×28×28, ink bright on a dark ground → `logits`, float32 N×10. Normalisation is inside; feed it the bytes.",
+            "Each of these runs in this folder; all but the first read MNIST's test images, `t10k-images-idx3-ubyte`, from it "
+            "(`mnist-edge data download`), and answer 7 for the first.",
             "Python, with this package:",
-            _fenced("python", _PYTHON.format(folder=json.dumps(f"{model.folder.parent.name}/{model.name}", ensure_ascii=False))),
+            _fenced("python", _PYTHON),
             "Python, without it:",
             _fenced("python", _PLAIN_PYTHON.format(file=file)),
-            "C++:",
+            "C++ (`g++ -std=c++17 main.cpp -lonnxruntime`):",
             _fenced("cpp", _CPP.format(file=file)),
-            "JavaScript:",
+            "JavaScript, in Node; in a browser, `onnxruntime-web` has the same calls:",
             _fenced("js", _JAVASCRIPT.format(file=file)),
         ]
     return "\n\n".join(parts) + "\n"
@@ -88,24 +95,32 @@ def escape(text: str) -> str:
     return re.sub(r"([\\`*_\[\]<>|#~])", r"\\\1", text)
 
 
-def _artifacts(findings: Findings, origin: Origin, has_weights: bool) -> list[str]:
+def _artifacts(findings: Findings, origin: Origin, has_weights: bool, not_kept: Sequence[Artifact]) -> list[str]:
     model = findings.model
-    export = f"mnist-edge export {shlex.quote(model.name)} --format onnx"
-    if not has_weights:
-        export = f"{origin.command}\n{export}"
-    if not model.artifacts:
-        return ["No exported file is here. This makes one:", _fenced("sh", export)]
+    proven = sorted([*model.artifacts, *not_kept], key=lambda a: (a.precision != "float32", a.file))
+    commands = [] if has_weights else [origin.command]
+    if not proven:
+        return ["No exported file is here. This makes one:", _fenced("sh", "\n".join([*commands, _export(model.name, "onnx")]))]
     lines = ["| file | precision | size | accuracy | same answers as PyTorch | needs |", "|---|---|---|---|---|---|"]
-    for one in sorted(model.artifacts, key=lambda a: (a.precision != "float32", a.file)):
+    for one in proven:
         proof, elsewhere = one.parity, findings.elsewhere(one)
         on = f" ({escape(elsewhere)})" if elsewhere else ""
         lines.append(
-            f"| {escape(one.file)} | {one.precision} | {size(one.bytes)} | {percent(proof['accuracy'])}{on} | "
+            f"| {escape(one.file)}{'¹' if one in not_kept else ''} | {one.precision} | {size(one.bytes)} | {percent(proof['accuracy'])}{on} | "
             f"{proof['equal_answers']:,} of {proof['images']:,} | {one.oldest_runtime} |"
         )
-    if any(one.precision == "float32" for one in model.artifacts):
-        return ["\n".join(lines)]
-    return ["\n".join(lines), "The float32 file is not here. This makes it:", _fenced("sh", export)]
+    parts = ["\n".join(lines)]
+    if not_kept:
+        parts += ["¹ proven, but too large to be kept here. This makes it again:"]
+        parts.append(_fenced("sh", "\n".join([*commands, *(_export(model.name, one.format, one.quantize) for one in not_kept)])))
+    return parts
+
+
+def _export(name: str, format_name: str, quantize: str = "none") -> str:
+    words = ["mnist-edge", "export", name, "--format", format_name]
+    if quantize != "none":
+        words += ["--quantize", quantize]
+    return shlex.join(words)
 
 
 def _listed(lines: list[str]) -> str:

@@ -1,15 +1,19 @@
 """The pictures of a report, each in the colours of a theme, as PNG bytes."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mnist_edge.manifest import Artifact
-from mnist_edge.report.findings import Bin, Findings
 from mnist_edge.report.theme import LIGHT, Theme, bare, canvas, readable_on, shades, to_png
 from mnist_edge.text import size as file_size
+
+if TYPE_CHECKING:
+    from mnist_edge.report.findings import Bin, Findings  # a training draws its curves, and needs no predictor for that
 
 #: Wrong answers that are drawn at most.
 MOST_WRONG = 24
@@ -27,7 +31,7 @@ def curves(history: Sequence[dict[str, Any]], title: str, theme: Theme = LIGHT) 
             axes.plot(epochs, [scale * row[key] for row in history], color=theme.first, label="training", **style)
             axes.plot(epochs, [scale * row[f"validation_{key}"] for row in history], color=theme.second, label="held out", **style)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-            axes.set(xlabel="epoch", xlim=(1, epochs[-1]) if len(epochs) > 10 else (0.5, epochs[-1] + 0.5))
+            axes.set(xlabel="epoch", xlim=(0.5, epochs[-1] + 0.5))
             axes.grid(axis="y")
         last = history[-1]
         loss.set(title=f"loss: {last['loss']:.3g} training, {last['validation_loss']:.3g} held out", yscale="log")
@@ -49,7 +53,7 @@ def confusion(findings: Findings, theme: Theme = LIGHT) -> bytes:
     counts = findings.evaluation.confusion
     mistakes = counts - np.diag(counts.diagonal())
     most = max(1, int(mistakes.max()))
-    with canvas(theme, 6.4, 5.6) as figure:
+    with canvas(theme, 6.4, 5.9) as figure:
         axes = figure.subplots()
         # by the square root, so that a single mistake is seen beside twenty
         strengths, colours = np.sqrt(mistakes / most), shades(theme.paper, theme.second)
@@ -63,8 +67,8 @@ def confusion(findings: Findings, theme: Theme = LIGHT) -> bytes:
                     colour = readable_on(to_hex(colours(strengths[row, column])), theme)
                     axes.text(column, row, f"{count:,}", ha="center", va="center", color=colour, fontsize=9.5, fontweight="bold")
         for edge in np.arange(-0.5, 10):
-            axes.axhline(edge, color=theme.rule, linewidth=0.6)
-            axes.axvline(edge, color=theme.rule, linewidth=0.6)
+            axes.axhline(edge, color=theme.rule, linewidth=0.6, clip_on=False)
+            axes.axvline(edge, color=theme.rule, linewidth=0.6, clip_on=False)
         bare(axes)
         totals = counts.sum(axis=1)
         axes.set_yticks(range(10), [str(digit) for digit in range(10)], fontsize=11)
@@ -76,6 +80,7 @@ def confusion(findings: Findings, theme: Theme = LIGHT) -> bytes:
             axes.text(9.7, digit, share, va="center", fontsize=8.5, color=theme.faint)
         wrong = len(findings.evaluation.wrong)
         axes.set_title(f"{wrong:,} of {len(findings.data):,} read wrongly; on the right, the share read rightly")
+        figure.suptitle(findings.model.name, x=0.012, ha="left", fontsize=11, color=theme.text)
         return to_png(figure)
 
 
@@ -142,7 +147,9 @@ def calibration(findings: Findings, theme: Theme = LIGHT) -> bytes:
         axes.hlines(promised, places - 0.42, places + 0.42, color=theme.second, linewidth=2.4, label="what the confidence promises")
         axes.set_xticks(places, [f"{_bounds(one)}\n{one.answers:,} answers" for one in bins])
         axes.tick_params(length=0)
-        axes.set(ylim=(0, 108), ylabel="% right", xlabel="confidence of the answer")
+        for place, one in enumerate(bins):
+            axes.text(place, 103, f"{100 * one.share:.2f} %", ha="center", fontsize=8, color=theme.faint)
+        axes.set(ylim=(0, 111), yticks=range(0, 101, 20), ylabel="% right", xlabel="confidence of the answer")
         axes.grid(axis="y")
         axes.legend(loc="upper left", bbox_to_anchor=(0, -0.3), ncols=3, borderaxespad=0)
         axes.set_title(f"expected calibration error {100 * findings.calibration_error():.2f} points, mean loss {findings.mean_loss():.4f}")
@@ -174,12 +181,9 @@ def artifacts(findings: Findings, theme: Theme = LIGHT) -> bytes:
         for name, score, one in zip(names, scores, rows, strict=True):
             accuracy.annotate(
                 _changed(one, score, findings.elsewhere(one)),
-                (score, name),
-                (10, 0),
-                textcoords="offset points",
+                (torch + 1.15 * spread, name),
                 va="center",
                 fontsize=8.5,
-                bbox={"facecolor": theme.paper, "edgecolor": "none", "pad": 1},
             )
         accuracy.set_xlim(torch - spread, torch + 3.4 * spread)
         accuracy.tick_params(axis="y", length=0)
@@ -196,7 +200,7 @@ def _draw_digit(axes: Any, findings: Findings, index: int, theme: Theme) -> None
 
 def _sure(findings: Findings, index: int) -> str:
     confidence = float(findings.evaluation.confidences[index])
-    return f"{100 * confidence:.1f} %" if confidence < 0.9995 else "over 99.9 %"
+    return f"{100 * confidence:.1f} %" if confidence < 0.9995 else ">99.9 %"
 
 
 def _bounds(one: Bin) -> str:

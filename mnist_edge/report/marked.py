@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 MARK = "made by mnist-edge report; changes by hand are lost"
 
+#: Of the card and the table of the reference models, which say more than a report can find out: other seeds, pictures, what is not kept.
+REFERENCE_MARK = "made by make models; changes by hand are lost"
+
 
 def marked(text: str, mark: str = MARK) -> bytes:
     """Return a Markdown file's bytes, with the mark."""
@@ -25,6 +28,11 @@ def marked_png(picture: "Image") -> bytes:
     note.add_text("Comment", MARK)
     picture.save(buffer, "PNG", optimize=True, pnginfo=note)
     return buffer.getvalue()
+
+
+def is_reference(path: Path) -> bool:
+    """Say whether a file is a card or a table of the reference models, as they lie in a clone."""
+    return path.is_file() and REFERENCE_MARK.encode() in path.read_bytes()
 
 
 def check_ours(path: Path, mark: str = MARK) -> None:

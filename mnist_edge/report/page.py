@@ -28,7 +28,7 @@ p {{ margin: .4rem 0 1rem; max-width: 46rem; }}
 .facts span, .note {{ color: var(--faint); font-size: .9rem; }}
 img {{ max-width: 100%; height: auto; display: block; border-radius: .4rem; }}
 .scroll {{ overflow-x: auto; }}
-table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .95rem; }}
+table {{ border-collapse: collapse; margin-top: 1.2rem; font-variant-numeric: tabular-nums; font-size: .95rem; }}
 th, td {{ text-align: left; padding: .35rem 1.2rem .35rem 0; border-bottom: 1px solid var(--rule); white-space: nowrap; }}
 th {{ color: var(--faint); font-weight: 500; }}
 code {{ background: var(--panel); padding: .1rem .3rem; border-radius: .25rem; font-size: .9em; overflow-wrap: anywhere; }}

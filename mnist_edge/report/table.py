@@ -53,7 +53,7 @@ def latency_of(findings: Findings) -> dict[str, float]:
 
 
 def siblings(model: Model, others: Sequence[Model]) -> list[Model]:
-    """Return those of `others` that differ from `model` by nothing but the seed and were tested on the same images, one a seed."""
+    """Return those of `others` with the network, recipe and data of `model` but another seed, tested on the same images; one a seed."""
     own = _training(model)
     seeds = {other.manifest.training["seed"]: other for other in reversed(others) if _training(other) == own}
     return [seeds[seed] for seed in sorted(seeds) if seed != model.manifest.training["seed"]]
@@ -72,17 +72,32 @@ def table(rows: Sequence[Row]) -> str:
         f"**accuracy** on {' or '.join(tested)} unless it says otherwise, and **same answers** as PyTorch there, as proven when each file was published",
         "**latency** of one image, median, ONNX Runtime on one thread of the machine that wrote this",
         "**trained in** as long as it took there, on as many threads as the card names",
-        "**tutorial**: what it reports",
+        "**tutorial**: what it reports, where it does",
     ]
     if seeds:
         notes.append("**over seeds**: mean and standard deviation of the test accuracy of the same training from so many seeds")
     if pictures is not None:
         notes.append(
-            f"**{escape(pictures.name)}**: share of {count(pictures.evaluation.images, 'picture')} read rightly, by ONNX in float32 where there is one"
+            f"**{escape(pictures.name)}**: how many of {count(pictures.evaluation.images, 'picture')} are read rightly, by ONNX in float32 where there is one"
         )
     if any(row.elsewhere for row in rows):
-        notes.append("¹ too large to be kept here; the card names the command that makes it")
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n\n" + "".join(f"- {note}.\n" for note in notes)
+        notes.append("¹ too large to be kept here; the card names the commands that make it")
+    first = f"{_first_of(rows)}\n\n" if len(rows) > 1 else ""
+    return first + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n\n" + "".join(f"- {note}.\n" for note in notes)
+
+
+def _first_of(rows: Sequence[Row]) -> str:
+    """Return which is the most accurate, the smallest and the fastest."""
+    best = max(rows, key=lambda row: row.findings.evaluation.accuracy).findings
+    text = f"Most accurate: {escape(best.model.name)}, {percent(best.evaluation.accuracy)}."
+    files = [(row, one) for row in rows for one in row.findings.model.artifacts]
+    if files:
+        row, small = min(files, key=lambda pair: pair[1].bytes)
+        text += f" Smallest: {escape(row.findings.model.name)} in {_what(small)}, {size(small.bytes)}."
+    if timed := [(row, one) for row, one in files if one.file in row.latency]:
+        row, fast = min(timed, key=lambda pair: pair[0].latency[pair[1].file])
+        text += f" Fastest: {escape(row.findings.model.name)} in {_what(fast)}, {1e6 * row.latency[fast.file]:,.0f} µs an image."
+    return text
 
 
 def _cells(row: Row, seeds: bool, pictures: bool) -> list[str]:
@@ -116,7 +131,7 @@ def _cells(row: Row, seeds: bool, pictures: bool) -> list[str]:
         scores = [one.manifest.scores["test_accuracy"] for one in (model, *row.siblings)]
         cells.append(f"{percent(mean(scores))} ± {100 * stdev(scores):.2f} ({len(scores)})" if row.siblings else "–")
     if pictures:
-        cells.append("–" if findings.pictures is None else percent(findings.pictures.evaluation.accuracy))
+        cells.append("–" if findings.pictures is None else f"{findings.pictures.evaluation.correct:,}")
     return cells
 
 

@@ -83,7 +83,8 @@ def to_png(figure: "Figure") -> bytes:
 
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png")
-    return marked_png(Image.open(drawn).convert("RGB").quantize(256, Image.Quantize.FASTOCTREE))  # less than half the size
+    # half the size; unlike octrees, which are faster, a median cut keeps paper and panel what they are
+    return marked_png(Image.open(drawn).convert("RGB").quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE))
 
 
 def size_of(png: bytes) -> tuple[int, int]:

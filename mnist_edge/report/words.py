@@ -30,14 +30,16 @@ def training(findings: Findings) -> list[str]:
     manifest = findings.model.manifest
     run, recipe = manifest.training, manifest.training["recipe"]
     data = run["data"]
-    drawn = f", and {percent(recipe['drawn'], 0)} as many digits that the program drew" if recipe.get("drawn") else ""
+    kept = data["images"] - data["held_out"]
+    drawn = f", and {round(recipe['drawn'] * kept):,} digits that the program drew" if recipe.get("drawn") else ""
+    versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items() if name != "platform")
     rate = f"rising to {recipe['lr']:g} and falling (one cycle)" if recipe["schedule"] == "onecycle" else f"{recipe['lr']:g}"
     return [
-        f"{count(data['images'] - data['held_out'], 'image')} of {data_name(data['name'])}{drawn}; every twelfth image was held out, {data['held_out']:,} in all",
+        f"{count(kept, 'image')} of {data_name(data['name'])}{drawn}; every twelfth image was held out, {data['held_out']:,} in all",
         f"Recipe {recipe['name']}: {count(run['epochs'], 'epoch')}, {recipe['optimizer']}, batches of {recipe['batch_size']}, learning rate {rate}, "
-        f"weight decay {recipe['weight_decay']:g}{', multiplied in bfloat16' if recipe.get('precision') == 'bfloat16' else ''}",
+        f"weight decay {recipe['weight_decay']:g}{'; multiplied in bfloat16, the weights in float32' if recipe.get('precision') == 'bfloat16' else ''}",
         _augmentation(recipe["augmentation"]),
-        f"Seed {run['seed']}, {run['device']}, {count(run['threads'], 'thread')}, torch {run['versions']['torch']}: {duration(run['seconds'])}",
+        f"Seed {run['seed']}, {run['device']}, {count(run['threads'], 'thread')}: {duration(run['seconds'])}; {versions}",
         f"{percent(manifest.scores['validation_accuracy'])} on the held-out images; the test images were read once, at the end",
     ]
 
@@ -81,9 +83,7 @@ def strengths(findings: Findings) -> list[str]:
 def _augmentation(bounds: dict[str, float] | None) -> str:
     if bounds is None:
         return "The images as they are, without augmentation"
-    changes = (
-        f"turned by up to {bounds['rotation']:g}°, scaled by up to {percent(bounds['scale'], 0)}, sheared by up to {bounds['shear']:g}"
-    )
+    changes = f"turned by up to {bounds['rotation']:g}°, scaled by up to {percent(bounds['scale'], 0)}, sheared by up to {bounds['shear']:g} of its height"
     if bounds["shift"]:
         changes += f", shifted by up to {percent(bounds['shift'], 0)} of its side"
     if bounds.get("elastic"):

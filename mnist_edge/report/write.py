@@ -1,14 +1,15 @@
 """A model's report into its folder: PNGs, one HTML page, and the card."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mnist_edge.errors import ModelError
+from mnist_edge.errors import ModelError, UsageError
 from mnist_edge.files import locked, write_atomically
-from mnist_edge.manifest import Manifest
+from mnist_edge.manifest import Artifact, Manifest
 from mnist_edge.report import card, figures, page
 from mnist_edge.report.findings import Findings
-from mnist_edge.report.marked import check_ours, marked
+from mnist_edge.report.marked import MARK, check_ours, is_reference, marked
 from mnist_edge.report.origin import origin
 from mnist_edge.report.theme import DARK, LIGHT, Theme
 
@@ -25,34 +26,41 @@ FIGURES: dict[str, Callable[[Findings, Theme], bytes]] = {
 _ALWAYS_OURS = "curves.png"
 
 
-def draw_report(findings: Findings, has_weights: bool = True) -> dict[str, bytes]:
+def draw_report(findings: Findings, has_weights: bool = True, not_kept: Sequence[Artifact] = (), mark: str = MARK) -> dict[str, bytes]:
     """Return a report's files by name: a PNG a figure (in light colours), ``report.html`` and ``README.md``.
 
-    A model that is given away without its weights has to be trained again before anything is exported, and the card says so.
+    A model that is given away without its weights, or without artifacts that were proven (`not_kept`), can be made whole again, and the
+    card says how.
     """
     wanted = [name for name in FIGURES if name != "artifacts" or findings.model.artifacts]
     drawn = {name: {theme.name: FIGURES[name](findings, theme) for theme in (LIGHT, DARK)} for name in wanted}
     come_from = origin(findings.model)
     files = {f"{name}.png": themes[LIGHT.name] for name, themes in drawn.items()}
     files[page.FILE] = page.page(findings, come_from, drawn).encode()
-    files[card.FILE] = marked(card.card(findings, come_from, has_weights))
+    files[card.FILE] = marked(card.card(findings, come_from, has_weights, not_kept), mark)
     return files
 
 
 def write_report(findings: Findings) -> list[Path]:
     """Write a report into the model's folder, each file in one step, and return what was written.
 
-    Raises UsageError for a file of the user's own that is in the way, ModelError if the model was trained anew meanwhile, OSError.
+    The card of a reference model stays. Raises UsageError for a file of the user's own that is in the way or a folder that cannot be
+    written to, ModelError if the model was trained anew meanwhile, OSError.
     """
     folder = findings.model.folder
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"{folder}: no permission to write a report there; copy the model to a folder of yours and name that")
     names = [*(f"{name}.png" for name in FIGURES), page.FILE, card.FILE]
+    keep = {card.FILE} if is_reference(folder / card.FILE) else set()
     for name in names:
-        if name != _ALWAYS_OURS:
+        if name != _ALWAYS_OURS and name not in keep:
             check_ours(folder / name)
     files = draw_report(findings, (folder / findings.model.manifest.weights.file).exists())
     with locked(folder.parent, wait=True):
         if Manifest.read(folder).weights.sha256 != findings.model.manifest.weights.sha256:
             raise ModelError(f"{folder}: trained anew meanwhile, so this report is of a model that is no longer there; do it again")
+        for name in keep:
+            del files[name]
         for name, content in files.items():
             write_atomically(folder / name, content)
     return [folder / name for name in files]
