@@ -112,7 +112,9 @@ def _artifacts(findings: Findings, origin: Origin, has_weights: bool, not_kept: 
     parts = ["\n".join(lines)]
     if not_kept:
         parts += ["¹ proven, but too large to be kept here. This makes it again:"]
-        parts.append(_fenced("sh", "\n".join([*commands, *(_export(model.name, one.format, one.quantize) for one in not_kept)])))
+        parts.append(
+            _fenced("sh", "\n".join([*commands, *(_export(model.name, one.format, one.quantize) for one in proven if one in not_kept)]))
+        )
     return parts
 
 
