@@ -263,6 +263,13 @@ def test_the_table_has_a_row_a_model_and_the_spread_over_seeds(found: Findings) 
     assert "61,706" in row and "25 µs" in row and "98.11 %" in row and f"{100 * mean:.2f} % ±" in row and "(3)" in row
 
 
+def test_accuracies_on_different_test_sets_are_not_ranked(found: Findings) -> None:
+    rows = [table.Row(found, {}), table.Row(found, {})]
+    assert "Most accurate: lenet and lenet, " in table.table(rows)
+    other = replace(found, data=found.data.first(100), logits=found.logits[:100])
+    assert "Most accurate" not in table.table([rows[0], table.Row(other, {})])
+
+
 def test_siblings_differ_by_the_seed_alone(found: Findings) -> None:
     recipe = found.model.manifest.training["recipe"]
     other_seed, other_recipe = seeded(found, 1), seeded(found, 1, recipe=recipe | {"epochs": 9})

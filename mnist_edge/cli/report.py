@@ -114,7 +114,8 @@ def _report_all(folder: Path, report: "Callable[[Model], tuple[Findings, dict[st
     for model in models:
         try:
             findings, document = report(model)
-            rows.append(table.Row(findings, table.latency_of(findings), table.siblings(model, others)))
+            if not stays:
+                rows.append(table.Row(findings, table.latency_of(findings), table.siblings(model, others)))
         except (MnistEdgeError, OSError) as error:  # one that cannot be reported does not stop the rest
             problems.append(f"{model.name}: {one_line(error)}")
             continue
@@ -122,10 +123,10 @@ def _report_all(folder: Path, report: "Callable[[Model], tuple[Findings, dict[st
         out.say(_line(findings, document))
     for problem in problems:
         out.say(f"left out: {problem}")
-    if not rows:
+    if not documents:
         raise ModelError(f"{folder}: no model could be reported: {problems[0]}")
     if stays:
-        line = f"{count(len(rows), 'model')}; {path} stays as it is: the table of the reference models, which make models writes"
+        line = f"{count(len(documents), 'model')}; {path} stays as it is: the table of the reference models, which make models writes"
     else:
         table.write_table(folder, "# Models", rows)
         line = f"{count(len(rows), 'model')} in one table: {path}"

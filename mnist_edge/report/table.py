@@ -88,16 +88,19 @@ def table(rows: Sequence[Row]) -> str:
 
 def _first_of(rows: Sequence[Row]) -> str:
     """Return which is the most accurate, the smallest and the fastest."""
-    best = max(rows, key=lambda row: row.findings.evaluation.accuracy).findings
-    text = f"Most accurate: {escape(best.model.name)}, {percent(best.evaluation.accuracy)}."
+    parts = []
+    if len({row.findings.data.sha256 for row in rows}) == 1:  # figures of different test sets cannot be compared
+        best = max(row.findings.evaluation.accuracy for row in rows)
+        names = [escape(row.findings.model.name) for row in rows if row.findings.evaluation.accuracy == best]
+        parts.append(f"Most accurate: {' and '.join(names)}, {percent(best)}.")
     files = [(row, one) for row in rows for one in row.findings.model.artifacts]
     if files:
         row, small = min(files, key=lambda pair: pair[1].bytes)
-        text += f" Smallest: {escape(row.findings.model.name)} in {_what(small)}, {size(small.bytes)}."
+        parts.append(f"Smallest: {escape(row.findings.model.name)} in {_what(small)}, {size(small.bytes)}.")
     if timed := [(row, one) for row, one in files if one.file in row.latency]:
         row, fast = min(timed, key=lambda pair: pair[0].latency[pair[1].file])
-        text += f" Fastest: {escape(row.findings.model.name)} in {_what(fast)}, {1e6 * row.latency[fast.file]:,.0f} µs an image."
-    return text
+        parts.append(f"Fastest: {escape(row.findings.model.name)} in {_what(fast)}, {1e6 * row.latency[fast.file]:,.0f} µs an image.")
+    return " ".join(parts)
 
 
 def _cells(row: Row, seeds: bool, pictures: bool) -> list[str]:

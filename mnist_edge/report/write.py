@@ -51,16 +51,16 @@ def write_report(findings: Findings) -> list[Path]:
     if not os.access(folder, os.W_OK):
         raise UsageError(f"{folder}: no permission to write a report there; copy the model to a folder of yours and name that")
     names = [*(f"{name}.png" for name in FIGURES), page.FILE, card.FILE]
-    keep = {card.FILE} if is_reference(folder / card.FILE) else set()
+    if is_reference(folder / card.FILE):
+        names.remove(card.FILE)
     for name in names:
-        if name != _ALWAYS_OURS and name not in keep:
+        if name != _ALWAYS_OURS:
             check_ours(folder / name)
     files = draw_report(findings, (folder / findings.model.manifest.weights.file).exists())
     with locked(folder.parent, wait=True):
         if Manifest.read(folder).weights.sha256 != findings.model.manifest.weights.sha256:
             raise ModelError(f"{folder}: trained anew meanwhile, so this report is of a model that is no longer there; do it again")
-        for name in keep:
-            del files[name]
-        for name, content in files.items():
-            write_atomically(folder / name, content)
-    return [folder / name for name in files]
+        written = [name for name in files if name in names]
+        for name in written:
+            write_atomically(folder / name, files[name])
+    return [folder / name for name in written]
