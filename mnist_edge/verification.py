@@ -10,6 +10,7 @@ from pathlib import Path
 from mnist_edge import dataset as datasets
 from mnist_edge import parity, runtimes, store
 from mnist_edge.dataset import Dataset
+from mnist_edge.dataset.sources import GET_MNIST, find_mnist
 from mnist_edge.errors import DataError, MissingExtraError, ModelError, ParityError
 from mnist_edge.golden import Golden, compare, tolerance
 from mnist_edge.manifest import Artifact, Reference
@@ -54,6 +55,9 @@ def choose_reference(model: Model, data: str | None = None, data_dir: Path | Non
     reasons = []
     for name in ("mnist", "drawn"):
         if name not in stored:
+            continue
+        if name == "mnist" and (here := find_mnist(data_dir)).raw_dir is None:
+            reasons.append(f"{here.missing()}; {GET_MNIST}")  # no other data set has answers to compare with
             continue
         try:
             found = datasets.load(name, "test", data_dir)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from exporters import Calibration
 from mnist_edge import store
 from mnist_edge.dataset import Dataset, describe, drawn, load
 from mnist_edge.dataset.sources import find_mnist
+from mnist_edge.report.findings import Findings, read_history
 from mnist_edge.training.loop import Epoch
 from mnist_edge.training.recipe import Recipe
 from mnist_edge.training.run import Run, train
@@ -205,3 +207,20 @@ def start(tmp_path: Path, *arguments: str) -> subprocess.Popen[bytes]:
         stderr=subprocess.PIPE,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores Ctrl-C, and so would this
     )
+
+
+@pytest.fixture
+def found(models: Path, drawn_test: Dataset) -> Findings:
+    model = store.find("lenet", models)
+    reference = model.manifest.reference_on(describe(drawn_test)["sha256"])
+    assert reference is not None
+    return Findings(model, drawn_test, store.read_reference(model, reference), read_history(model))
+
+
+def answering(found: Findings, answers: list[int], confidences: list[float]) -> Findings:
+    """Findings of which the first images are answered so, and so surely; there are no more images."""
+    logits = np.zeros((len(answers), 10), np.float32)
+    for row, (answer, confidence) in enumerate(zip(answers, confidences, strict=True)):
+        logits[row] = np.log((1 - confidence) / 9)
+        logits[row, answer] = np.log(confidence)
+    return replace(found, data=found.data.first(len(answers)), logits=logits)

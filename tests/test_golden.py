@@ -64,7 +64,8 @@ def test_verify_quick_needs_no_data(run_command: Command, models: Path) -> None:
 def test_verify_without_data_names_the_way_that_needs_none(run_command: Command, models: Path, tmp_path: Path) -> None:
     shutil.copytree(Path(__file__).resolve().parents[1] / "models" / "lenet", models / "reference")
     done = run_command("verify", "reference", "--models-dir", models, "--data-dir", tmp_path / "empty", check=1)
-    assert "--quick (needs no data)" in done.stderr
+    assert "mnist-edge data download" in done.stderr and "--quick (needs no data)" in done.stderr
+    assert "--data drawn" not in done.stderr  # which has no stored answers to compare with
 
 
 def test_a_file_that_answers_otherwise_is_found_out(run_command: Command, exchanged: store.Model) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mnist_edge.dataset import idx
-from mnist_edge.dataset.sources import OTHER_WAYS, find_mnist
+from mnist_edge.dataset.sources import DATA_DIR, OTHER_DATA, find_mnist
 from mnist_edge.errors import DataError
 from mnist_edge.extras import require
 from mnist_edge.files import folder_aside
@@ -46,12 +46,12 @@ def ensure_mnist(data_dir: Path | None = None, mirror: str | None = None) -> Pat
     mirrors += MNIST.mirrors
     answering, reasons = _answering(mirrors, f"{idx.FILES['test'][1]}.gz")
     if not answering:
-        raise DataError(f"{looked} and cannot be downloaded: {'; '.join(reasons)}; ways on: {OTHER_WAYS}")
+        raise DataError(f"{looked} and cannot be downloaded: {'; '.join(reasons)}; ways on: {DATA_DIR} · {OTHER_DATA}")
     try:
         return _download(answering, found.looked_in[0], found.raw_dir)
     except _FAILURES as error:
         reason = " ".join(str(error).split())
-        raise DataError(f"{looked} and the download from {answering[0]} failed: {reason}; ways on: {OTHER_WAYS}") from error
+        raise DataError(f"{looked} and the download from {answering[0]} failed: {reason}; ways on: {DATA_DIR} · {OTHER_DATA}") from error
 
 
 def _download(mirrors: list[str], root: Path, raw_dir: Path | None) -> Path:

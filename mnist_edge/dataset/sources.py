@@ -12,9 +12,11 @@ from mnist_edge.files import cache_dir
 
 MNIST, DRAWN = "mnist", "drawn"
 
-#: Printed wherever MNIST is missing.
-OTHER_WAYS = "--data-dir FOLDER (torchvision's layout) · --data drawn (needs no file) · --data FOLDER of pictures"
-WAYS_ON = f"ways on: mnist-edge data download · {OTHER_WAYS}"
+#: Printed wherever MNIST is missing: how to get it, and what else can take its place where it is not MNIST itself that is asked for.
+DATA_DIR = "--data-dir FOLDER (torchvision's layout)"
+GET_MNIST = f"ways on: mnist-edge data download · {DATA_DIR}"
+OTHER_DATA = "--data drawn (needs no file) · --data FOLDER of pictures"
+WAYS_ON = f"{GET_MNIST} · {OTHER_DATA}"
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,10 @@ class Found:
 
     looked_in: tuple[Path, ...]
     raw_dir: Path | None
+
+    def missing(self) -> str:
+        """Return the words for where there is none."""
+        return f"MNIST is not on this machine (looked in {', '.join(map(str, self.looked_in))})"
 
 
 def find_mnist(data_dir: Path | None = None) -> Found:
@@ -50,7 +56,7 @@ def load(data: str, split: str, data_dir: Path | None = None, count: int | None 
         return load_folder(Path(data), split).first(count)
     found = find_mnist(data_dir)
     if found.raw_dir is None:
-        raise DataError(f"MNIST is not on this machine (looked in {', '.join(map(str, found.looked_in))}); {WAYS_ON}")
+        raise DataError(f"{found.missing()}; {WAYS_ON}")
     return idx.load_mnist(found.raw_dir, split).first(count)
 
 

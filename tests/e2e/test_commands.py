@@ -122,3 +122,13 @@ def test_output_that_cannot_be_written_is_one_error(run_command: Command, models
     with Path("/dev/full").open("w") as full:
         done = run_command(*arguments, check=1, stdout=full, stderr=subprocess.PIPE, capture_output=False)
     assert len([line for line in done.stderr.splitlines() if line.startswith("error: ")]) == 1
+
+
+def test_a_model_without_its_weights_runs_and_says_how_to_get_them(models: Path, run_command: Command, picture: Path) -> None:
+    (models / "lenet" / "weights.safetensors").unlink()
+    place = ("--models-dir", models)
+    run_command("predict", picture, "--model", "lenet", *place)
+    run_command("verify", "lenet", "--quick", "--runtime", "ort", *place)
+    run_command("list", *place)
+    said = run_command("export", "lenet", "--format", "onnx", "--data", "drawn", *place, check=1).stderr
+    assert "mnist-edge train lenet --epochs 3 --batch-size 64" in said and "--train-images 1200" in said
