@@ -15,10 +15,7 @@ def status(models_dir: Path | None, data_dir: Path | None, out: Output) -> None:
 
     found = find_mnist(data_dir)
     if found.raw_dir is None:
-        out.result(
-            {"mnist": None, "looked_in": found.looked_in},
-            f"MNIST is not on this machine (looked in {', '.join(map(str, found.looked_in))})",
-        )
+        out.result({"mnist": None, "looked_in": found.looked_in}, found.missing())
         out.say(WAYS_ON)
         return
     splits = [datasets.load("mnist", split, data_dir) for split in ("train", "test")]

@@ -36,9 +36,8 @@ def ensure_mnist(data_dir: Path | None = None, mirror: str | None = None) -> Pat
     found = find_mnist(data_dir)
     if found.raw_dir is not None and idx.is_complete(found.raw_dir):
         return found.raw_dir
-    state = "MNIST is not on this machine" if found.raw_dir is None else "MNIST is incomplete on this machine"
-    looked = f"{state} (looked in {', '.join(map(str, found.looked_in))})"
-    require(f"{looked}; downloading it", "torchvision")
+    missing = found.missing()
+    require(f"{missing}; downloading it", "torchvision")
     from torchvision.datasets import MNIST
 
     given = mirror or os.environ.get(MIRROR_VARIABLE)
@@ -46,12 +45,12 @@ def ensure_mnist(data_dir: Path | None = None, mirror: str | None = None) -> Pat
     mirrors += MNIST.mirrors
     answering, reasons = _answering(mirrors, f"{idx.FILES['test'][1]}.gz")
     if not answering:
-        raise DataError(f"{looked} and cannot be downloaded: {'; '.join(reasons)}; ways on: {DATA_DIR} · {OTHER_DATA}")
+        raise DataError(f"{missing} and cannot be downloaded: {'; '.join(reasons)}; ways on: {DATA_DIR} · {OTHER_DATA}")
     try:
         return _download(answering, found.looked_in[0], found.raw_dir)
     except _FAILURES as error:
         reason = " ".join(str(error).split())
-        raise DataError(f"{looked} and the download from {answering[0]} failed: {reason}; ways on: {DATA_DIR} · {OTHER_DATA}") from error
+        raise DataError(f"{missing} and the download from {answering[0]} failed: {reason}; ways on: {DATA_DIR} · {OTHER_DATA}") from error
 
 
 def _download(mirrors: list[str], root: Path, raw_dir: Path | None) -> Path:

@@ -27,8 +27,9 @@ class Found:
     raw_dir: Path | None
 
     def missing(self) -> str:
-        """Return the words for where there is none."""
-        return f"MNIST is not on this machine (looked in {', '.join(map(str, self.looked_in))})"
+        """Return the words for where there is none, or not all of it."""
+        state = "not" if self.raw_dir is None else "incomplete"
+        return f"MNIST is {state} on this machine (looked in {', '.join(map(str, self.looked_in))})"
 
 
 def find_mnist(data_dir: Path | None = None) -> Found:
