@@ -1,7 +1,6 @@
 """Every model of a folder in every precision: published or refused, and why. Prints the table of the README.
 
-Train them first: for n in cnn-keras cnn-small convnet gru lenet lenet5 mlp-256 mlp-512 mnistnet resnet-tiny resnet18 vgg vit vit-cls;
-do mnist-edge train $n; done. Then: python benchmarks/precisions.py models. The folder is left with the artifacts that passed.
+After `make models`: cp -r build/models FOLDER, and python benchmarks/precisions.py FOLDER. The folder is left with the artifacts that passed.
 """
 
 import argparse
@@ -12,6 +11,7 @@ from exporters import Calibration, gate
 from mnist_edge import dataset as datasets
 from mnist_edge import store
 from mnist_edge.errors import ExportError
+from mnist_edge.manifest import quantize_of
 
 CALIBRATION_IMAGES = 500
 
@@ -26,7 +26,7 @@ def main() -> None:
     calibration = Calibration.draw(datasets.load("mnist", "train", options.data_dir), CALIBRATION_IMAGES)
 
     precisions = exporters.find("onnx").precisions
-    print("| network | PyTorch | float32 |" + "".join(f" {precision} |" for precision in precisions[1:]))
+    print("| network | PyTorch | float32 |" + "".join(f" {quantize_of(precision)} |" for precision in precisions[1:]))
     print("|---" * (2 + len(precisions)) + "|")
     for model in store.list_models(options.models_dir)[0]:
         cells = [f"`{model.name}`", f"{100 * model.manifest.scores['test_accuracy']:.2f} %"]
