@@ -1,6 +1,6 @@
 """Every model of a folder in every precision: published or refused, and why. Prints the table of the README.
 
-After `make models`: cp -r build/models FOLDER, and python benchmarks/precisions.py FOLDER. The folder is left with the artifacts that passed.
+After `make models`: cp -r build/models NEW_FOLDER, and python benchmarks/precisions.py NEW_FOLDER. What passed is left in it, and what it had.
 """
 
 import argparse

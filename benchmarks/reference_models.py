@@ -207,8 +207,8 @@ one; only LeNet is installed with the package. Each folder holds the manifest, t
 `mnist-edge verify`), golden inputs (`verify --quick`), a card, the curves and the confusion matrix; weights are LeNet's only. `make models`
 makes them again, on the same machine with the same bits.
 
-Each is of seed 0, which was not chosen by its score; recipes were chosen on held-out training images (three after a test figure was known:
-README, "Reference models"). Measured on {processor}."""
+Each is of seed 0, which was not chosen by its score. Recipes were chosen on held-out training images; of most networks a test figure of an
+earlier training was known by then (README, "Reference models"). Measured on {processor}."""
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ def main() -> None:
     """Measure and print the table."""
     found = find_mnist()
     if found.raw_dir is None:
-        raise SystemExit(f"error: MNIST is not in {found.looked_in[0]}; set MNIST_EDGE_DATA_DIR")
+        raise SystemExit(f"error: {found.missing()}; set MNIST_EDGE_DATA_DIR")
     root = found.raw_dir.parent.parent
     training, test = load("mnist", "train", root), load("mnist", "test", root)
 

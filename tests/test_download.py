@@ -13,6 +13,8 @@ import pytest
 from test_dataset import write_idx
 from torchvision.datasets import MNIST
 
+from mnist_edge.cli.common import Output
+from mnist_edge.cli.train import load_data
 from mnist_edge.dataset import download, load
 from mnist_edge.dataset.download import ensure_mnist
 from mnist_edge.errors import DataError
@@ -88,6 +90,20 @@ def test_what_is_missing_is_fetched_and_what_is_there_is_kept(
     assert len(load("mnist", "train", tmp_path / "data")) == 20
     assert len(load("mnist", "test", tmp_path / "data")) == 30
     assert (raw / "notes.txt").read_text() == "mine"
+
+
+def test_a_training_says_that_it_fetches_what_is_missing(
+    server: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url, served = server
+    monkeypatch.setattr(MNIST, "resources", [(p, hashlib.md5((served / p).read_bytes()).hexdigest()) for p, _ in MNIST.resources])
+    monkeypatch.setenv(download.MIRROR_VARIABLE, url)
+    (write_idx(tmp_path / "data") / "t10k-labels-idx1-ubyte").unlink()
+    said = []
+    for _ in range(2):
+        load_data("mnist", tmp_path / "data", Output(as_json=False))
+        said.append("downloading it" in capsys.readouterr().err)
+    assert said == [True, False]
 
 
 @pytest.mark.parametrize("answer", [b"", b"rubbish\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\nshort"])

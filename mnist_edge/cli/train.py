@@ -97,8 +97,9 @@ def load_data(data: str, data_dir: Path | None, out: Output, train_images: int |
         from mnist_edge.dataset.download import ensure_mnist
         from mnist_edge.dataset.sources import find_mnist
 
-        if find_mnist(data_dir).raw_dir is None:
-            out.say("MNIST is not on this machine; downloading it")
+        found = find_mnist(data_dir)
+        if not found.complete:
+            out.say(f"{found.missing()}; downloading it")
         ensure_mnist(data_dir)
     training = datasets.load(data, "train", data_dir, train_images)
     return training, datasets.load_for_proof(None if data == "drawn" else data, data_dir)

@@ -30,11 +30,11 @@ _FAILURES = (RuntimeError, urllib.error.URLError, http.client.HTTPException, Con
 def ensure_mnist(data_dir: Path | None = None, mirror: str | None = None) -> Path:
     """Return the folder with MNIST's files, downloading them first if they are not on this machine.
 
-    They go to `data_dir`, else where `find_mnist` looks, all four or none. Raises DataError, in one line that says where
+    They go to `data_dir`, else where `find_mnist` looks, those that are missing, once all four were fetched and read. Raises DataError, in one line that says where
     it looked, why the download failed and what else can be done; MissingExtraError without torchvision; OSError.
     """
     found = find_mnist(data_dir)
-    if found.raw_dir is not None and idx.is_complete(found.raw_dir):
+    if found.raw_dir is not None and found.complete:
         return found.raw_dir
     missing = found.missing()
     require(f"{missing}; downloading it", "torchvision")

@@ -21,13 +21,18 @@ WAYS_ON = f"{GET_MNIST} · {OTHER_DATA}"
 
 @dataclass(frozen=True)
 class Found:
-    """Where MNIST was looked for, in order, and the folder with its files, or None."""
+    """Where MNIST was looked for, in order, and the folder with at least one of its files, or None."""
 
     looked_in: tuple[Path, ...]
     raw_dir: Path | None
 
+    @property
+    def complete(self) -> bool:
+        """Whether all of its files are there."""
+        return self.raw_dir is not None and idx.is_complete(self.raw_dir)
+
     def missing(self) -> str:
-        """Return the words for where there is none, or not all of it."""
+        """Return the words for where it is not complete."""
         state = "not" if self.raw_dir is None else "incomplete"
         return f"MNIST is {state} on this machine (looked in {', '.join(map(str, self.looked_in))})"
 
