@@ -39,15 +39,20 @@ def no_other_mirrors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MNIST, "mirrors", [])
 
 
+def trust(served: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    md5s = [(file, hashlib.md5((served / file).read_bytes()).hexdigest()) for file, _ in MNIST.resources]
+    monkeypatch.setattr(MNIST, "resources", md5s)
+
+
 def test_downloads_all_four_files_and_then_needs_no_server(
     server: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, raw = server
-    md5s = [(path, hashlib.md5((raw / path).read_bytes()).hexdigest()) for path, _ in MNIST.resources]
-    monkeypatch.setattr(MNIST, "resources", md5s)
+    trust(raw, monkeypatch)
     folder = ensure_mnist(tmp_path / "data", url)
-    assert sorted(p.name for p in folder.iterdir()) == sorted(gz.removesuffix(".gz") for gz, _ in md5s)
-    assert gzip.decompress((raw / md5s[0][0]).read_bytes()) == (folder / md5s[0][0].removesuffix(".gz")).read_bytes()
+    assert sorted(p.name for p in folder.iterdir()) == sorted(gz.removesuffix(".gz") for gz, _ in MNIST.resources)
+    first = MNIST.resources[0][0]
+    assert gzip.decompress((raw / first).read_bytes()) == (folder / first.removesuffix(".gz")).read_bytes()
     assert len(load("mnist", "train", tmp_path / "data")) == 20
     assert ensure_mnist(tmp_path / "data", "http://127.0.0.1:9") == folder
 
@@ -81,7 +86,7 @@ def test_what_is_missing_is_fetched_and_what_is_there_is_kept(
     server: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, served = server
-    monkeypatch.setattr(MNIST, "resources", [(p, hashlib.md5((served / p).read_bytes()).hexdigest()) for p, _ in MNIST.resources])
+    trust(served, monkeypatch)
     raw = write_idx(tmp_path / "data", count=30)
     (raw / "train-images-idx3-ubyte").unlink()
     (raw / "train-labels-idx1-ubyte").unlink()
@@ -96,7 +101,7 @@ def test_a_training_says_that_it_fetches_what_is_missing(
     server: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     url, served = server
-    monkeypatch.setattr(MNIST, "resources", [(p, hashlib.md5((served / p).read_bytes()).hexdigest()) for p, _ in MNIST.resources])
+    trust(served, monkeypatch)
     monkeypatch.setenv(download.MIRROR_VARIABLE, url)
     (write_idx(tmp_path / "data") / "t10k-labels-idx1-ubyte").unlink()
     said = []

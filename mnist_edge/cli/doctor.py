@@ -32,13 +32,15 @@ def command(models_dir: Path | None, data_dir: Path | None, out: Output) -> int:
         rows.append((package, found or "not installed", "" if found else f"to train and export: {extras.INSTALL_TRAIN}"))
     rows.append(("devices", *_devices()))
     mnist = find_mnist(data_dir)
-    if mnist.raw_dir:
+    if mnist.raw_dir is None:
+        rows.append(("MNIST", f"not in {', '.join(map(str, mnist.looked_in))}", WAYS_ON))
+    else:
         try:
             for split in ("train", "test"):
                 datasets.load("mnist", split, data_dir)
+            rows.append(("MNIST", str(mnist.raw_dir), ""))
         except DataError as error:
-            rows.append(("MNIST", "damaged or incomplete", str(error)))
-    rows.append(("MNIST", str(mnist.raw_dir or f"not in {', '.join(map(str, mnist.looked_in))}"), "" if mnist.raw_dir else WAYS_ON))
+            rows.append(("MNIST", f"damaged or incomplete in {mnist.raw_dir}", str(error)))
     folder = store.models_dir(models_dir)
     models, problems = store.list_models(folder)
     rows.append(("models folder", f"{folder}: {len(models)} models", "; ".join(problems)))

@@ -30,8 +30,9 @@ _FAILURES = (RuntimeError, urllib.error.URLError, http.client.HTTPException, Con
 def ensure_mnist(data_dir: Path | None = None, mirror: str | None = None) -> Path:
     """Return the folder with MNIST's files, downloading them first if they are not on this machine.
 
-    They go to `data_dir`, else where `find_mnist` looks, those that are missing, once all four were fetched and read. Raises DataError, in one line that says where
-    it looked, why the download failed and what else can be done; MissingExtraError without torchvision; OSError.
+    Those that are missing go to `data_dir`, else where `find_mnist` looks, once all four were fetched and read. Raises DataError,
+    in one line that says where it looked, why the download failed and what else can be done; MissingExtraError without
+    torchvision; OSError.
     """
     found = find_mnist(data_dir)
     if found.raw_dir is not None and found.complete:

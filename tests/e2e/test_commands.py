@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Command
+from test_dataset import write_idx
 
 QUICK = ("--data", "drawn", "--train-images", "600", "--epochs", "2")
 
@@ -44,6 +45,13 @@ def test_json_is_one_document_on_standard_output(run_command: Command, models: P
         assert done.returncode == (1 if arguments[0] == "verify" else 0), (arguments, done.stderr)
     failed = run_command("show", "nothing", *place, check=2)
     assert json.loads(failed.stdout) == {"error": failed.stderr.removeprefix("error: ").strip(), "exit_code": 2}
+
+
+def test_the_doctor_finds_an_incomplete_mnist(run_command: Command, tmp_path: Path) -> None:
+    (write_idx(tmp_path) / "t10k-labels-idx1-ubyte").unlink()
+    found = json.loads(run_command("doctor", "--json", "--data-dir", tmp_path, check=None).stdout)["MNIST"]
+    assert "incomplete" in found["state"]
+    assert "t10k-labels" in found["mend"]
 
 
 @pytest.mark.parametrize(
