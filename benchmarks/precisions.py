@@ -40,7 +40,7 @@ def _export(model: store.Model, precision: str, test: datasets.Dataset, calibrat
         _, proof = gate.export(model, "onnx", test, precision=precision, calibration=images)
     except ExportError as error:
         text = str(error).split(", for it ")[-1].split("; --force")[0]
-        return f"**no**: {text.split(' here')[0].replace('gains nothing: ', 'gains nothing, ').replace(' of the size', '')}"
+        return f"**no**: {text.split(' here')[0].replace('saves no space: ', 'saves no space, ').replace(' of the size', '')}"
     report = proof.report
     figures = f"{100 * report.accuracy:.2f} %, {report.images - report.equal_answers} changed"
     if proof.artifact is None:

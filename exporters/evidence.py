@@ -3,16 +3,13 @@
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from exporters.reference import Answers
-from mnist_edge import dataset as datasets
-from mnist_edge import parity
-from mnist_edge.dataset import Dataset
+from mnist_edge import parity, proof
 from mnist_edge.files import write_atomically
 
 #: A failed export leaves its evidence in this folder of the models folder.
@@ -20,11 +17,6 @@ FAILED = ".failed"
 
 #: A refused artifact is kept with at least so many images, and at most so many pictures of them.
 _WORST, _PICTURES = 20, 100
-
-
-def parity_record(report: parity.ParityReport, data: Dataset) -> dict[str, Any]:
-    """Return what the manifest keeps of a report."""
-    return report.to_json() | {"batches": list(parity.batches_checked(len(data))), "data": datasets.describe(data)}
 
 
 def keep_evidence(
@@ -46,7 +38,7 @@ def keep_evidence(
     try:
         folder.mkdir(parents=True)
         artifact.rename(folder / artifact.name)
-        write_atomically(folder / "report.json", json.dumps(parity_record(report, data), indent=1).encode())
+        write_atomically(folder / "report.json", json.dumps(proof.record(report, data), indent=1).encode())
         if len(logits) == len(expected):
             difference = np.nan_to_num(np.abs(logits - expected), nan=np.inf).max(axis=1)
             worst = np.argsort(-difference, kind="stable")[:_WORST]

@@ -7,15 +7,15 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from exporters import reference
-from exporters.evidence import keep_evidence, parity_record
+from exporters.evidence import keep_evidence
 from exporters.registry import Calibration, Format, LayerCost, Reduction, Target, find
 from exporters.verdict import Verdict, judge
-from mnist_edge import golden, parity, publishing, runtimes, store
+from mnist_edge import golden, parity, probes, proof, publishing, runtimes, store
 from mnist_edge.dataset import Dataset
 from mnist_edge.errors import ExportError, MnistEdgeError, ModelError, ParityError, UsageError, one_line, unknown_name
 from mnist_edge.extras import require
@@ -64,9 +64,12 @@ def export(
 ) -> tuple[store.Model, Proof]:
     """Export a model, prove the artifact on `data`, and publish it. Returns the model as it is afterwards, and the proof.
 
-    A lower precision is made from the float32 file, which is written aside too, compared with it in size and speed, and
-    refused if it gains nothing, unless `force`. `max_accuracy_drop`, 0 to 1, replaces the one in the precision's budget.
-    A proof without an artifact means that parity failed: the model's folder is as it was.
+    A lower precision is made from the float32 file, which is written aside too, compared with it in size, and refused if it is
+    no smaller. `max_accuracy_drop`, 0 to 1, replaces the one in the precision's budget. A proof without an artifact means that
+    parity failed: the model's folder is as it was.
+
+    `force` publishes what would otherwise be refused for one of these reasons: too few images for a proof, which marks the artifact
+    as unproven; a stronger proof of the file that it replaces; no gain in size; warnings of the exporter.
 
     Raises UnknownNameError, UsageError, MissingExtraError, ModelError, ExportError, ParityError, OSError; then, too, nothing was published.
     """
@@ -82,23 +85,28 @@ def export(
     runtime = runtimes.get(chosen.runtime)
     require(f"the gate of format {chosen.name}, which runs what it proves,", *runtime.requires)
     budget = _budget(precision, max_accuracy_drop)
+    publishing.check_writable(model, models_dir)
+    too_little = proof.shortcomings(data.labels, model.manifest.classes)
+    if too_little and not force:
+        raise ParityError(
+            f"{model.name}: not exported, because {too_little}; name a larger test set with --data, or add --force, which publishes it as unproven"
+        )
 
     answers = reference.answers(model, data)
     file = _file_name(model, chosen, precision)
-    with (
-        folder_aside(store.models_dir(models_dir) if model.is_installed_reference else model.folder.parent, file) as aside,
-        _threads_kept(),
-    ):
+    with folder_aside(store.models_dir(models_dir) if model.is_installed_reference else model.home, file) as aside, _threads_kept():
         target = _target(aside, file, model.manifest, precision, options, calibration)
         written = _write_and_load(model, chosen, runtime, target, data)
-        if written.verdict and not written.verdict.gains and not force:
-            raise ExportError(
-                f"{model.name}: not published as {precision}, for {written.verdict.why_not()}; --force publishes it all the same"
-            )
+        if not force:
+            _check_worth(model, precision, written)
         run, details, verdict = written.run, written.details, written.verdict
         report, logits = parity.check(run, answers.logits, data.images, data.labels, budget)
         at_home = golden.compare(run, answers.golden, golden.tolerance(precision, 0.0) if precision == "float32" else None)
-        report = replace(report, failures=(*report.failures, *(f"golden inputs: {failure}" for failure in at_home.failures)))
+        report = report.with_failures([f"golden inputs: {failure}" for failure in at_home.failures])
+        report = report.with_failures(probes.failures(run, answers.probes, exact=precision == "float32"))
+        if written.float32_run is not None:
+            failures = probes.failures(written.float32_run, answers.probes, exact=True)
+            report = report.with_failures([f"in float32, from which it was made: {failure}" for failure in failures])
         if not report:
             costs = _costs(reduction, written.float32, target.path, data)
             kept = keep_evidence(aside.parent, model.name, target.path, report, answers, logits)
@@ -110,25 +118,36 @@ def export(
             precision=precision,
             runtime=runtime.name,
             oldest_runtime=oldest,
-            parity=parity_record(report, data),
+            parity=proof.record(report, data, too_little),
             details=details,
             golden={"max_difference": at_home.max_difference},
         )
         model = publishing.writable(model, models_dir)
-        artifact = _stronger(model, artifact)
-        change = reference.Change(model, answers)
-        model = publishing.publish_artifact(model, target.path, artifact, change.apply)
-        change.clean_up()
+        model, artifact = publishing.publish_artifact(
+            model, target.path, artifact, lambda manifest: reference.store_answers(model, answers, manifest), force
+        )
     return model, Proof(report, data, artifact, verdict=verdict)
+
+
+def _check_worth(model: store.Model, precision: str, written: "_Written") -> None:
+    """Raise ExportError for what only `force` publishes: a lower precision that gains nothing, and what the exporter warned of."""
+    if written.verdict and not written.verdict.gains:
+        raise ExportError(f"{model.name}: not published as {precision}, for {written.verdict.why_not()}; --force publishes it all the same")
+    if warned := written.details.get("warnings"):
+        raise ExportError(
+            f"{model.name}: not published, because the exporter warns that the file may answer otherwise than the network: "
+            f"{'; '.join(warned)}; change the network, or add --force"
+        )
 
 
 @dataclass(frozen=True)
 class _Written:
-    """A file aside: loaded, what its exporter says of it, and for a lower precision the verdict and the float32 file."""
+    """A file aside: loaded, what its exporter says of it, and the float32 file; for a lower precision that one loaded, and the verdict."""
 
     run: parity.Run
     details: dict[str, Any]
     float32: Path
+    float32_run: parity.Run | None = None
     verdict: Verdict | None = None
 
 
@@ -139,12 +158,14 @@ def _write_and_load(model: store.Model, chosen: Format, runtime: runtimes.Runtim
         return _Written(_load(runtime, chosen, target.path), details, target.path)
     plain = {name: value for name, value in target.options.items() if name in chosen.options}
     float32 = _target(target.path.parent.parent, "float32" + chosen.suffix, model.manifest, "float32", plain, None)
-    _write(chosen, float32, lambda target: chosen.export(_network(model), target))
+    about = _write(chosen, float32, lambda target: chosen.export(_network(model), target))
     details = _write(chosen, target, lambda target: reduction.convert(float32.path, target))
+    if warned := [*about.get("warnings", ()), *details.get("warnings", ())]:
+        details["warnings"] = warned
     _try_apart(runtime, chosen, target)
-    run = _load(runtime, chosen, target.path)
-    both = (target.path, run), (float32.path, _load(runtime, chosen, float32.path))
-    return _Written(run, details, float32.path, judge(*both, data.images[:1], details.get("reduced_weights")))
+    run, float32_run = _load(runtime, chosen, target.path), _load(runtime, chosen, float32.path)
+    verdict = judge((target.path, run), (float32.path, float32_run), data.images[:1], details.get("reduced_weights"))
+    return _Written(run, details, float32.path, float32_run, verdict)
 
 
 def _file_name(model: store.Model, chosen: Format, precision: str) -> str:
@@ -174,15 +195,6 @@ def _costs(reduction: Reduction | None, float32: Path, reduced: Path, data: Data
     except Exception as error:  # what it says is an extra; the verdict stands without
         warnings.warn(f"the layers could not be compared: {one_line(error)}", stacklevel=2)
         return ()
-
-
-def _stronger(model: store.Model, artifact: Artifact) -> Artifact:
-    """Return the record to keep: a proof on real digits is not given up for one on drawn digits of the same bytes."""
-    for known in model.artifacts:
-        same = known.sha256 == artifact.sha256 and known.file == artifact.file
-        if same and artifact.parity["data"]["name"] == "drawn" != known.parity["data"]["name"]:
-            return replace(known, golden=artifact.golden)
-    return artifact
 
 
 @contextmanager
@@ -218,9 +230,11 @@ def _write(chosen: Format, target: Target, write: Callable[[Target], Mapping[str
         details = dict(write(target))
     except (MnistEdgeError, OSError):
         raise
-    except Exception as error:  # another distribution's exporter may raise anything
+    except (Exception, SystemExit) as error:  # another distribution's exporter may raise anything
         raise ExportError(f"format {chosen.name}: {one_line(error)}") from error
     extra = sorted(p.name for p in target.path.parent.iterdir() if p != target.path)
+    if target.path.is_symlink():
+        raise ExportError(f"format {chosen.name}: wrote a symbolic link; an artifact is a file of its own")
     if not target.path.is_file():
         raise ExportError(f"format {chosen.name}: wrote no file")
     if extra:
@@ -256,16 +270,3 @@ def _try_apart(runtime: runtimes.Runtime, chosen: Format, target: Target) -> Non
             f"{target.name}: not published: runtime {runtime.name} dies ({name}) over what format {chosen.name} wrote in {target.precision}; "
             "try another --quantize, or --keep-float for parts of it"
         )
-
-
-def record_proofs(model: store.Model, reports: Mapping[str, parity.ParityReport], data: Dataset) -> store.Model:
-    """Keep in the manifest that artifacts, by file name, passed on `data`. Raises ModelError, OSError."""
-
-    def change(manifest: Manifest) -> Manifest:
-        for artifact in store.Model(model.folder, manifest).artifacts:
-            report = reports.get(artifact.file)
-            if report:
-                manifest = manifest.with_artifact(replace(artifact, parity=parity_record(report, data)))
-        return manifest
-
-    return publishing.change_manifest(model, change)

@@ -1,18 +1,18 @@
 """PyTorch's own answers: whether they are fit to be compared with, and where they are kept."""
 
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge import dataset as datasets
-from mnist_edge import golden, parity, publishing, store, verification
+from mnist_edge import golden, parity, probes, proof, publishing, store, verification
 from mnist_edge.dataset import Dataset
 from mnist_edge.errors import ModelError
 from mnist_edge.extras import require
 from mnist_edge.golden import Golden
-from mnist_edge.manifest import FileRecord, Manifest, Reference
+from mnist_edge.manifest import Manifest
+from mnist_edge.probes import Probes
 
 #: The network itself is checked for neighbours that leak into each other on this many images.
 _NEIGHBOURS = 16
@@ -27,12 +27,14 @@ class Answers:
         logits: float32 N×10, to the test set.
         golden: a few inputs with their answers.
         golden_is_stored: whether these are with the model already, unharmed.
+        probes: inputs that no test set has, with its answers.
     """
 
     data: Dataset
     logits: NDArray[np.float32]
     golden: Golden
     golden_is_stored: bool
+    probes: Probes
 
 
 def answers(model: store.Model, data: Dataset) -> Answers:
@@ -69,55 +71,39 @@ def answers(model: store.Model, data: Dataset) -> Answers:
                 f"{model.folder}: PyTorch here answers differently by {drift:.3g} from the logits stored with the model; "
                 f"it was trained with torch {model.manifest.training['versions'].get('torch')}"
             )
+
+    def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return torch_logits(deployed, pixels)
+
+    asked = probes.ask(run, data.images)
     try:
-        return Answers(data, logits, verification.read_golden(model), True)
+        return Answers(data, logits, verification.read_golden(model), True, asked)
     except ModelError:  # an older version made the model, or the file is lost or damaged: it follows from the weights
-        return Answers(data, logits, golden.choose(lambda pixels: torch_logits(deployed, pixels)), False)
+        return Answers(data, logits, golden.choose(run), False, asked)
 
 
-class Change:
-    """What a manifest is told of PyTorch's answers, and the files that this outdates.
+def store_answers(model: store.Model, given: Answers, manifest: Manifest) -> Manifest:
+    """Write PyTorch's answers beside the model where they are not there yet, and return the manifest with them in it.
 
-    The answers are written beside the model at once; nothing refers to them until `apply` went into a published manifest.
+    Call it under the model's lock, once the model is known to be the one that was asked. A model that was only ever tested on
+    drawn digits gets its test score from this test set, too. Raises OSError.
     """
-
-    def __init__(self, model: store.Model, given: Answers) -> None:
-        self._given, self._model = given, model
-        self._about = datasets.describe(given.data)
-        known = model.manifest.reference_on(given.data.sha256)
-        self._reference: Reference | None = None if known else publishing.write_reference(model.folder, given.logits, self._about)
-        self._golden: FileRecord | None = None if given.golden_is_stored else publishing.write_golden(model.folder, given.golden)
-
-    def apply(self, manifest: Manifest) -> Manifest:
-        """Return the manifest with the answers in it.
-
-        A model that was only ever tested on drawn digits gets its test score from this test set, too.
-        """
-        if self._golden is not None:
-            manifest = replace(manifest, golden=self._golden)
-        if self._reference is None:
-            return manifest
-        scores = manifest.scores
-        if scores["test_data"]["name"] == "drawn":
-            data = self._given.data
-            correct = int((self._given.logits.argmax(axis=1) == data.labels).sum())
-            scores = scores | {"test_accuracy": correct / len(data), "test_correct": correct, "test_data": self._about}
-        return replace(manifest.with_reference(self._reference), scores=scores)
-
-    def clean_up(self) -> None:
-        """Remove the answers that were replaced, once the manifest is published."""
-        if self._reference is None:
-            return
-        for old in self._model.manifest.references:
-            if old.data["name"] == self._given.data.name and old.file != self._reference.file:
-                with suppress(OSError):
-                    (self._model.folder / old.file).unlink()
+    if not given.golden_is_stored:
+        manifest = replace(manifest, golden=publishing.write_golden(model.folder, given.golden))
+    data = given.data
+    if manifest.reference_on(data.sha256) is not None:
+        return manifest
+    about = datasets.describe(data)
+    manifest = manifest.with_reference(publishing.write_reference(model.folder, given.logits, about))
+    if manifest.scores["test_data"]["name"] != datasets.DRAWN or proof.shortcomings(data.labels, manifest.classes):
+        return manifest
+    correct = int((given.logits.argmax(axis=1) == data.labels).sum())
+    scores = {"test_accuracy": correct / len(data), "test_correct": correct, "test_data": about}
+    return replace(manifest, scores=manifest.scores | scores)
 
 
 def complete(model: store.Model, data: Dataset) -> store.Model:
     """Store PyTorch's answers on `data` with a model that was proven on something else. Raises ModelError, OSError."""
     require("computing PyTorch's answers", "torch", "safetensors")
-    change = Change(model, answers(model, data))
-    model = publishing.change_manifest(model, change.apply)
-    change.clean_up()
-    return model
+    found = answers(model, data)
+    return publishing.change_manifest(model, lambda manifest: store_answers(model, found, manifest))

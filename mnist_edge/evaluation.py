@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from mnist_edge import parity
 from mnist_edge.confidence import softmax
 from mnist_edge.dataset import Dataset, Refused
+from mnist_edge.logits import check
 from mnist_edge.predictor import Predictor
 
 
@@ -60,8 +61,8 @@ def evaluate(predictor: Predictor, data: Dataset) -> Evaluation:
 
 
 def evaluate_logits(logits: NDArray[np.float32], data: Dataset) -> Evaluation:
-    """Compare logits, float32 N×10, with the labels of a data set."""
-    probabilities = softmax(logits)
+    """Compare logits, float32 N×10, with the labels of a data set. Raises ModelError for logits that are not that, or not finite."""
+    probabilities = softmax(check(logits, len(data)))
     answers = probabilities.argmax(axis=1).astype(np.uint8)
     confusion = np.zeros((10, 10), np.int64)
     np.add.at(confusion, (data.labels, answers), 1)

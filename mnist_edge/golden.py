@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from mnist_edge import parity
 from mnist_edge.errors import ModelError
-from mnist_edge.parity import Budget, ParityReport, Run
+from mnist_edge.logits import check
+from mnist_edge.parity import FLOAT32_TOLERANCE, Budget, ParityReport, Run
 
 #: The file's name.
 GOLDEN = "golden.npz"
@@ -46,9 +47,12 @@ class Golden:
         """Read what `to_bytes` gave. Raises ModelError."""
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                return cls(arrays["pixels"], arrays["logits"])
+                pixels, logits = arrays["pixels"], arrays["logits"]
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise ModelError(f"{path}: not readable as golden inputs: {error}") from error
+        if pixels.dtype != np.uint8 or pixels.shape[1:] != (1, 28, 28) or not len(pixels):
+            raise ModelError(f"{path}: golden inputs are uint8 N×1×28×28, and these are {pixels.dtype} {pixels.shape}")
+        return cls(pixels, check(logits, len(pixels), str(path)))
 
 
 def choose(run: Run) -> Golden:
@@ -80,6 +84,6 @@ def compare(run: Run, golden: Golden, allowed: float | None) -> ParityReport:
 def tolerance(precision: str, max_difference: float) -> float:
     """Return how far an artifact's logits may be from PyTorch's, given how far they were where it was made.
 
-    For float32 that is its budget. For a lower precision twice the distance, for another processor rounds int8 elsewhere.
+    For float32 that is its budget. For a lower precision it is twice the distance, because another processor rounds int8 elsewhere.
     """
-    return parity.BUDGETS["float32"].logit_difference or 0.0 if precision == "float32" else 2 * max_difference
+    return FLOAT32_TOLERANCE if precision == "float32" else 2 * max_difference

@@ -12,11 +12,12 @@ from typing import Any, Self
 
 from mnist_edge.errors import ModelError
 from mnist_edge.files import sha256_bytes, write_atomically
+from mnist_edge.shape import Closed, mismatch
 
 FILE_NAME = "manifest.json"
 
 #: Raised whenever an older program would misread a newer manifest.
-SCHEMA = 2
+SCHEMA = 3
 
 #: What each of the ten logits stands for.
 CLASSES = tuple("0123456789")
@@ -64,6 +65,16 @@ class Artifact(FileRecord):
         """What ``--quantize`` takes to make it."""
         return quantize_of(self.precision)
 
+    @property
+    def unproven(self) -> str:
+        """Why it is no proven artifact, in words: it was published by force. Empty for a proven one."""
+        return str(self.parity.get("unproven") or "")
+
+    @property
+    def label(self) -> str:
+        """What to call it wherever it is shown: its file's name, and whether it is unproven."""
+        return f"{self.file} (unproven)" if self.unproven else self.file
+
 
 def quantize_of(precision: str) -> str:
     """Return what ``--quantize`` takes for a precision: ``none``, ``fp16``, ``dynamic``, ``static``."""
@@ -91,7 +102,7 @@ class Manifest:
         weights: the safetensors file.
         training: recipe, data and its hash, seed, epochs, device, versions, time.
         scores: accuracies, each with the data set that it was measured on.
-        references: PyTorch's answers for `verify`, at most one per data set.
+        references: PyTorch's answers for `verify`, one per data set, which is told by its hash.
         artifacts: at most one per file name; a second one exists only while the file is being replaced.
         golden: a few inputs with PyTorch's answers, for a check without a data set; None in manifests of schema 1.
     """
@@ -117,8 +128,8 @@ class Manifest:
         return replace(self, artifacts=tuple(sorted((*others, artifact), key=lambda a: a.file)))
 
     def with_reference(self, reference: Reference) -> Self:
-        """Return the manifest with `reference` in place of any other on a data set of the same name."""
-        others = (other for other in self.references if other.data["name"] != reference.data["name"])
+        """Return the manifest with `reference` in place of any other on the same data."""
+        others = (other for other in self.references if other.data["sha256"] != reference.data["sha256"])
         return replace(self, references=(*others, reference))
 
     def reference_on(self, sha256: str) -> Reference | None:
@@ -144,7 +155,7 @@ class Manifest:
         try:
             if path.exists() and not path.is_file():
                 raise ModelError(f"{path}: not a regular file; move it away")
-            body = json.loads(path.read_bytes())
+            body = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
         except FileNotFoundError:
             raise ModelError(f"{folder}: no {FILE_NAME} in it, so it is not a model; mnist-edge list shows the models") from None
         except OSError as error:
@@ -160,20 +171,45 @@ class Manifest:
         if body.pop("sha256", None) != _own_hash(body):
             raise ModelError(f"{path}: edited or damaged (its own hash does not match); restore it, or train or export the model again")
         del body["schema"], body["program"]
-        try:
-            return cls(
-                **body
-                | {
-                    "weights": FileRecord(**body["weights"]),
-                    "history": FileRecord(**body["history"]),
-                    "references": tuple(Reference(**reference) for reference in body["references"]),
-                    "artifacts": tuple(Artifact(**artifact) for artifact in body["artifacts"]),
-                    "classes": tuple(body["classes"]),
-                    "golden": FileRecord(**body["golden"]) if body.get("golden") else None,
-                }
-            )
-        except (KeyError, TypeError) as error:
-            raise ModelError(f"{path}: incomplete ({error})") from error
+        if wrong := mismatch(body, _SHAPE):
+            raise ModelError(f"{path}: not readable: {wrong}; restore it, or train or export the model again")
+        return cls(
+            **body
+            | {
+                "weights": FileRecord(**body["weights"]),
+                "history": FileRecord(**body["history"]),
+                "references": tuple(Reference(**reference) for reference in body["references"]),
+                "artifacts": tuple(Artifact(**artifact) for artifact in body["artifacts"]),
+                "classes": tuple(body["classes"]),
+                "golden": FileRecord(**body["golden"]) if body.get("golden") else None,
+            }
+        )
+
+
+_FILE = {"file": str, "sha256": str, "bytes": int}
+_DATA = {"name": str, "split": str, "images": int, "sha256": str}
+_BUDGET = {"equal_answers": float, "logit_difference": (float, None), "accuracy_drop": float}
+_PARITY = {"images": int, "equal_answers": int, "max_difference": (float, None), "accuracy": float, "reference_accuracy": float,
+           "budget": Closed(_BUDGET), "data": _DATA, "?unproven": str}  # fmt: skip
+_ARTIFACT = _FILE | {"format": str, "precision": str, "runtime": str, "oldest_runtime": str, "parity": _PARITY, "?details": dict,
+                     "?inputs": [dict], "?outputs": [dict], "?golden": {"?max_difference": float}}  # fmt: skip
+_RECIPE = {"name": str, "epochs": int, "batch_size": int, "optimizer": str, "lr": float, "weight_decay": float, "schedule": str,
+           "?precision": str, "augmentation": ({str: float}, None), "?drawn": float}  # fmt: skip
+_TRAINING = {"recipe": _RECIPE, "data": _DATA | {"held_out": int}, "seed": int, "epochs": int, "device": str, "threads": int,
+             "seconds": float, "finished": str, "versions": {str: str}}  # fmt: skip
+_SCORES = {"validation_accuracy": float, "test_accuracy": float, "test_correct": int, "test_data": _DATA,
+           "?confidence": {"threshold": float, "reliable": float, "answered": float}}  # fmt: skip
+
+#: What a manifest holds, down to all that this program reads of it.
+_SHAPE = Closed({
+    "name": str, "architecture": str, "arguments": {str: object}, "parameters": int, "normalisation": {"mean": float, "std": float},
+    "licence": str, "weights": Closed(_FILE), "training": _TRAINING, "scores": _SCORES, "history": Closed(_FILE),
+    "references": [Closed(_FILE | {"data": _DATA})], "artifacts": [Closed(_ARTIFACT)], "classes": [str], "?golden": (Closed(_FILE), None),
+})  # fmt: skip
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number")
 
 
 def _own_hash(body: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from mnist_edge import image, runtimes, store
 from mnist_edge.confidence import softmax
 from mnist_edge.errors import ModelError, PictureError, UsageError, one_line
+from mnist_edge.logits import check
 from mnist_edge.manifest import FILE_NAME, Artifact
 
 if TYPE_CHECKING:
@@ -72,7 +73,9 @@ class Predictor:
         models_dir: Path | None = None,
         self_test: bool = False,
     ) -> Self:
-        """Load a model by its name, its folder or one of its files; None takes the model trained last, else the reference.
+        """Load a model by its name, its folder or one of its files, as `store.resolve` finds it.
+
+        None takes what ``MNIST_EDGE_MODEL`` names, else the model trained last, else the reference.
 
         A file with a manifest beside it must match the hash in it. A lone file is taken as it is, if it keeps the contract.
         With `self_test` what was loaded has to answer the golden inputs in the model's folder as PyTorch did, in a few milliseconds.
@@ -83,41 +86,47 @@ class Predictor:
         chosen = runtimes.get(runtime)
         if not 1 <= threads <= 256:  # a runtime starts as many as it is asked for, until the memory is gone
             raise UsageError(f"threads must be 1 to 256, not {threads}")
-        path = Path(model) if model is not None else None
-        if path is not None and path.is_file():
-            return cls._load_file(path, chosen, threads, self_test)
-        found = store.find(model, models_dir)
-        run = chosen.load_model(found, threads)
+        found = store.resolve(model, models_dir)
+        if found.file is not None:
+            return cls._load_file(found.file, found.model, chosen, threads, self_test)
+        assert found.model is not None  # one of the two is there
+        artifact = None if chosen.from_weights else found.model.artifact(runtime)
+        run = runtimes.load_artifact(found.model, artifact, threads) if artifact else chosen.load_model(found.model, threads)
         if self_test:
-            _self_test(found, None if chosen.from_weights else found.artifact(runtime), run)
-        return cls(run, f"{found.name} ({found.chosen}), runtime {runtime}", _threshold(found))
+            _self_test(found.model, artifact, run)
+        return cls(run, f"{found.model.name} ({found.model.chosen}{_unproven(artifact)}), runtime {runtime}", _threshold(found.model))
 
     @classmethod
-    def _load_file(cls, path: Path, runtime: runtimes.Runtime, threads: int, self_test: bool) -> Self:
+    def _load_file(cls, path: Path, model: store.Model | None, runtime: runtimes.Runtime, threads: int, self_test: bool) -> Self:
         if runtime.from_weights:
             raise UsageError(f"{path}: runtime {runtime.name} takes a model, not a file; name the folder, or another runtime")
-        if not (path.parent / FILE_NAME).is_file():
+        if model is None:
             if self_test:
                 raise ModelError(f"{path}: no {FILE_NAME} beside it, so there are no golden inputs for a self-test")
             return cls(runtime.load(path, threads), f"{path} (no {FILE_NAME} beside it: unproven), runtime {runtime.name}")
-        model = store.Model.read(path.parent)
         artifact = model.artifact_of_file(path)
         if artifact.runtime != runtime.name:
             raise UsageError(f"{path}: made for runtime {artifact.runtime}, not {runtime.name}; add: --runtime {artifact.runtime}")
         run = runtimes.load_artifact(model, artifact, threads)
         if self_test:
             _self_test(model, artifact, run)
-        return cls(run, f"{path}, runtime {runtime.name}", _threshold(model))
+        return cls(
+            run, f"{path}{f' (unproven: {artifact.unproven})' if artifact.unproven else ''}, runtime {runtime.name}", _threshold(model)
+        )
 
     def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return logits, float32 N×10, for pixels, uint8 N×1×28×28, ink bright on a dark ground. Raises PictureError."""
+        """Return logits, float32 N×10, for pixels, uint8 N×1×28×28, ink bright on a dark ground.
+
+        Raises PictureError for other pixels; ModelError if the model fails, gives another shape or dtype, or answers NaN or infinity.
+        """
         if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (1, 28, 28):
             what = f"{pixels.dtype} {pixels.shape}" if isinstance(pixels, np.ndarray) else type(pixels).__name__
             raise PictureError(f"pixels are uint8, N×1×28×28; this is {what}")
         try:
-            return self._run(pixels)
+            logits = self._run(pixels)
         except Exception as error:  # a runtime raises what it likes
             raise ModelError(f"{self.description}: failed while running: {one_line(error)}") from error
+        return check(logits, len(pixels), self.description)
 
     def predict(self, picture: image.Picture, *, ink: str = "auto") -> Prediction:
         """Read one picture of a digit, of any size and in any light.
@@ -166,6 +175,10 @@ def _self_test(model: store.Model, artifact: Artifact | None, run: Run) -> None:
     self_test(model, artifact, run)
 
 
+def _unproven(artifact: Artifact | None) -> str:
+    return f"; {artifact.label}: {artifact.unproven}" if artifact and artifact.unproven else ""
+
+
 def _threshold(model: store.Model) -> float | None:
     threshold: float | None = model.manifest.scores.get("confidence", {}).get("threshold")
     return threshold
@@ -173,8 +186,6 @@ def _threshold(model: store.Model) -> float | None:
 
 def predictions(logits: NDArray[np.float32]) -> list[Prediction]:
     """Turn logits, float32 N×10, into predictions, by the softmax in float64. Raises ModelError for NaN or infinity."""
-    if not np.isfinite(logits).all():
-        raise ModelError("the model answered NaN or infinity; verify it: mnist-edge verify")
-    probabilities = softmax(logits)
+    probabilities = softmax(check(logits, len(logits), "the model"))
     digits = probabilities.argmax(axis=1)
     return [Prediction(int(d), float(p[d]), tuple(p.tolist())) for d, p in zip(digits, probabilities, strict=True)]

@@ -16,6 +16,7 @@ from mnist_edge.errors import ModelError, UsageError
 from mnist_edge.files import flush, folder_aside, locked, sha256_file, write_atomically
 from mnist_edge.golden import GOLDEN, Golden
 from mnist_edge.manifest import FILE_NAME, Artifact, FileRecord, Manifest, Reference
+from mnist_edge.proof import keep_stronger
 from mnist_edge.store import Model, models_dir
 
 #: Models that a training replaced are kept in this folder of the models folder.
@@ -23,72 +24,101 @@ REPLACED = ".replaced"
 
 
 def publish_model(aside: Path, target: Path) -> Path | None:
-    """Put a finished model's folder in its place, and return where the model that was there is kept.
+    """Put a newly trained model's folder in its place, and return where the model that was there is kept.
 
-    The new folder first takes the old one's place to be under ``.replaced``; then, on Linux, the two change places in one
-    step, so that neither is ever anywhere else. Elsewhere there is a moment between two renames.
-    Raises OSError; then the old model is where it was.
+    Raises UsageError for what is in the way and is no model's folder, OSError; then what was there is where it was.
     """
     for file in aside.iterdir():
         flush(file)
     flush(aside)
     with locked(target.parent, wait=True):
-        if not target.exists():
-            os.rename(aside, target)
-            flush(target.parent)
-            return None
-        if not (target / FILE_NAME).is_file():
-            raise UsageError(f"{target}: there, but not a model; move it away, or give the model another name with --name")
-        kept = _free(target.parent / REPLACED / f"{target.name}-{time.strftime('%Y%m%d-%H%M%S')}")
-        kept.parent.mkdir(exist_ok=True)
-        os.rename(aside, kept)
-        if not _exchange(kept, target):
-            parked = _free(kept.with_name(kept.name + ".old"))
-            os.rename(target, parked)
-            try:
-                os.rename(kept, target)
-            except OSError:
-                os.rename(parked, target)
-                raise
-            os.rename(parked, kept)
-        flush(kept.parent)
+        check_target(target)
+        return _place(aside, target)
+
+
+def check_target(target: Path) -> None:
+    """Raise UsageError where a model cannot be put: what lies there is a link, or no model."""
+    if target.is_symlink():
+        raise UsageError(
+            f"{target}: a symbolic link to {target.readlink()}, which a new model would break; remove the link, "
+            "or give the model another name with --name"
+        )
+    if target.exists() and not (target / FILE_NAME).is_file():
+        raise UsageError(f"{target}: there, but not a model; move it away, or give the model another name with --name")
+
+
+def _place(aside: Path, target: Path) -> Path | None:
+    """Put a folder where a model is to be, and return where the model that was there is kept; the caller holds the lock.
+
+    The new folder first takes the old one's place to be under ``.replaced``; then, on Linux, the two change places in one
+    step, so that neither is ever anywhere else. Elsewhere there is a moment between two renames.
+    """
+    if not target.exists():
+        os.rename(aside, target)
         flush(target.parent)
+        return None
+    kept = _free(target.parent / REPLACED / f"{target.name}-{time.strftime('%Y%m%d-%H%M%S')}")
+    kept.parent.mkdir(exist_ok=True)
+    os.rename(aside, kept)
+    if not _exchange(kept, target):
+        parked = _free(kept.with_name(kept.name + ".old"))
+        os.rename(target, parked)
+        try:
+            os.rename(kept, target)
+        except OSError:
+            os.rename(parked, target)
+            raise
+        os.rename(parked, kept)
+    flush(kept.parent)
+    flush(target.parent)
     return kept
 
 
 def change_manifest(model: Model, change: Callable[[Manifest], Manifest]) -> Model:
-    """Change a model's manifest as it is now, whatever else was published meanwhile. Raises ModelError, OSError."""
-    with locked(model.folder.parent, wait=True):
-        change(_current(model)).write(model.folder)
+    """Change the manifest as it is now, whatever else was published meanwhile; files that `change` writes are written under the lock.
+
+    Raises ModelError if the model was trained anew meanwhile, OSError.
+    """
+    with locked(model.home, wait=True):
+        change(current(model)).write(model.folder)
     return Model.read(model.folder, model.chosen)
 
 
 def publish_artifact(
-    model: Model, aside: Path, artifact: Artifact, change: Callable[[Manifest], Manifest] = lambda manifest: manifest
-) -> Model:
+    model: Model,
+    aside: Path,
+    artifact: Artifact,
+    change: Callable[[Manifest], Manifest] = lambda manifest: manifest,
+    force: bool = False,
+) -> tuple[Model, Artifact]:
     """Put a proven artifact into the model's folder and its record into the manifest, with what else is to `change` there.
 
     An artifact of the same name stays valid until the new one has its place: the manifest lists both while the file changes.
-    Raises ModelError if the model was trained anew meanwhile, for the proof is of the old weights; OSError.
+    Returns the model as it is then, and the record that was kept, which has the stronger proof where the bytes are those that were there.
+
+    Raises ModelError if the model was trained anew meanwhile, because the proof is of the old weights; ParityError if the
+    artifact that is there has a stronger proof, unless `force`; OSError.
     """
-    with locked(model.folder.parent, wait=True):
-        manifest = _current(model)
+    with locked(model.home, wait=True):
+        manifest = current(model)
         target = model.folder / artifact.file
+        there = Model(model.folder, manifest).artifacts
+        artifact = keep_stronger(model.folder, next((one for one in there if one.file == artifact.file), None), artifact, force)
         done = change(manifest).with_artifact(artifact)
         flush(aside)
         if target.exists():
-            current = Model(model.folder, manifest).artifacts
-            replace(manifest, artifacts=(*current, artifact)).write(model.folder)
+            replace(manifest, artifacts=(*there, artifact)).write(model.folder)
         os.replace(aside, target)
         flush(model.folder)
         done.write(model.folder)
-    return Model.read(model.folder, model.chosen)
+    return Model.read(model.folder, model.chosen), artifact
 
 
-def _current(model: Model) -> Manifest:
+def current(model: Model) -> Manifest:
+    """Return a model's manifest as it is now. Raises ModelError if the model is another by now; hold the lock while that matters."""
     manifest = Manifest.read(model.folder)
     if manifest.weights.sha256 != model.manifest.weights.sha256:
-        raise ModelError(f"{model.folder}: trained anew meanwhile, so this proof is of a model that is no longer there; do it again")
+        raise ModelError(f"{model.folder}: trained anew meanwhile, so this is about a model that is no longer there; do it again")
     return manifest
 
 
@@ -99,16 +129,41 @@ def _free(path: Path) -> Path:
 
 
 def writable(model: Model, folder: Path | None = None) -> Model:
-    """Return `model`, or for the installed reference a copy of it in the models folder. Raises OSError."""
-    target = models_dir(folder) / model.name
-    if not model.is_installed_reference or target.resolve() == model.folder.resolve():
+    """Return `model`, or for the installed reference its copy in the models folder, which is made if it is not there.
+
+    Raises UsageError where a model of the user's own has its name there, OSError.
+    """
+    check_writable(model, folder)
+    if not model.is_installed_reference or _is_target(model, folder):
         return model
+    target = models_dir(folder) / model.name
     with folder_aside(models_dir(folder), model.name) as aside:
         for record in (*model.artifacts, *model.manifest.references, model.manifest.weights, model.manifest.history, *_golden(model)):
             shutil.copyfile(model.path(record), aside / record.file)
+            flush(aside / record.file)
         model.manifest.write(aside)
-        publish_model(aside, target)
+        with locked(target.parent, wait=True):
+            check_writable(model, folder)  # another program may have put a model there
+            if not target.exists():
+                _place(aside, target)
     return Model.read(target, f"the installed reference, copied to {target}")
+
+
+def check_writable(model: Model, folder: Path | None = None) -> None:
+    """Raise UsageError where `writable` would have to replace a model of the user's own."""
+    target = models_dir(folder) / model.name
+    if not model.is_installed_reference or _is_target(model, folder) or not os.path.lexists(target):
+        return
+    check_target(target)
+    if Manifest.read(target).weights.sha256 != model.manifest.weights.sha256:
+        raise UsageError(
+            f"{target}: a model of your own, which a copy of the reference {model.name} would replace; say which of the two you mean: "
+            f"{model.name} is yours, and --models-dir FOLDER gives the copy another place"
+        )
+
+
+def _is_target(model: Model, folder: Path | None) -> bool:
+    return (models_dir(folder) / model.name).resolve() == model.folder.resolve()
 
 
 def write_reference(folder: Path, logits: NDArray[np.float32], data: dict[str, Any]) -> Reference:

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mnist_edge.errors import ModelError, UnknownNameError, unknown_name
 from mnist_edge.files import sha256_file
@@ -41,9 +41,22 @@ class Model:
         return self.folder.resolve().name
 
     @property
+    def home(self) -> Path:
+        """The models folder that it lies in, whose lock guards it; of a link or ``.`` that of the folder that it leads to."""
+        is_plain = self.folder.name not in ("", "..") and not self.folder.is_symlink()
+        return self.folder.parent if is_plain else self.folder.resolve().parent
+
+    @property
     def is_installed_reference(self) -> bool:
         """True for the model inside the installed package, which is never written to."""
-        return self.folder == _installed_reference()
+        return self.folder.resolve() == _installed_reference()
+
+    @property
+    def is_shipped(self) -> bool:
+        """True for a reference model as it lies in a clone; one that is trained or copied there has no such card."""
+        from mnist_edge.report.marked import is_reference
+
+        return is_reference(self.folder / "README.md")
 
     @cached_property
     def artifacts(self) -> tuple[Artifact, ...]:
@@ -134,56 +147,84 @@ def list_models(folder: Path) -> tuple[list[Model], list[str]]:
     return models, problems
 
 
-def find(model: str | Path | None = None, folder: Path | None = None) -> Model:
-    """Find a model by its name in the models folder, its own folder, or one of its files.
+class Found(NamedTuple):
+    """What a user named: a model, and which of its artifacts if it was a file; or a file that belongs to no model.
 
-    None takes the model trained last in the models folder, else the reference installed with the package.
+    Attributes:
+        model: None for a file on its own.
+        file: the artifact or other file that was named, None where it was a model.
+    """
+
+    model: Model | None
+    file: Path | None = None
+
+
+def resolve(model: str | Path | None = None, folder: Path | None = None) -> Found:
+    """Find what is meant by a model's name in the models folder, its own folder, or a file: the one rule for all commands and `Predictor`.
+
+    A name in the models folder comes first, then a path, then the name of the installed reference. None takes what
+    ``MNIST_EDGE_MODEL`` names, else the model trained last in the models folder, else the reference.
     Raises UnknownNameError if there is no such model, ModelError if there is one but it cannot be read.
     """
     folder = models_dir(folder)
     if model is None:
-        return _default(folder)
+        model = os.environ.get("MNIST_EDGE_MODEL") or None
+    if model is None:
+        return Found(_default(folder))
     name = str(model)
-    if (folder / name / FILE_NAME).is_file() and Path(name).name == name:
-        return Model.read(folder / name, f"in {folder}")
+    if Path(name).name == name and (folder / name / FILE_NAME).is_file():
+        return Found(Model.read(folder / name, f"in {folder}"))
     path = Path(model)
     if path.is_dir():
-        return Model.read(path)
+        return Found(Model.read(path))
     if path.is_file():
         if not (path.parent / FILE_NAME).is_file():
-            raise ModelError(f"{path}: no {FILE_NAME} beside it, so it belongs to no model; mnist-edge list shows the models")
-        return Model.read(path.parent, f"beside {path.name}")
+            return Found(None, path)
+        return Found(Model.read(path.parent, f"beside {path.name}"), path)
     if name == REFERENCE_MODEL:
-        return _reference()
-    if len(path.parts) > 1 or path.suffix:
-        raise UnknownNameError(f"{path}: no such model folder or file; mnist-edge list shows the models")
+        return Found(_reference())
+    if len(path.parts) != 1 or path.suffix:
+        raise UnknownNameError(f"{name or 'an empty name'}: no such model folder or file; mnist-edge list shows the models")
     known = [m.name for m in list_models(folder)[0]]
     raise UnknownNameError(
         f"{unknown_name('model', name, {*known, REFERENCE_MODEL})}; looked in {folder}; mnist-edge train NETWORK makes one"
     )
 
 
+def find(model: str | Path | None = None, folder: Path | None = None) -> Model:
+    """Find a model as `resolve` does. Raises ModelError for a file that belongs to no model, too."""
+    found = resolve(model, folder)
+    if found.model is None:
+        raise ModelError(f"{found.file}: no {FILE_NAME} beside it, so it belongs to no model; mnist-edge list shows the models")
+    return found.model
+
+
 def read_reference(model: Model, reference: Reference) -> "NDArray[np.float32]":
-    """Return PyTorch's stored answers, float32 N×10. Raises ModelError."""
+    """Return PyTorch's stored answers, float32 N×10, one row for each image of the data set. Raises ModelError."""
     import numpy as np
+
+    from mnist_edge.logits import check
 
     path = model.path(reference)
     try:
-        return np.asarray(np.load(path, allow_pickle=False), np.float32)
+        logits: NDArray[np.float32] = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
         raise ModelError(f"{path}: not readable as .npy: {error}") from error
+    return check(logits, reference.data["images"], str(path))
 
 
 def _default(folder: Path) -> Model:
     models, problems = list_models(folder)
     damaged = [problem for problem in problems if FILE_NAME in problem and "no " + FILE_NAME not in problem]
-    if models:
-        latest = max(models, key=lambda m: str(m.manifest.training.get("finished", "")))
+    trained = [model for model in models if not model.is_shipped]
+    if trained:
+        latest = max(trained, key=lambda m: str(m.manifest.training.get("finished", "")))
         passed_over = f", of those that can be read; not read: {'; '.join(damaged)}" if damaged else ""
         return replace(latest, chosen=f"trained last in {folder}{passed_over}")
     if damaged:
         raise ModelError(f"no readable model in {folder}: {damaged[0]}")
-    return _reference()
+    shipped = next((model for model in models if model.name == REFERENCE_MODEL), None)
+    return replace(shipped, chosen="the reference model; nothing else was trained here") if shipped else _reference()
 
 
 def _reference() -> Model:

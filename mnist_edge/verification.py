@@ -3,17 +3,17 @@
 On a whole test set where it is on the machine; on the golden inputs in the model's folder anywhere.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mnist_edge import dataset as datasets
-from mnist_edge import parity, runtimes, store
+from mnist_edge import parity, proof, publishing, runtimes, store
 from mnist_edge.dataset import Dataset
 from mnist_edge.dataset.sources import GET_MNIST, find_mnist
 from mnist_edge.errors import DataError, MissingExtraError, ModelError, ParityError
 from mnist_edge.golden import Golden, compare, tolerance
-from mnist_edge.manifest import Artifact, Reference
+from mnist_edge.manifest import Artifact, Manifest, Reference
 from mnist_edge.store import Model
 
 
@@ -22,7 +22,7 @@ class Verified:
     """What became of one artifact: a report, or the reason why there is none.
 
     Attributes:
-        skipped: True where the runtime is not installed here, which is nobody's fault; False where the artifact is at fault.
+        skipped: True where the runtime is not installed here; False where the artifact is at fault.
     """
 
     artifact: Artifact
@@ -42,19 +42,20 @@ def choose_reference(model: Model, data: str | None = None, data_dir: Path | Non
     That is `data` if it is given; else MNIST, else drawn digits, whichever has answers stored and is on this machine.
     Raises DataError if there is none, or the data here is not what the answers were stored for.
     """
-    stored = {reference.data["name"]: reference for reference in model.manifest.references}
+    stored = model.manifest.references
     if data is not None:
         found = datasets.load(data, "test", data_dir)
         reference = model.manifest.reference_on(found.sha256)
         if reference is None:
-            known = ", ".join(f"{name} (SHA-256 {r.data['sha256'][:12]}…)" for name, r in stored.items())
+            known = ", ".join(f"{r.data['name']} (SHA-256 {r.data['sha256'][:12]}…)" for r in stored)
             raise DataError(
                 f"{model.name}: no answers of PyTorch are stored for {found.name} (SHA-256 {found.sha256[:12]}…), only for {known}"
             )
         return reference, found
     reasons = []
     for name in ("mnist", "drawn"):
-        if name not in stored:
+        of_name = [reference for reference in stored if reference.data["name"] == name]
+        if not of_name:
             continue
         if name == "mnist" and (here := find_mnist(data_dir)).raw_dir is None:
             reasons.append(f"{here.missing()}; {GET_MNIST}")  # no other data set has answers to compare with
@@ -64,12 +65,11 @@ def choose_reference(model: Model, data: str | None = None, data_dir: Path | Non
         except DataError as error:
             reasons.append(str(error))
             continue
-        if found.sha256 == stored[name].data["sha256"]:
-            return stored[name], found
-        reasons.append(
-            f"{name} here (SHA-256 {found.sha256[:12]}…) is not what PyTorch's answers were stored for ({stored[name].data['sha256'][:12]}…)"
-        )
-    folders = [name for name in stored if name not in ("mnist", "drawn")]
+        if reference := model.manifest.reference_on(found.sha256):
+            return reference, found
+        others = ", ".join(f"{reference.data['sha256'][:12]}…" for reference in of_name)
+        reasons.append(f"{name} here (SHA-256 {found.sha256[:12]}…) is not what PyTorch's answers were stored for ({others})")
+    folders = sorted({reference.data["name"] for reference in stored} - {"mnist", "drawn"})
     reasons += [f"answers are stored for {name}: name that folder with --data" for name in folders]
     raise DataError(f"{model.name}: {'; '.join(reasons)}")
 
@@ -94,6 +94,25 @@ def verify_quickly(model: Model, runtime: str | None = None) -> list[Verified]:
     """
     golden = read_golden(model)
     return [_verify(model, artifact, lambda artifact, run: _compare(artifact, run, golden)) for artifact in _artifacts(model, runtime)]
+
+
+def keep_proofs(model: Model, results: Sequence[Verified], data: Dataset) -> Model:
+    """Keep with the model what passed on `data`, where that proves more than what is kept. Returns the model as it is then.
+
+    Raises ModelError if the model was trained anew meanwhile, OSError.
+    """
+    passed = {result.artifact.sha256: result.report for result in results if result.report}
+
+    def change(manifest: Manifest) -> Manifest:
+        for artifact in Model(model.folder, manifest).artifacts:
+            report = passed.get(artifact.sha256)
+            if report and proof.is_weaker(artifact.parity, kept := proof.record(report, data)):
+                manifest = manifest.with_artifact(replace(artifact, parity=kept))
+        return manifest
+
+    if proof.shortcomings(data.labels, model.manifest.classes) or change(model.manifest) == model.manifest:
+        return model
+    return publishing.change_manifest(model, change)
 
 
 def read_golden(model: Model) -> Golden:

@@ -44,6 +44,7 @@ class Measured:
         throughput: images per second in batches of 256.
         peak_memory: of a process that loaded the file and answered once, bytes; None where the system does not tell.
         installed: bytes of the packages that must be installed, with all that they need; None where pip did not say.
+        unproven: why it is no proven artifact; empty for a proven one, and for the network itself.
     """
 
     file: str
@@ -63,6 +64,12 @@ class Measured:
     throughput: float
     peak_memory: int | None
     installed: int | None
+    unproven: str = ""
+
+    @property
+    def label(self) -> str:
+        """What to call the file wherever it is shown."""
+        return f"{self.file} (unproven)" if self.unproven else self.file
 
     @property
     def cold_start(self) -> float:
@@ -139,7 +146,7 @@ def _subjects(model: Model) -> tuple[list[_Subject], list[LeftOut]]:
             continue
         about = {key: artifact.parity[key] for key in ("accuracy", "equal_answers", "images")}
         about |= {"file": artifact.file, "runtime": runtime.name, "precision": artifact.precision, "bytes": artifact.bytes}
-        subjects.append(_Subject(path, runtime, about | {"data": artifact.parity["data"]["name"]}))
+        subjects.append(_Subject(path, runtime, about | {"data": artifact.parity["data"]["name"], "unproven": artifact.unproven}))
     for runtime in _from_weights():
         try:
             model.path(model.manifest.weights)

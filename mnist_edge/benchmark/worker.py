@@ -34,15 +34,17 @@ def main() -> None:
 
     pixels = np.zeros((256, 1, 28, 28), np.uint8)
     pixels[:, :, 6:22, 13:16] = 255  # a 1
-    run(pixels[:1])
+    first = run(pixels[:1])
     answered = time.perf_counter()
     memory = _peak_memory()
 
     from mnist_edge.benchmark.latency import repeat
+    from mnist_edge.logits import check
 
+    check(first, 1)
+    check(run(pixels), len(pixels))
     repeat(run, pixels[:1], order["seconds"] / 4)
     single = np.array(repeat(run, pixels[:1], order["seconds"]))
-    run(pixels)
     batches = repeat(run, pixels, order["seconds"])
     result = {
         "start": STARTED - order["started"],

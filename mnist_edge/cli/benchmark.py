@@ -90,12 +90,19 @@ def machine() -> dict[str, Any]:
 def describe(rows: "list[Measured]", threads: int, rounds: int) -> str:
     """Return the figures as two tables."""
     answers = [
-        [r.file, r.runtime, size(r.bytes), percent(r.accuracy), f"{r.equal_answers:,} of {r.images:,} of {r.data}", _megabytes(r.installed)]
+        [
+            r.label,
+            r.runtime,
+            size(r.bytes),
+            percent(r.accuracy),
+            f"{r.equal_answers:,} of {r.images:,} of {r.data}",
+            _megabytes(r.installed),
+        ]
         for r in rows
     ]
     speeds = [
         [
-            r.file,
+            r.label,
             r.runtime,
             *(f"{1000 * seconds:.1f}" for seconds in (r.cold_start, r.start, r.imports, r.session, r.first_answer)),
             f"{1e6 * r.latency_p50:.0f}",

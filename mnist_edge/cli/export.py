@@ -32,7 +32,12 @@ SOUND_CALIBRATION = 100
 @option("--calibration-images", type=click.IntRange(min=1), default=500, help="Training images that static int8 reads its ranges off.")
 @option("--calibration-method", metavar="METHOD", help="minmax, or percentile (clips the largest 0.01 %).  [default: minmax]")
 @option("--calibration-seed", type=click.IntRange(0, 2**31), default=0, help="Which training images.")
-@option("--force", is_flag=True, show_default=False, help="Publish it even if it is neither smaller nor faster than float32.")
+@option(
+    "--force",
+    is_flag=True,
+    show_default=False,
+    help="Publish it even if the exporter warns, it saves no space, or too few images prove it: then as unproven.",
+)
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -58,9 +63,9 @@ def command(
     """
     import exporters
     from exporters import gate
-    from exporters.evidence import parity_record
     from mnist_edge import dataset as datasets
     from mnist_edge.extras import require
+    from mnist_edge.proof import record
 
     chosen = exporters.find(format_name)
     precision = _precision(chosen, quantize)
@@ -92,7 +97,7 @@ def command(
         "folder": str(after.folder),
         "format": format_name,
         "precision": precision,
-        "parity": parity_record(proof.report, proof_data),
+        "parity": record(proof.report, proof_data),
         "verdict": proof.verdict.to_json() if proof.verdict else None,
         "layer_costs": [vars(cost) for cost in proof.costs],
     }
@@ -102,11 +107,22 @@ def command(
         text = f"NOT published: {what} does not answer as PyTorch does\n{report}{_describe_costs(proof.costs)}\nevidence: {proof.evidence or 'could not be saved'}"
         out.result(document | {"published": False, "evidence": str(proof.evidence) if proof.evidence else None}, text)
         ctx.exit(EXIT_PARITY)
+    for warning in proof.artifact.details.get("warnings", ()):
+        out.say(f"warning: {warning}")
+    if proof.artifact.unproven:
+        out.say(f"warning: unproven, because {proof.artifact.unproven}")
     path = after.folder / proof.artifact.file
     verdict = f"\n  verdict          {proof.verdict.advise(proof.report)}" if proof.verdict else ""
     out.result(
-        document | {"published": True, "file": str(path), "sha256": proof.artifact.sha256, "bytes": proof.artifact.bytes},
-        f"published {path}, {size(proof.artifact.bytes)}, needs {proof.artifact.oldest_runtime}\n{report}{verdict}",
+        document
+        | {
+            "published": True,
+            "unproven": proof.artifact.unproven or None,
+            "file": str(path),
+            "sha256": proof.artifact.sha256,
+            "bytes": proof.artifact.bytes,
+        },
+        f"published {path}{' (unproven)' if proof.artifact.unproven else ''}, {size(proof.artifact.bytes)}, needs {proof.artifact.oldest_runtime}\n{report}{verdict}",
     )
     runtime = None if chosen.runtime == "ort" else chosen.runtime
     if precision != "float32":
@@ -126,7 +142,7 @@ def _refuse_misplaced(ctx: click.Context, chosen: "Format", precision: str) -> s
     """Return the options that have a meaning here. Raises UsageError for another that was typed; from the environment it is passed over."""
     reduction = chosen.reductions.get(precision)
     fits = {*chosen.options, *(reduction.options if reduction else ())}
-    fits |= {"max_accuracy_drop", "force"} if reduction else set()
+    fits |= {"force"} | ({"max_accuracy_drop"} if reduction else set())
     fits |= {"calibration_images", "calibration_seed"} if reduction and reduction.calibrated else set()
     for name in ("opset", "keep_float", "calibration_method", "calibration_images", "calibration_seed", "max_accuracy_drop", "force"):
         if name not in fits and was_typed(ctx, name):

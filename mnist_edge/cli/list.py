@@ -32,7 +32,7 @@ def command(models_dir: Path | None, data_dir: Path | None, out: Output) -> None
                 manifest.architecture,
                 f"{manifest.parameters:,}",
                 f"{percent(scores['test_accuracy'])} ({scores['test_data']['name']})",
-                ", ".join(f"{a.file} {size(a.bytes)}" for a in artifacts) or "none",
+                ", ".join(f"{a.label} {size(a.bytes)}" for a in artifacts) or "none",
                 where,
             ]
         )
@@ -42,7 +42,10 @@ def command(models_dir: Path | None, data_dir: Path | None, out: Output) -> None
                 "architecture": manifest.architecture,
                 "parameters": manifest.parameters,
                 "scores": scores,
-                "artifacts": [{"file": a.file, "format": a.format, "precision": a.precision, "bytes": a.bytes} for a in artifacts],
+                "artifacts": [
+                    {"file": a.file, "format": a.format, "precision": a.precision, "bytes": a.bytes, "unproven": a.unproven or None}
+                    for a in artifacts
+                ],
                 "folder": str(model.folder),
                 "installed_reference": model.is_installed_reference,
             }

@@ -47,7 +47,7 @@ def command(model: str | None, models_dir: Path | None, data_dir: Path | None, o
     width = max(len(key) for key, _ in facts)
     rows = [
         [
-            a.file,
+            a.label,
             size(a.bytes),
             a.runtime,
             a.oldest_runtime,

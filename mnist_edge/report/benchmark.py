@@ -19,7 +19,7 @@ def draw_benchmark(rows: "Sequence[Measured]", title: str, path: Path) -> None:
     import matplotlib
     from matplotlib.figure import Figure
 
-    names = [f"{row.file}\n{row.runtime}" for row in rows]
+    names = [f"{row.label}\n{row.runtime}" for row in rows]
     panels: list[tuple[str, list[float]]] = [
         ("file, kB", [row.bytes / 1e3 for row in rows]),
         ("thousand images per second, batches of 256", [row.throughput / 1e3 for row in rows]),

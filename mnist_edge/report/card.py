@@ -106,7 +106,7 @@ def _artifacts(findings: Findings, origin: Origin, has_weights: bool, not_kept: 
         proof, elsewhere = one.parity, findings.elsewhere(one)
         on = f" ({escape(elsewhere)})" if elsewhere else ""
         lines.append(
-            f"| {escape(one.file)}{'¹' if one in not_kept else ''} | {one.precision} | {size(one.bytes)} | {percent(proof['accuracy'])}{on} | "
+            f"| {escape(one.label)}{'¹' if one in not_kept else ''} | {one.precision} | {size(one.bytes)} | {percent(proof['accuracy'])}{on} | "
             f"{proof['equal_answers']:,} of {proof['images']:,} | {one.oldest_runtime} |"
         )
     parts = ["\n".join(lines)]

@@ -163,7 +163,7 @@ def artifacts(findings: Findings, theme: Theme = LIGHT) -> bytes:
     rows = sorted(findings.model.artifacts, key=lambda one: -one.bytes)
     with canvas(theme, 9, 1.1 + 0.42 * len(rows)) as figure:
         size, accuracy = figure.subplots(1, 2, sharey=True)
-        names = [one.file for one in rows]
+        names = [one.label for one in rows]
         bars = size.barh(names, [one.bytes / 1e3 for one in rows], color=theme.first, height=0.55)
         size.bar_label(bars, [file_size(one.bytes) for one in rows], padding=4, color=theme.text)
         size.set_title("size")

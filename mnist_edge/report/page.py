@@ -131,7 +131,7 @@ def _by_class(findings: Findings) -> str:
 def _artifacts(findings: Findings) -> str:
     rows = [
         [
-            one.file,
+            one.label,
             one.precision,
             size(one.bytes),
             percent(one.parity["accuracy"]),

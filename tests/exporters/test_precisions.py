@@ -100,7 +100,7 @@ def test_the_layer_that_costs_most_is_named_and_keeping_it_in_float_passes(
     assert sorted(p.name for p in after.folder.iterdir()) == before
     assert refused.costs[0].layer == "first/Gemm"
     assert refused.costs[0].added > 0.3
-    with pytest.raises(ExportError, match=r"gains nothing: .* only \d+% of its weights"):
+    with pytest.raises(ExportError, match=r"saves no space: .* only \d+% of its weights"):
         gate.export(fragile, "onnx", drawn_test, precision="int8-static", calibration=images, options={"keep_float": ["first"]})
     after, forced = gate.export(
         fragile,
@@ -181,7 +181,7 @@ def test_a_file_that_kills_its_runtime_is_refused(models: Path, drawn_test: Data
 def test_a_gru_gains_nothing_from_int8(tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset) -> None:
     model = train_small(tmp_path, "gru", data=drawn_train.first(240), test=drawn_test)
     for precision in ("int8-static", "int8-dynamic"):
-        with pytest.raises(ExportError, match="gru: not published as .* gains nothing.*--force"):
+        with pytest.raises(ExportError, match="gru: not published as .* saves no space.*--force"):
             gate.export(model, "onnx", drawn_test, precision=precision, calibration=Calibration.draw(drawn_train, 100))
     assert sorted(p.suffix for p in model.folder.iterdir() if p.suffix == ".onnx") == []
 

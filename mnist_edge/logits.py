@@ -1,0 +1,34 @@
+"""What an answer is: logits, float32 N×10, as many rows as images, each a number. Whatever answers is held to this in one place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mnist_edge.errors import ModelError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def check(logits: Any, rows: int, source: str = "", columns: int = 10) -> NDArray[np.float32]:
+    """Return `logits` if they are float32, `rows`×`columns`, and all finite. Raises ModelError, which names the `source`."""
+    check_shape(logits, rows, source, columns)
+    if not np.isfinite(logits).all():
+        raise ModelError(f"{_of(source)}answered NaN or infinity; verify it: mnist-edge verify")
+    checked: NDArray[np.float32] = logits
+    return checked
+
+
+def check_shape(logits: Any, rows: int, source: str = "", columns: int = 10) -> NDArray[np.float32]:
+    """Return `logits` if they are float32, `rows`×`columns`: a count that differs is never cut to fit. Raises ModelError."""
+    if not isinstance(logits, np.ndarray) or logits.dtype != np.float32 or logits.shape != (rows, columns):
+        what = f"{logits.dtype} {logits.shape}" if isinstance(logits, np.ndarray) else type(logits).__name__
+        raise ModelError(f"{_of(source)}answered {what} where float32 ({rows}, {columns}) was expected")
+    checked: NDArray[np.float32] = logits
+    return checked
+
+
+def _of(source: str) -> str:
+    return f"{source}: " if source else ""

@@ -1,0 +1,68 @@
+"""JSON from outside: does it have the shape that the program expects?
+
+A shape is a type (`float` takes whole numbers, too, and nothing that is not finite; `int` takes no negative ones; `object` takes anything); a
+dict of shapes by key, where ``?key`` may be left out; ``{str: shape}`` for any keys; a list of one shape; or a tuple of shapes to choose from.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+
+class Closed(NamedTuple):
+    """A dict of shapes that admits no other keys."""
+
+    keys: dict[str, Any]
+
+
+def mismatch(value: Any, shape: Any, where: str = "") -> str:
+    """Return what is wrong with a JSON value, in words that name the place; nothing where it has the shape."""
+    if isinstance(shape, Closed):
+        return _extra(value, shape.keys, where) or mismatch(value, shape.keys, where)
+    if isinstance(shape, tuple):
+        found = [mismatch(value, one, where) for one in shape]
+        return "" if "" in found else found[0]
+    if isinstance(shape, list):
+        if not isinstance(value, list):
+            return _wrong(value, where, "a list")
+        return next((wrong for i, item in enumerate(value) if (wrong := mismatch(item, shape[0], f"{where}[{i}]"))), "")
+    if isinstance(shape, dict):
+        return _mismatch_of_dict(value, shape, where)
+    if shape is None:
+        return "" if value is None else _wrong(value, where, "null")
+    if shape is float:
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        return "" if is_number else _wrong(value, where, "a number")
+    if shape is int:
+        return "" if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else _wrong(value, where, "a count")
+    return "" if isinstance(value, shape) else _wrong(value, where, {str: "text", dict: "an object"}.get(shape, shape.__name__))
+
+
+def _mismatch_of_dict(value: Any, shape: dict[Any, Any], where: str) -> str:
+    if not isinstance(value, dict):
+        return _wrong(value, where, "an object")
+    place = f"{where}." if where else ""
+    if str in shape:
+        return next((wrong for key, item in value.items() if (wrong := mismatch(item, shape[str], f"{place}{key}"))), "")
+    for name, inner in shape.items():
+        key = name.removeprefix("?")
+        if key not in value:
+            if key == name:
+                return f"{place}{key} is missing"
+        elif wrong := mismatch(value[key], inner, f"{place}{key}"):
+            return wrong
+    return ""
+
+
+def _extra(value: Any, keys: dict[str, Any], where: str) -> str:
+    known = {name.removeprefix("?") for name in keys}
+    unknown = [key for key in value if key not in known] if isinstance(value, dict) else []
+    return f"{f'{where}.' if where else ''}{unknown[0]} is unknown" if unknown else ""
+
+
+def _wrong(value: Any, where: str, wanted: str) -> str:
+    return f"{where or 'all of it'} is {_short(value)}, not {wanted}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}…"
