@@ -86,7 +86,7 @@ def drawn_train() -> Dataset:
 
 @pytest.fixture(scope="session")
 def drawn_test() -> Dataset:
-    return drawn.draw("test", 300)
+    return drawn.draw("test", 1000)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,157 @@
+"""Two commands at once on one models folder, one of them stopped at each of its writes in turn: nothing is lost, and nothing unproven is there."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import train_small
+from turns import Turns
+
+import exporters
+from exporters import Format, Target, gate, reference, registry
+from mnist_edge import publishing, store, verification
+from mnist_edge.dataset import Dataset
+from mnist_edge.errors import MnistEdgeError
+from mnist_edge.manifest import FILE_NAME
+from mnist_edge.report import write
+from mnist_edge.report.findings import gather
+from mnist_edge.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class House:
+    """A models folder, another LeNet that takes its place there, and what the commands need."""
+
+    models: Path
+    other: store.Model
+    test: Dataset
+
+
+@pytest.fixture(scope="module")
+def other_lenet(tmp_path_factory: pytest.TempPathFactory, drawn_train: Dataset, drawn_test: Dataset) -> store.Model:
+    folder = tmp_path_factory.mktemp("other") / "models"
+    return train_small(folder, data=drawn_train.first(240), test=drawn_test, seed=7, recipe=Recipe(epochs=1, batch_size=64))
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch, drawn_test: Dataset) -> None:
+    """Formats that copy a file that was exported before, and PyTorch's answers asked once: the commands' own steps are what is tried."""
+    exporters.formats()
+    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
+    asked: dict[str, reference.Answers] = {}
+    real = reference.answers
+
+    def answers(model: store.Model, data: Dataset) -> reference.Answers:
+        if model.manifest.weights.sha256 not in asked:
+            asked[model.manifest.weights.sha256] = real(model, data)
+        return asked[model.manifest.weights.sha256]
+
+    monkeypatch.setattr(reference, "answers", answers)
+    monkeypatch.setattr(write, "draw_report", lambda *rest: {"README.md": b"<!-- made by mnist-edge report -->", "report.html": b""})
+
+
+def copying(name: str, file: Path) -> None:
+    def export(deployed: Any, target: Target) -> dict[str, Any]:
+        shutil.copyfile(file, target.path)
+        return {}
+
+    exporters.register(Format(name=name, summary="x", suffix=f".{name}", runtime="ort", export=export))
+
+
+def check(house: House, turns: Turns, weights: set[str]) -> None:
+    """Hold what has to be true after every order."""
+    for outcome in turns.outcomes:
+        assert not isinstance(outcome, BaseException) or isinstance(outcome, MnistEdgeError), outcome
+    folders = [folder.parent for folder in house.models.rglob(FILE_NAME)]
+    for folder in folders:
+        model = store.Model.read(folder)
+        manifest = model.manifest
+        records = [*model.artifacts, *manifest.references, manifest.weights, manifest.history]
+        for record in [*records, *([manifest.golden] if manifest.golden else [])]:
+            model.path(record)
+        for stored in manifest.references:
+            logits = store.read_reference(model, stored)
+            if stored.data["sha256"] == house.test.sha256:
+                found = [verified.passed for verified in verification.verify(model, stored, house.test)] if model.artifacts else []
+                assert all(found), (folder, found)
+                assert len(logits) == len(house.test)
+    assert {store.Model.read(folder).manifest.weights.sha256 for folder in folders} >= weights
+    assert store.Model.read(house.models / "lenet")
+    assert not list(house.models.rglob("*.part"))
+
+
+def commands(house: House) -> dict[str, Callable[[], Any]]:
+    lenet = house.models / "lenet"
+
+    def train() -> None:
+        aside = house.models / ".new.part"
+        shutil.copytree(house.other.folder, aside)
+        publishing.publish_model(aside, lenet)
+
+    return {
+        "export": lambda: gate.export(store.Model.read(lenet), "copied", house.test),
+        "export of the same": lambda: gate.export(store.Model.read(lenet), "copied", house.test),
+        "export of another": lambda: gate.export(store.Model.read(lenet), "again", house.test),
+        "export of the reference": lambda: gate.export(store.find(str(REFERENCE)), "copied", house.test, models_dir=house.models),
+        "train": train,
+        "report": lambda: write.write_report(gather(store.Model.read(lenet), "drawn")),
+    }
+
+
+#: The reference by its path, as it lies in the checkout, which is where it is installed from.
+REFERENCE = store.find("lenet", Path("no such folder")).folder
+
+PAIRS = (
+    ("export", "train"),
+    ("export", "export of another"),
+    ("export", "export of the same"),
+    ("report", "train"),
+    ("train", "export"),
+    ("train", "report"),
+)
+
+
+def each_order(tmp_path: Path, make: Callable[[Path], House], first: str, second: str, weights: set[str]) -> None:
+    """Stop `first` at each of its writes, let `second` run, and go on."""
+    stop_at = 0
+    while True:
+        stop_at += 1
+        house = make(tmp_path / str(stop_at))
+        known = commands(house)
+        turns = Turns(house.models, stop_at).run(known[first], known[second])
+        check(house, turns, weights)
+        if turns.writes < stop_at:
+            break
+    assert stop_at > 4  # it did write
+
+
+@pytest.mark.parametrize(("first", "second"), PAIRS, ids=[" and ".join(pair) for pair in PAIRS])
+def test_two_commands_on_one_model_lose_nothing_in_any_order(
+    trained: Path, other_lenet: store.Model, drawn_test: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: None, first: str, second: str
+) -> None:  # fmt: skip
+    monkeypatch.setattr("mnist_edge.dataset.load", lambda *rest: drawn_test)
+    for name in ("copied", "again"):
+        copying(name, trained / "lenet" / "lenet.onnx")
+    weights = {store.find("lenet", trained).manifest.weights.sha256}
+    weights |= {other_lenet.manifest.weights.sha256} if "train" in (first, second) else set()
+    each_order(tmp_path, lambda place: House(Path(shutil.copytree(trained, place)), other_lenet, drawn_test), first, second, weights)
+
+
+@pytest.mark.parametrize("second", ["train", "export of the reference"])
+def test_an_export_of_the_reference_replaces_no_model_that_was_put_there_meanwhile(
+    other_lenet: store.Model, drawn_test: Dataset, tmp_path: Path, quick: None, second: str
+) -> None:
+    reference = store.find("lenet", tmp_path)
+    assert reference.is_installed_reference
+    for name in ("copied", "again"):
+        copying(name, reference.folder / "lenet.onnx")
+
+    def make(place: Path) -> House:
+        place.mkdir()
+        return House(place, other_lenet, drawn_test)
+
+    weights = {other_lenet.manifest.weights.sha256} if second == "train" else {reference.manifest.weights.sha256}
+    each_order(tmp_path, make, "export of the reference", second, weights)
