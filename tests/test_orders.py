@@ -114,7 +114,14 @@ PAIRS = (
 )
 
 
-def each_order(tmp_path: Path, make: Callable[[Path], House], first: str, second: str, weights: set[str]) -> None:
+def each_order(
+    tmp_path: Path,
+    make: Callable[[Path], House],
+    first: str,
+    second: str,
+    weights: set[str],
+    then: Callable[[House, Turns], None] = lambda house, turns: None,
+) -> None:
     """Stop `first` at each of its writes, let `second` run, and go on."""
     stop_at = 0
     while True:
@@ -123,6 +130,7 @@ def each_order(tmp_path: Path, make: Callable[[Path], House], first: str, second
         known = commands(house)
         turns = Turns(house.models, stop_at).run(known[first], known[second])
         check(house, turns, weights)
+        then(house, turns)
         if turns.writes < stop_at:
             break
     assert stop_at > 4  # it did write
@@ -154,4 +162,15 @@ def test_an_export_of_the_reference_replaces_no_model_that_was_put_there_meanwhi
         return House(place, other_lenet, drawn_test)
 
     weights = {other_lenet.manifest.weights.sha256} if second == "train" else {reference.manifest.weights.sha256}
-    each_order(tmp_path, make, "export of the reference", second, weights)
+
+    def then(house: House, turns: Turns) -> None:
+        there = store.find("lenet", house.models)
+        if second == "train":
+            assert turns.outcomes[1] is None
+            assert there.manifest.weights.sha256 == other_lenet.manifest.weights.sha256
+        else:
+            assert not [outcome for outcome in turns.outcomes if isinstance(outcome, BaseException)]
+            assert "lenet.copied" in [artifact.file for artifact in there.artifacts]
+            assert not (house.models / publishing.REPLACED).exists()
+
+    each_order(tmp_path, make, "export of the reference", second, weights, then)
