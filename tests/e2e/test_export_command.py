@@ -11,7 +11,7 @@ from conftest import Command, sha256, start
 QUICK = ("--data", "drawn", "--train-images", "600", "--epochs", "2")
 
 
-def test_killed_while_exporting_the_old_artifact_is_whole(run_command: Command, models: Path, tmp_path: Path) -> None:
+def test_killed_while_exporting_the_old_artifact_is_whole(run_process: Command, models: Path, tmp_path: Path) -> None:
     before = sha256(models / "lenet" / "lenet.onnx")
     random = np.random.default_rng()
     for _ in range(3):
@@ -19,13 +19,13 @@ def test_killed_while_exporting_the_old_artifact_is_whole(run_command: Command, 
         time.sleep(float(random.uniform(1.5, 5)))
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        run_command("evaluate", "lenet", "--data", "drawn")
-    artifact = next(a for a in json.loads(run_command("show", "lenet", "--json").stdout)["artifacts"] if a["file"] == "lenet.onnx")
+        run_process("evaluate", "lenet", "--data", "drawn")
+    artifact = next(a for a in json.loads(run_process("show", "lenet", "--json").stdout)["artifacts"] if a["file"] == "lenet.onnx")
     assert sha256(models / "lenet" / "lenet.onnx") == artifact["sha256"]
     assert (artifact["sha256"] == before) == (artifact["details"]["opset"] == 20)
 
 
-def test_another_distributions_format_that_nudges_a_weight_is_stopped(run_command: Command, models: Path, tmp_path: Path) -> None:
+def test_another_distributions_format_that_nudges_a_weight_is_stopped(run_process: Command, models: Path, tmp_path: Path) -> None:
     site = tmp_path / "site"
     info = site / "nudge-1.0.dist-info"
     info.mkdir(parents=True)
@@ -40,10 +40,10 @@ def test_another_distributions_format_that_nudges_a_weight_is_stopped(run_comman
     )
     before = {p.name: sha256(p) for p in (models / "lenet").iterdir()}
     env = {"PYTHONPATH": str(site)}
-    listed = run_command("formats", env=env)
+    listed = run_process("formats", env=env)
     assert "nudged" in listed.stdout
     assert "warning: format 'broken' (nowhere:X) could not be loaded" in listed.stderr
-    done = run_command("export", "lenet", "--format", "nudged", "--data", "drawn", "--json", env=env, check=3)
+    done = run_process("export", "lenet", "--format", "nudged", "--data", "drawn", "--json", env=env, check=3)
     document = json.loads(done.stdout)
     assert document["published"] is False
     assert document["parity"]["failures"]
