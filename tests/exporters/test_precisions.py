@@ -166,7 +166,7 @@ def test_golden_answers_may_not_change_whatever_the_budget(fragile: store.Model,
 
 
 def test_a_file_that_kills_its_runtime_is_refused(models: Path, drawn_test: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seen with onnxruntime 1.31 and a Gelu in float16; here the process that tries the file kills itself."""
+    """Seen with onnxruntime 1.31 and 1.32 and a Gelu in float16; here the process that tries the file kills itself."""
     import sys
 
     monkeypatch.setattr(sys, "executable", str(models / "python"))
