@@ -11,7 +11,7 @@ from conftest import Command, sha256, start
 QUICK = ("--data", "drawn", "--train-images", "600", "--epochs", "2")
 
 
-def test_killed_while_exporting_the_old_artifact_is_whole(run_process: Command, models: Path, tmp_path: Path) -> None:
+def test_killed_while_exporting_the_old_artifact_is_whole(run_command: Command, models: Path, tmp_path: Path) -> None:
     before = sha256(models / "lenet" / "lenet.onnx")
     random = np.random.default_rng()
     for _ in range(3):
@@ -19,8 +19,8 @@ def test_killed_while_exporting_the_old_artifact_is_whole(run_process: Command, 
         time.sleep(float(random.uniform(1.5, 5)))
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        run_process("evaluate", "lenet", "--data", "drawn")
-    artifact = next(a for a in json.loads(run_process("show", "lenet", "--json").stdout)["artifacts"] if a["file"] == "lenet.onnx")
+        run_command("evaluate", "lenet", "--data", "drawn")
+    artifact = next(a for a in json.loads(run_command("show", "lenet", "--json").stdout)["artifacts"] if a["file"] == "lenet.onnx")
     assert sha256(models / "lenet" / "lenet.onnx") == artifact["sha256"]
     assert (artifact["sha256"] == before) == (artifact["details"]["opset"] == 20)
 
