@@ -39,9 +39,8 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1:  # the others compute meanwhile
-        os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
-        torch.set_num_threads(1)
+    if config.getoption("numprocesses", None):  # the workers share the cores; they and what they start inherit this
+        os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
