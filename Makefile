@@ -3,13 +3,21 @@ PYTHON ?= python3
 BIN := .venv/bin
 ENVIRONMENT := .venv/.made
 
-.PHONY: demo test lint bench models clean
+.PHONY: help demo test test-fast lint bench models clean
+
+help:  ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' Makefile
 
 demo: $(ENVIRONMENT)  ## train LeNet, export it, prove it, read a picture without torch
 	$(BIN)/mnist-edge demo
 
-test: $(ENVIRONMENT)  ## all tests; those on MNIST run where it is found
-	$(BIN)/python -m pytest
+WORKERS ?= auto
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal
+test: $(ENVIRONMENT)  ## all tests, on all cores; those on MNIST run where it is found
+	$(PYTEST)
+
+test-fast: $(ENVIRONMENT)  ## the tests that take under a minute together, for while one works
+	$(PYTEST) -m "not slow"
 
 lint: $(ENVIRONMENT)  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -1,18 +1,24 @@
-"""Fixtures on real parts: real MNIST where it is, small trainings done once a run, the installed command."""
+"""Fixtures on real parts: real MNIST where it is, small trainings done once a run, the command."""
 
+import functools
 import hashlib
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import checkout
+import in_process
 import numpy as np
 import pytest
+import torch
+from filelock import FileLock
 from PIL import Image
 
 from exporters import Calibration
@@ -25,9 +31,67 @@ from mnist_edge.training.recipe import Recipe
 from mnist_edge.training.run import Run, train
 from mnist_edge.training.settings import Settings
 
+ROOT = Path(__file__).resolve().parents[1]
+
 COMMAND = Path(sys.executable).with_name("mnist-edge")
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("numprocesses", None):  # the workers share the cores; they and what they start inherit this
+        os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    checkout.remember(session.config)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if checkout.changes(session.config):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for change in checkout.changes(config):
+        terminalreporter.write_line(f"FAILED the checkout changed while the tests ran: {change}", red=True)
+
+
+@pytest.fixture(autouse=True)
+def _threads_are_put_back() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _drawn_once() -> Iterator[None]:
+    """Keep what was drawn: commands with ``--data drawn`` draw the same 10,000 digits, which takes over a second."""
+    kept = functools.lru_cache(maxsize=20)(drawn.draw)
+
+    @functools.wraps(drawn.draw)
+    def draw(split: str, count: int | None = None, seed: int | None = None) -> Dataset:
+        data = kept(split, count, seed)
+        return replace(data, images=data.images.copy(), labels=data.labels.copy())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(drawn, "draw", draw)
+        yield
+
+
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """Return a folder that is made once a run: by the first test process that needs it, while the others wait."""
+    base = factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    shared.mkdir(exist_ok=True)
+    folder, made = shared / name, shared / f"{name}.made"
+    with FileLock(shared / f"{name}.lock"):
+        if not made.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # what was begun and failed
+            folder.mkdir()
+            make(folder)
+            made.touch()
+    return folder
 
 
 class Silent:
@@ -47,7 +111,7 @@ def settings_for(data: Dataset, architecture: str = "lenet", **changes: object) 
         "recipe": Recipe(epochs=1, batch_size=64),
         "seed": 0,
         "device": "cpu",
-        "threads": 2,
+        "threads": 1,
         "data": describe(data),
         "licence": "MIT",
     }
@@ -61,6 +125,13 @@ def train_small(
     settings = settings_for(data, architecture, **changes)
     run.start(settings)
     return train(run, settings, data, test, Silent()).model
+
+
+def install_apart(folder: Path, *packages: str | Path) -> subprocess.CompletedProcess[str]:
+    """Make an environment that has these packages and nothing else, not even pip, which takes seconds."""
+    subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", folder], check=True)
+    pip = [sys.executable, "-m", "pip", "--python", folder / "bin" / "python", "install", "--quiet"]
+    return subprocess.run([*pip, *packages], capture_output=True, text=True, check=False, timeout=300)
 
 
 @pytest.fixture(scope="session")
@@ -92,14 +163,16 @@ def drawn_test() -> Dataset:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, drawn_train: Dataset, drawn_test: Dataset) -> Path:
     """A models folder with one small LeNet and both artifacts. Do not change it; `models` is a copy."""
-    from exporters import gate
 
-    folder = tmp_path_factory.mktemp("trained") / "models"
-    model = train_small(folder, data=drawn_train, test=drawn_test, recipe=Recipe(epochs=3, batch_size=64))
-    for name in ("onnx", "torchscript"):
-        model, proof = gate.export(model, name, drawn_test)
-        assert proof.artifact is not None
-    return folder
+    def make(folder: Path) -> None:
+        from exporters import gate
+
+        model = train_small(folder / "models", data=drawn_train, test=drawn_test, recipe=Recipe(epochs=3, batch_size=64))
+        for name in ("onnx", "torchscript"):
+            model, proof = gate.export(model, name, drawn_test)
+            assert proof.artifact is not None
+
+    return once(tmp_path_factory, "trained", make) / "models"
 
 
 LOWER = ("fp16", "int8-dynamic", "int8-static")
@@ -111,15 +184,18 @@ def reduced(trained: Path, tmp_path_factory: pytest.TempPathFactory, drawn_train
 
     Three epochs on 1,200 images leave it unsure, so the budget is wider than a user's.
     """
-    from exporters import gate
 
-    folder = Path(shutil.copytree(trained, tmp_path_factory.mktemp("reduced") / "models"))
-    model = store.find("lenet", folder)
-    for precision in LOWER:
-        images = Calibration.draw(drawn_train, 100) if precision == "int8-static" else None
-        model, proof = gate.export(model, "onnx", drawn_test, precision=precision, calibration=images, max_accuracy_drop=0.02)
-        assert proof.artifact is not None, proof.report.failures
-    return model
+    def make(folder: Path) -> None:
+        from exporters import gate
+
+        shutil.copytree(trained, folder / "models")
+        model = store.find("lenet", folder / "models")
+        for precision in LOWER:
+            images = Calibration.draw(drawn_train, 100) if precision == "int8-static" else None
+            model, proof = gate.export(model, "onnx", drawn_test, precision=precision, calibration=images, max_accuracy_drop=0.02)
+            assert proof.artifact is not None, proof.report.failures
+
+    return store.find("lenet", once(tmp_path_factory, "reduced", make) / "models")
 
 
 class Quantized(NamedTuple):
@@ -132,26 +208,17 @@ class Quantized(NamedTuple):
 @pytest.fixture(scope="session")
 def quantized(tmp_path_factory: pytest.TempPathFactory, mnist_dir: Path) -> Quantized:
     """The reference LeNet in every precision, proven on all of MNIST within the budget that a user gets. Do not change it."""
-    models = tmp_path_factory.mktemp("quantized") / "models"
-    folder = Path(shutil.copytree(Path(__file__).resolve().parents[1] / "models" / "lenet", models / "lenet"))
-    printed = {}
-    for how, form in (("fp16", []), ("dynamic", []), ("static", ["--json"])):
-        command = [
-            COMMAND,
-            "export",
-            "lenet",
-            "--format",
-            "onnx",
-            "--quantize",
-            how,
-            "--models-dir",
-            models,
-            "--data-dir",
-            mnist_dir,
-            *form,
-        ]
-        printed[how] = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return Quantized(folder, printed)
+
+    def make(folder: Path) -> None:
+        shutil.copytree(ROOT / "models" / "lenet", folder / "models" / "lenet")
+        place = ("--models-dir", folder / "models", "--data-dir", mnist_dir)
+        printed = {}
+        for how, form in (("fp16", ()), ("dynamic", ()), ("static", ("--json",))):
+            printed[how] = command(folder, "export", "lenet", "--format", "onnx", "--quantize", how, *place, *form).stdout
+        (folder / "printed.json").write_text(json.dumps(printed))
+
+    folder = once(tmp_path_factory, "quantized", make)
+    return Quantized(folder / "models" / "lenet", json.loads((folder / "printed.json").read_text()))
 
 
 @pytest.fixture
@@ -160,23 +227,42 @@ def models(trained: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(trained, tmp_path / "models"))
 
 
+def command(
+    folder: Path,
+    *arguments: str | Path,
+    env: dict[str, str] | None = None,
+    check: int | None = 0,
+    process: bool = False,
+    **options: Any,
+) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MNIST_EDGE_") or k == "MNIST_EDGE_DATA_DIR"} | (env or {})
+    options = {"cwd": folder, "text": True, "timeout": 300} | options
+    words = list(map(str, arguments))
+    if process or not in_process.is_possible(environment, options):
+        options = {"capture_output": True} | options
+        done = subprocess.run([COMMAND, *words], check=False, env=environment, **options)
+    else:
+        done = in_process.run(words, environment, **options)
+    for fault in ("Traceback", "internal error"):
+        assert (fault if options["text"] else fault.encode()) not in done.stderr, done.stderr
+    if check is not None:
+        assert done.returncode == check, (arguments, done.returncode, done.stdout, done.stderr)
+    return done
+
+
 @pytest.fixture
 def run_command(tmp_path: Path) -> Command:
-    """Run the installed command in an empty folder and return what it printed."""
+    """Run the command in an empty folder and return what it printed.
 
-    def run(
-        *arguments: str | Path, env: dict[str, str] | None = None, check: int | None = 0, **extra: object
-    ) -> subprocess.CompletedProcess[str]:
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("MNIST_EDGE_") or k == "MNIST_EDGE_DATA_DIR"} | (env or {})
-        options: dict[str, object] = {"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 300, "env": environment} | extra
-        done = subprocess.run([COMMAND, *map(str, arguments)], check=False, **options)  # type: ignore[call-overload]
-        assert "Traceback" not in done.stderr, done.stderr
-        assert "internal error" not in done.stderr, done.stderr
-        if check is not None:
-            assert done.returncode == check, (arguments, done.returncode, done.stdout, done.stderr)
-        return done  # type: ignore[no-any-return]
+    It runs in this process; with options of `subprocess.run` or an environment that only another process can have, in one of its own.
+    """
+    return functools.partial(command, tmp_path)
 
-    return run
+
+@pytest.fixture
+def run_process(tmp_path: Path) -> Command:
+    """Run the installed command in an empty folder, in a process of its own: where its start, its end or its streams are tested."""
+    return functools.partial(command, tmp_path, process=True)
 
 
 @pytest.fixture

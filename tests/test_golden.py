@@ -147,8 +147,8 @@ def test_a_manifest_of_schema_1_is_read_and_completed_by_the_next_export(models:
     (folder / golden.GOLDEN).unlink()
     model = store.find("lenet", models)
     assert model.manifest.golden is None
-    assert all(v.passed for v in verification.verify(model, model.manifest.references[0], drawn.draw("test", 300)))
-    model, proof = gate.export(model, "onnx", drawn.draw("test", 300))
+    assert all(v.passed for v in verification.verify(model, model.manifest.references[0], drawn.draw("test", 1000)))
+    model, proof = gate.export(model, "onnx", drawn.draw("test", 1000))
     assert proof.artifact is not None
     assert [v.passed for v in verification.verify_quickly(model)] == [True, True]
 

@@ -85,8 +85,8 @@ def die(*arguments: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_the_command_reads_a_folder_on_all_cores_and_names_what_is_damaged(run_command: Command, models: Path, pictures: Path) -> None:
-    done = run_command("predict", pictures, "--models-dir", models, "--json", check=1)
+def test_the_command_reads_a_folder_on_all_cores_and_names_what_is_damaged(run_process: Command, models: Path, pictures: Path) -> None:
+    done = run_process("predict", pictures, "--models-dir", models, "--json", check=1)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [Path(line["path"]).name for line in lines] == [f"{index:03}.png" for index in range(150)]
     assert [index for index, line in enumerate(lines) if "error" in line] == [7, 57, 107]
@@ -104,10 +104,10 @@ def test_an_idx_file_is_answered_as_its_bytes_are(run_command: Command, models: 
         done = run_command("predict", name, "--models-dir", models, "--json")
         lines = [json.loads(line) for line in done.stdout.splitlines()]
         assert [line["digit"] for line in lines] == expected
-        assert [line["index"] for line in lines] == list(range(300))
+        assert [line["index"] for line in lines] == list(range(1000))
         assert lines[17]["path"] == f"{name}[17]"
     csv = run_command("predict", "images.gz", "--models-dir", models, "--csv").stdout.splitlines()
-    assert len(csv) == 301
+    assert len(csv) == 1001
     write_idx(tmp_path / "inverted", 255 - drawn_test.images)
     dark = run_command("predict", "inverted", "--ink", "dark", "--models-dir", models, "--json")
     assert [json.loads(line)["digit"] for line in dark.stdout.splitlines()] == expected
@@ -119,7 +119,7 @@ def test_a_truncated_idx_file_keeps_what_was_whole(run_command: Command, models:
     done = run_command("predict", "images", "--models-dir", models, "--json", check=1)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(lines) == 271
-    assert lines[-1]["error"] == "images: truncated: it ends in image 271 of 300"
+    assert lines[-1]["error"] == "images: truncated: it ends in image 271 of 1000"
     assert "error: images: truncated" in done.stderr
     for other in ("--explain", "--save-input"):
         assert "idx file" in run_command("predict", "images", other, "out", "--models-dir", models, check=2).stderr
@@ -216,7 +216,7 @@ def test_whatever_ends_the_program_ends_its_processes(models: Path, large: Path,
 
 @pytest.mark.parametrize("attempt", range(3))
 def test_an_idx_file_is_left_cleanly_at_any_moment(models: Path, drawn_test: Dataset, tmp_path: Path, attempt: int) -> None:
-    path = write_idx(tmp_path / "images", np.tile(drawn_test.images, (100, 1, 1, 1)))
+    path = write_idx(tmp_path / "images", np.tile(drawn_test.images, (30, 1, 1, 1)))
     running = start(path, "--models-dir", models)
     assert running.stdout is not None
     assert running.stderr is not None

@@ -39,9 +39,9 @@ def test_it_learns_and_the_manifest_says_how(trained: Path, drawn_train: Dataset
 
 
 def test_the_same_command_gives_the_same_bits_and_another_seed_does_not(tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset) -> None:
-    first = train_small(tmp_path / "a", "cnn-small", data=drawn_train, test=drawn_test)
-    again = train_small(tmp_path / "b", "cnn-small", data=drawn_train, test=drawn_test)
-    other = train_small(tmp_path / "c", "cnn-small", data=drawn_train, test=drawn_test, seed=1)
+    data, test = drawn_train.first(600), drawn_test.first(100)
+    first, again = (train_small(tmp_path / name, "cnn-small", data=data, test=test, threads=2) for name in "ab")
+    other = train_small(tmp_path / "c", "cnn-small", data=data, test=test, threads=2, seed=1)
     assert weights_of(first) == weights_of(again) != weights_of(other)
 
 
@@ -76,36 +76,37 @@ class StopsIn(Silent):
 
 
 @pytest.mark.parametrize(
-    ("architecture", "schedule", "precision"),
+    ("architecture", "schedule", "precision", "threads"),
     [
-        ("cnn-small", "onecycle", "float32"),  # dropout
-        ("cnn-small", "constant", "float32"),
-        ("resnet-tiny", "onecycle", "float32"),  # running statistics
-        ("resnet-tiny", "constant", "bfloat16"),
-        ("cnn-small", "onecycle", "bfloat16"),
+        ("cnn-small", "onecycle", "float32", 2),  # dropout
+        ("cnn-small", "constant", "float32", 1),
+        ("resnet-tiny", "onecycle", "float32", 1),  # running statistics
+        ("resnet-tiny", "constant", "bfloat16", 1),
+        ("cnn-small", "onecycle", "bfloat16", 2),
     ],
 )
 def test_an_interrupted_training_ends_with_the_undisturbed_bits(
-    tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset, architecture: str, schedule: str, precision: str
+    tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset, architecture: str, schedule: str, precision: str, threads: int
 ) -> None:
     recipe = Recipe(
         epochs=3,
-        batch_size=128,
+        batch_size=64,
         schedule=schedule,
         optimizer="adamw" if schedule == "onecycle" else "sgd",
         momentum=0.9,
         lr=0.01,
         precision=precision,
     )
-    undisturbed = train_small(tmp_path / "a", architecture, data=drawn_train, test=drawn_test, recipe=recipe)
-    run, settings = Run(tmp_path / "b", architecture), settings_for(drawn_train, architecture, recipe=recipe)
+    data, test = drawn_train.first(360), drawn_test.first(100)
+    undisturbed = train_small(tmp_path / "a", architecture, data=data, test=test, recipe=recipe, threads=threads)
+    run, settings = Run(tmp_path / "b", architecture), settings_for(data, architecture, recipe=recipe, threads=threads)
     run.start(settings)
     for epoch, batch in ((1, 3), (1, None), (3, 2)):
         with pytest.raises(KeyboardInterrupt):
-            train(run, settings, drawn_train, drawn_test, StopsIn(epoch, batch))
+            train(run, settings, data, test, StopsIn(epoch, batch))
         assert not (tmp_path / "b" / architecture).exists()
         settings = run.read_settings() or settings
-    resumed = train(run, settings, drawn_train, drawn_test, Silent()).model
+    resumed = train(run, settings, data, test, Silent()).model
     assert weights_of(resumed) == weights_of(undisturbed)
     assert len(resumed.path(resumed.manifest.history).read_text().splitlines()) == 3
 
@@ -125,6 +126,7 @@ def test_weights_that_break_in_the_last_step_are_not_published(tmp_path: Path, d
 
 
 def test_a_run_in_progress_is_left_alone(tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset) -> None:
+    drawn_train = drawn_train.first(240)
     run, settings = Run(tmp_path, "lenet"), settings_for(drawn_train)
     run.start(settings)
 
@@ -212,9 +214,8 @@ def test_a_device_that_is_not_here_is_named() -> None:
 
 def test_weights_trained_in_bfloat16_are_float32_and_answer_as_proven(tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset) -> None:
     """What is tested and stored is the network as it is deployed: in float32, in the usual order of memory."""
-    model = train_small(
-        tmp_path, "cnn-small", data=drawn_train, test=drawn_test, recipe=Recipe(epochs=1, batch_size=64, precision="bfloat16")
-    )
+    recipe = Recipe(epochs=1, batch_size=64, precision="bfloat16")
+    model = train_small(tmp_path, "cnn-small", data=drawn_train.first(240), test=drawn_test, recipe=recipe)
     deployed = load_deployed(model)
     assert {parameter.dtype for parameter in deployed.parameters()} == {torch.float32}
     stored = store.read_reference(model, model.manifest.references[0])

@@ -39,7 +39,7 @@ METHODS = ("minmax", "percentile")
 #: Of each tensor's values, with method ``percentile``; what lies beyond is clipped.
 PERCENTILE = 99.99
 
-#: onnxruntime 1.31 dies (SIGSEGV) while it loads a Gelu in float16 on the CPU.
+#: onnxruntime 1.31 and 1.32 die (SIGSEGV) while they optimize a transformer's Gelu in float16 for the CPU.
 _NO_FP16 = ("Gelu",)
 
 #: Operators that dynamic int8 covers: the dense layers.

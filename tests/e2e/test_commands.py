@@ -12,14 +12,14 @@ from test_dataset import write_idx
 QUICK = ("--data", "drawn", "--train-images", "600", "--epochs", "2")
 
 
-def test_the_three_commands_of_the_readme(run_command: Command, picture: Path, tmp_path: Path) -> None:
+def test_the_three_commands_of_the_readme(run_process: Command, picture: Path, tmp_path: Path) -> None:
     """Each as it stands in the README, but for the time that a real training takes."""
-    trained = run_command("train", "lenet", *QUICK)
+    trained = run_process("train", "lenet", *QUICK)
     assert "next: mnist-edge export lenet --format onnx" in trained.stderr
-    exported = run_command("export", "--format", "onnx", "--data", "drawn")
+    exported = run_process("export", "--format", "onnx", "--data", "drawn")
     assert "same answer      10,000 of 10,000" in exported.stdout
     assert "model: lenet (trained last in models)" in exported.stderr
-    read = run_command("predict", "img.png", "--runtime", "ort")
+    read = run_process("predict", "img.png", "--runtime", "ort")
     assert read.stdout.splitlines()[1].split()[3] == "img.png"
     assert sorted(p.name for p in (tmp_path / "models").iterdir()) == ["lenet"]
 
@@ -126,9 +126,9 @@ def test_the_module_runs_as_the_command_does() -> None:
 
 
 @pytest.mark.parametrize("arguments", [("show",), ("show", "--json"), ("predict", "img.png", "--json"), ("list",)])
-def test_output_that_cannot_be_written_is_one_error(run_command: Command, models: Path, picture: Path, arguments: tuple[str, ...]) -> None:
+def test_output_that_cannot_be_written_is_one_error(run_process: Command, models: Path, picture: Path, arguments: tuple[str, ...]) -> None:
     with Path("/dev/full").open("w") as full:
-        done = run_command(*arguments, check=1, stdout=full, stderr=subprocess.PIPE, capture_output=False)
+        done = run_process(*arguments, check=1, stdout=full, stderr=subprocess.PIPE, capture_output=False)
     assert len([line for line in done.stderr.splitlines() if line.startswith("error: ")]) == 1
 
 

@@ -25,7 +25,7 @@ def test_killed_while_exporting_the_old_artifact_is_whole(run_command: Command, 
     assert (artifact["sha256"] == before) == (artifact["details"]["opset"] == 20)
 
 
-def test_another_distributions_format_that_nudges_a_weight_is_stopped(run_command: Command, models: Path, tmp_path: Path) -> None:
+def test_another_distributions_format_that_nudges_a_weight_is_stopped(run_process: Command, models: Path, tmp_path: Path) -> None:
     site = tmp_path / "site"
     info = site / "nudge-1.0.dist-info"
     info.mkdir(parents=True)
@@ -40,10 +40,10 @@ def test_another_distributions_format_that_nudges_a_weight_is_stopped(run_comman
     )
     before = {p.name: sha256(p) for p in (models / "lenet").iterdir()}
     env = {"PYTHONPATH": str(site)}
-    listed = run_command("formats", env=env)
+    listed = run_process("formats", env=env)
     assert "nudged" in listed.stdout
     assert "warning: format 'broken' (nowhere:X) could not be loaded" in listed.stderr
-    done = run_command("export", "lenet", "--format", "nudged", "--data", "drawn", "--json", env=env, check=3)
+    done = run_process("export", "lenet", "--format", "nudged", "--data", "drawn", "--json", env=env, check=3)
     document = json.loads(done.stdout)
     assert document["published"] is False
     assert document["parity"]["failures"]

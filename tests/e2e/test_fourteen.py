@@ -1,5 +1,6 @@
 """Every network of the tutorials, the whole way: trained a little, exported to both formats, proven, verified."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,10 @@ from mnist_edge.training.recipe import Recipe
 
 @pytest.mark.parametrize(("name", "arguments"), VARIANTS, ids=lambda value: value if isinstance(value, str) else "".join(value))
 def test_trains_exports_and_verifies(
-    name: str, arguments: dict[str, object], tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset
+    name: str, arguments: dict[str, object], tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if find_spec("mnist_edge.proof"):
+        monkeypatch.setattr("mnist_edge.proof.SMALLEST", 100)  # the largest take a minute for a thousand
     few, drawn_test = drawn_train.first(120), drawn_test.first(100)
     model = train_small(tmp_path, name, data=few, test=drawn_test, arguments=arguments, recipe=Recipe(epochs=1, batch_size=32, lr=1e-3))
     for format_name in ("onnx", "torchscript"):

@@ -4,10 +4,10 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from conftest import install_apart, once
 
 from exporters import gate
 from mnist_edge import store
@@ -16,19 +16,17 @@ from mnist_edge.dataset import Dataset
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def python(tmp_path_factory: pytest.TempPathFactory, reduced: store.Model) -> Path:
     """A Python with the oldest onnxruntime, and the numpy that went with it; skipped where that does not install."""
     (oldest,) = {a.oldest_runtime.removeprefix("onnxruntime ") for a in reduced.artifacts if a.runtime == "ort"}
-    folder = tmp_path_factory.mktemp("oldest") / "venv"
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    packages = [f"onnxruntime=={oldest}.*", "numpy<2", "pillow", "click"]
-    done = subprocess.run(
-        [folder / "bin" / "python", "-m", "pip", "install", "--quiet", *packages], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        pytest.skip(f"onnxruntime {oldest} does not install here: {done.stderr.strip().splitlines()[-1]}")
-    return folder / "bin" / "python"
+
+    def make(folder: Path) -> None:
+        done = install_apart(folder, f"onnxruntime=={oldest}.*", "numpy<2", "pillow", "click")
+        if done.returncode:
+            pytest.skip(f"onnxruntime {oldest} does not install here: {done.stderr.strip().splitlines()[-1]}")
+
+    return once(tmp_path_factory, "oldest", make) / "bin" / "python"
 
 
 def run(python: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:

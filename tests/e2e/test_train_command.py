@@ -14,12 +14,12 @@ from mnist_edge.dataset import drawn
 QUICK = ("--data", "drawn", "--train-images", "600", "--epochs", "2")
 
 
-def test_killed_three_times_and_resumed_a_training_ends_with_the_same_bits(run_command: Command, tmp_path: Path) -> None:
+def test_killed_three_times_and_resumed_a_training_ends_with_the_same_bits(run_process: Command, tmp_path: Path) -> None:
     seed = int(time.time())
     print(f"seed {seed}")  # shown if the test fails
     random = np.random.default_rng(seed)
-    long = ("train", "cnn-small", "--data", "drawn", "--train-images", "6000", "--epochs", "4")
-    run_command(*long, "--name", "undisturbed")
+    long = ("train", "cnn-small", "--data", "drawn", "--train-images", "6000", "--epochs", "4", "--threads", "2")
+    run_process(*long, "--name", "undisturbed")
     run = tmp_path / "models" / ".runs" / "killed"
     for awaited in ("run.json", "checkpoint.pt", "checkpoint.pt"):  # before the first epoch's end, then twice after one
         process = start(tmp_path, *long, "--name", "killed", "--resume")
@@ -31,7 +31,7 @@ def test_killed_three_times_and_resumed_a_training_ends_with_the_same_bits(run_c
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert process.returncode == -signal.SIGKILL
-    done = run_command(*long, "--name", "killed", "--resume")
+    done = run_process(*long, "--name", "killed", "--resume")
     assert "starting from the beginning" not in done.stderr
     both = [tmp_path / "models" / name / "weights.safetensors" for name in ("undisturbed", "killed")]
     assert sha256(both[0]) == sha256(both[1])
@@ -84,7 +84,7 @@ def test_demo_without_mnist_goes_on_with_drawn_digits(run_command: Command, tmp_
     assert "going on with digits drawn by the program itself" in done.stderr
 
 
-def test_a_disk_that_is_full_loses_nothing(run_command: Command, models: Path) -> None:
+def test_a_disk_that_is_full_loses_nothing(run_process: Command, models: Path) -> None:
     """A limit on file sizes makes each larger write fail as a full disk does."""
     before = {p.name: sha256(p) for p in (models / "lenet").iterdir()}
 
@@ -93,7 +93,7 @@ def test_a_disk_that_is_full_loses_nothing(run_command: Command, models: Path) -
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
     for arguments in (("export", "lenet", "--format", "onnx", "--opset", "19", "--data", "drawn"), ("train", "lenet", *QUICK)):
-        done = run_command(*arguments, check=1, preexec_fn=limit)
+        done = run_process(*arguments, check=1, preexec_fn=limit)
         assert len([line for line in done.stderr.splitlines() if line.startswith("error: ")]) == 1
         assert {p.name: sha256(p) for p in (models / "lenet").iterdir()} == before
 
@@ -108,14 +108,14 @@ def test_a_place_that_cannot_be_written_to_is_named(run_command: Command, tmp_pa
 def test_a_folder_of_pictures_goes_the_whole_way(run_command: Command, tmp_path: Path) -> None:
     from mnist_edge.dataset.folder import write_folder
 
-    for split, count in (("train", 600), ("test", 100)):
+    for split, count in (("train", 600), ("test", 1000)):
         write_folder(drawn.draw(split, count), tmp_path / "pictures")
     run_command("train", "mlp-256", "--data", "pictures", "--epochs", "3", "--name", "mine")
     run_command("export", "mine", "--format", "onnx", "--data", "pictures")
     run_command("verify", "mine", "--data", "pictures")
     done = run_command("evaluate", "mine", "--data", "pictures", "--json")
     document = json.loads(done.stdout)
-    assert document["images"] == 100
+    assert document["images"] == 1000
     assert all(Path(tmp_path / case["path"]).exists() for case in document["wrong"])
     assert sum(c["correct"] for c in document["by_class"]) == document["correct"]
     text = run_command("evaluate", "mine", "--data", "pictures/test").stdout

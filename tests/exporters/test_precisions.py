@@ -96,7 +96,7 @@ def test_the_layer_that_costs_most_is_named_and_keeping_it_in_float_passes(
     before = sorted(p.name for p in fragile.folder.iterdir())
     after, refused = gate.export(fragile, "onnx", drawn_test, precision="int8-static", calibration=images, max_accuracy_drop=0.02)
     assert refused.artifact is None
-    assert refused.report.equal_answers < 200
+    assert refused.report.equal_answers < 667
     assert sorted(p.name for p in after.folder.iterdir()) == before
     assert refused.costs[0].layer == "first/Gemm"
     assert refused.costs[0].added > 0.3
@@ -166,7 +166,7 @@ def test_golden_answers_may_not_change_whatever_the_budget(fragile: store.Model,
 
 
 def test_a_file_that_kills_its_runtime_is_refused(models: Path, drawn_test: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seen with onnxruntime 1.31 and a Gelu in float16; here the process that tries the file kills itself."""
+    """Seen with onnxruntime 1.31 and 1.32 and a Gelu in float16; here the process that tries the file kills itself."""
     import sys
 
     monkeypatch.setattr(sys, "executable", str(models / "python"))
@@ -243,7 +243,7 @@ def test_wrong_things_are_named_in_one_line(
     run_command: Command, models: Path, drawn_train: Dataset, drawn_test: Dataset, tmp_path: Path
 ) -> None:
     write_folder(drawn_train.first(120), tmp_path / "data")
-    write_folder(drawn_test.first(60), tmp_path / "data")
+    write_folder(drawn_test, tmp_path / "data")
 
     def error(*arguments: str, check: int = 2) -> str:
         done = run_command("export", "lenet", "--models-dir", models, "--data", "data", *arguments, check=check)
