@@ -188,7 +188,7 @@ class Manifest:
 
 _FILE = {"file": str, "sha256": str, "bytes": int}
 _DATA = {"name": str, "split": str, "images": int, "sha256": str}
-_BUDGET = {"equal_answers": float, "logit_difference": (float, None), "accuracy_drop": float}
+_BUDGET = {"equal_answers": float, "logit_difference": (float, None), "?accuracy_drop": float}
 _PARITY = {"images": int, "equal_answers": int, "max_difference": (float, None), "accuracy": float, "reference_accuracy": float,
            "budget": Closed(_BUDGET), "data": _DATA, "?unproven": str}  # fmt: skip
 _ARTIFACT = _FILE | {"format": str, "precision": str, "runtime": str, "oldest_runtime": str, "parity": _PARITY, "?details": dict,

@@ -233,9 +233,11 @@ def check(
         max_difference=float("inf") if refusals else farthest,
         not_finite=not_finite,
     ).with_failures(failures)
-    if differing and bool(whole):
+    if differing and whole:
         figures = f"{not_finite} logits are NaN or infinite" if not_finite else f"logits differ by up to {farthest:.3g}"
-        together = together.with_failures([f"{_batches(differing)}: {figures}, though not in batches of {BATCH_SIZE}"])
+        failure = f"{_batches(differing)}: {figures}, though not in batches of {BATCH_SIZE}"
+        alone = not together.failures and not not_finite
+        together = replace(together, failures=(*together.failures, failure), misses_tolerance_alone=alone)
     return together, candidate
 
 

@@ -68,7 +68,7 @@ def _strength(proof: Mapping[str, Any]) -> tuple[bool, bool, int, float, float]:
         proof["data"]["name"] != "drawn",
         proof["images"],
         budget["equal_answers"],
-        -budget["accuracy_drop"],
+        -budget.get("accuracy_drop", 1.0),  # manifests of schema 1 name none
     )
 
 

@@ -155,11 +155,11 @@ def test_a_manifest_of_schema_1_is_read_and_completed_by_the_next_export(models:
 
 def test_a_manifest_of_a_newer_version_is_refused(run_command: Command, models: Path) -> None:
     path = models / "lenet" / FILE_NAME
-    body = json.loads(path.read_text()) | {"schema": 3, "program": "mnist-edge 9.9.9"}
+    body = json.loads(path.read_text()) | {"schema": 4, "program": "mnist-edge 9.9.9"}
     path.write_text(json.dumps(body))
     for arguments in (("predict", "x.png", "--model", "lenet"), ("verify", "lenet", "--quick"), ("show", "lenet"), ("benchmark", "lenet")):
         done = run_command(*arguments, "--models-dir", models, check=1)
-        assert "schema 3, written by mnist-edge 9.9.9; this program reads up to 2: upgrade mnist-edge" in done.stderr
+        assert "schema 4, written by mnist-edge 9.9.9; this program reads up to 3: upgrade mnist-edge" in done.stderr
 
 
 def test_an_artifact_for_a_newer_runtime_says_so(models: Path) -> None:

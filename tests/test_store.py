@@ -129,7 +129,7 @@ def test_killed_while_an_artifact_is_replaced_leaves_the_old_or_the_new(
     assert now.sha256 == (artifact if stop_at == 3 else old).sha256
     after.path(now)
     aside.write_bytes(content)
-    done = publishing.publish_artifact(after, aside, artifact)
+    done, _ = publishing.publish_artifact(after, aside, artifact)
     assert [a.file for a in done.manifest.artifacts] == ["lenet.onnx", "lenet.torchscript.pt"]
     done.path(done.artifact("ort"))
 
