@@ -80,7 +80,7 @@ def export(
             raise unknown_name(f"option of format {chosen.name} in {precision}", option, known)
     require(f"format {chosen.name}", *chosen.requires, install=chosen.install)
     runtime = runtimes.get(chosen.runtime)
-    require(f"the gate of format {chosen.name}, which runs what it proves,", *runtime.requires)
+    runtime.require(f"the gate of format {chosen.name}, which runs what it proves,")
     budget = _budget(precision, max_accuracy_drop)
 
     answers = reference.answers(model, data)

@@ -8,6 +8,7 @@ import click
 from mnist_edge import store
 from mnist_edge.cli.common import Output, option, subcommand, was_typed
 from mnist_edge.cli.group import EXIT_PARITY
+from mnist_edge.cli.networks import builds_networks
 from mnist_edge.cli.parity_text import describe_report
 from mnist_edge.errors import UsageError, unknown_name
 from mnist_edge.manifest import quantize_of
@@ -33,6 +34,7 @@ SOUND_CALIBRATION = 100
 @option("--calibration-method", metavar="METHOD", help="minmax, or percentile (clips the largest 0.01 %).  [default: minmax]")
 @option("--calibration-seed", type=click.IntRange(0, 2**31), default=0, help="Which training images.")
 @option("--force", is_flag=True, show_default=False, help="Publish it even if it is neither smaller nor faster than float32.")
+@builds_networks
 @click.pass_context
 def command(
     ctx: click.Context,
