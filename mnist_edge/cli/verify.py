@@ -134,7 +134,7 @@ def _completed(model: "Model", data_dir: Path | None, out: Output) -> "Model":
     try:
         check_allowed(model.manifest.architecture)
     except UsageError as error:
-        out.say(f"proven on drawn digits only; MNIST is here, but to compute PyTorch's answers takes the network: {error}")
+        out.say(f"proven on drawn digits only; MNIST is here, but PyTorch's answers to it cannot be computed: {error}")
         return model
     from exporters.reference import complete
     from mnist_edge import dataset as datasets
