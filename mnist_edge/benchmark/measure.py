@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from mnist_edge import runtimes
 from mnist_edge.benchmark.installed import installed_bytes
-from mnist_edge.errors import MissingExtraError, ModelError, NotAllowedError
+from mnist_edge.errors import MissingExtraError, ModelError, UsageError
 from mnist_edge.store import Model
 from mnist_edge.trust import allowed, check_allowed
 
@@ -144,7 +144,7 @@ def _subjects(model: Model) -> tuple[list[_Subject], list[LeftOut]]:
         try:
             check_allowed(model.manifest.architecture)
             model.path(model.manifest.weights)
-        except NotAllowedError as error:
+        except UsageError as error:  # not allowed, or no network at all
             left_out.append(LeftOut(f"{model.manifest.weights.file} in {runtime.name}: {error}", False))
             continue
         except ModelError as error:  # a model can be given away without its weights
