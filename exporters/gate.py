@@ -83,7 +83,7 @@ def export(
             raise unknown_name(f"option of format {chosen.name} in {precision}", option, known)
     require(f"format {chosen.name}", *chosen.requires, install=chosen.install)
     runtime = runtimes.get(chosen.runtime)
-    require(f"the gate of format {chosen.name}, which runs what it proves,", *runtime.requires)
+    runtime.require(f"the gate of format {chosen.name}, which runs what it proves,")
     budget = _budget(precision, max_accuracy_drop)
     publishing.check_writable(model, models_dir)
     too_little = proof.shortcomings(data.labels, model.manifest.classes)
@@ -230,7 +230,9 @@ def _write(chosen: Format, target: Target, write: Callable[[Target], Mapping[str
         details = dict(write(target))
     except (MnistEdgeError, OSError):
         raise
-    except (Exception, SystemExit) as error:  # another distribution's exporter may raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # another distribution's exporter may raise anything, SystemExit too
         raise ExportError(f"format {chosen.name}: {one_line(error)}") from error
     extra = sorted(p.name for p in target.path.parent.iterdir() if p != target.path)
     if target.path.is_symlink():

@@ -19,6 +19,10 @@ class UnknownNameError(UsageError):
     """A name that no registry or folder knows."""
 
 
+class NotAllowedError(UsageError):
+    """A model's network is code from outside, and the user did not allow it."""
+
+
 class DataError(MnistEdgeError):
     """A data set is missing, incomplete or malformed."""
 
@@ -60,6 +64,11 @@ def printable(name: object) -> str:
     """Return a path or a name as one line that any terminal can show: control characters and bytes that are no UTF-8 are escaped."""
     text = os.fsdecode(name) if isinstance(name, (str, bytes, os.PathLike)) else str(name)
     return "".join(c if c.isprintable() else f"\\x{ord(c) - 0xDC00:02x}" if 0xDC80 <= ord(c) <= 0xDCFF else ascii(c)[1:-1] for c in text)
+
+
+def printable_lines(text: str) -> str:
+    """Return a text of several lines as `printable` does each of them: a name in it may come from anybody, terminal codes included."""
+    return text if text.isprintable() else "\n".join(map(printable, text.split("\n")))
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:

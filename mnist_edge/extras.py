@@ -19,7 +19,11 @@ def is_installed(module: str) -> bool:
 
 
 def require(purpose: str, *modules: str, install: str = INSTALL_TRAIN) -> None:
-    """Raise `MissingExtraError` unless all `modules` can be imported. Nothing is ever installed by itself."""
+    """Raise `MissingExtraError` unless all `modules` can be imported. Nothing is ever installed by itself.
+
+    `purpose`, in the singular, begins the message; `install` is the line that brings the modules in.
+    """
     missing = [module for module in modules if not is_installed(module)]
     if missing:
-        raise MissingExtraError(f"{purpose} needs {', '.join(missing)}, which is not installed; run: {install}")
+        which = f"{missing[0]}, which is" if len(missing) == 1 else f"{', '.join(missing[:-1])} and {missing[-1]}, which are"
+        raise MissingExtraError(f"{purpose} needs {which} not installed; run: {install}")

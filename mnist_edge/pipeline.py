@@ -153,7 +153,8 @@ def _chunks(sources: Iterable[Source]) -> Iterator[list[Source]]:
 def _submit(pool: Executor, chunk: list[Source], ink: str, keep_pictures: bool) -> Callable[[], list[Read]]:
     if chunk[0].open is not None:
         return lambda: [_read(chunk[0], ink)]
-    return pool.submit(_read_chunk, chunk, ink, keep_pictures).result
+    with _no_module_of_the_working_folder():  # a process is started when there is work for it
+        return pool.submit(_read_chunk, chunk, ink, keep_pictures).result
 
 
 def _result(first: Source, result: Callable[[], list[Read]]) -> list[Read]:
@@ -195,11 +196,27 @@ def _pool(processes: int) -> Iterator[Executor]:
     from concurrent.futures import ProcessPoolExecutor
 
     method = "fork" if _is_single_threaded() else "spawn"
-    pool = ProcessPoolExecutor(processes, multiprocessing.get_context(method), _begin)
+    with _no_module_of_the_working_folder():
+        pool = ProcessPoolExecutor(processes, multiprocessing.get_context(method), _begin)
     try:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)  # waits for what is being read, or the processes would outlive this one
+
+
+@contextmanager
+def _no_module_of_the_working_folder() -> Iterator[None]:
+    """Start interpreters that do not look for modules in the working folder: multiprocessing would take its own from there."""
+    name = "PYTHONSAFEPATH"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def _is_single_threaded() -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import TypeVar
 
-from mnist_edge.errors import PluginWarning
+from mnist_edge.errors import PluginWarning, one_line
 
 T = TypeVar("T")
 
@@ -18,7 +18,8 @@ def register_plugins(group: str, kind: type[T], register: Callable[[T], object])
             if not isinstance(loaded, kind):
                 raise TypeError(f"{point.value} is {type(loaded).__name__}, not {kind.__name__}")
             register(loaded)
-        except Exception as error:  # whatever another distribution raises, everything else must work
-            warnings.warn(
-                f"{kind.__name__.lower()} {point.name!r} ({point.value}) could not be loaded: {error}", PluginWarning, stacklevel=2
-            )
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # whatever another distribution raises, sys.exit included, everything else must work
+            what = f"{kind.__name__.lower()} {point.name!r} ({point.value})"
+            warnings.warn(f"{what} could not be loaded: {one_line(error)}", PluginWarning, stacklevel=2)

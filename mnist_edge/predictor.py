@@ -78,10 +78,12 @@ class Predictor:
         None takes what ``MNIST_EDGE_MODEL`` names, else the model trained last, else the reference.
 
         A file with a manifest beside it must match the hash in it. A lone file is taken as it is, if it keeps the contract.
+        With the runtime ``torch``, a model whose network is not part of this package (``mine:Net``) runs that network's code, so it has
+        to be allowed first: ``mnist_edge.architectures.allow("mine:Net")``. No other runtime imports it.
         With `self_test` what was loaded has to answer the golden inputs in the model's folder as PyTorch did, in a few milliseconds.
 
         Raises ParityError if the self-test fails, UnknownNameError for a model or runtime that is not there, ModelError for a file that is damaged, edited or
-        cannot be loaded, MissingExtraError where the runtime is not installed.
+        cannot be loaded, NotAllowedError for a network that was not allowed, MissingExtraError where the runtime is not installed.
         """
         chosen = runtimes.get(runtime)
         if not 1 <= threads <= 256:  # a runtime starts as many as it is asked for, until the memory is gone

@@ -96,10 +96,7 @@ class Model:
         found = [artifact for artifact in self.artifacts if artifact.runtime == runtime]
         if not found:
             made = ", ".join(f"{a.file} for {a.runtime}" for a in self.artifacts) or "none yet"
-            format_name = {"ort": "onnx"}.get(runtime, runtime)
-            raise ModelError(
-                f"{self.folder}: no artifact for runtime {runtime} (there: {made}); make one: mnist-edge export {self.name} --format {format_name}"
-            )
+            raise ModelError(f"{self.folder}: no artifact for runtime {runtime} (there: {made}); make one: {self.export_command(runtime)}")
         return min(found, key=lambda artifact: (artifact.precision != "float32", artifact.file))
 
     def artifact_of_file(self, path: Path) -> Artifact:
@@ -109,14 +106,27 @@ class Model:
                 return artifact
         raise ModelError(f"{path}: not an artifact in the {FILE_NAME} beside it, so nothing proves what it answers; export it again")
 
-    def _mend(self, record: FileRecord) -> str:
+    def export_command(self, runtime: str | None = None, *, again: Artifact | None = None) -> str:
+        """Return the command, ready to paste, that makes an artifact for a runtime (None: the usual one), or makes one `again`."""
         import shlex
 
+        from mnist_edge.runtimes import RUNTIMES
+        from mnist_edge.trust import own_network
+
+        chosen = RUNTIMES.get(runtime or "ort")
+        model = self.name if self.is_installed_reference else str(self.folder)
+        words = ["mnist-edge", "export", model, "--format", again.format if again else (chosen and chosen.format) or "onnx"]
+        if again and again.precision != "float32":
+            words += ["--quantize", again.quantize]
+        if own := own_network(self.manifest.architecture):
+            words += ["--allow-network", own]
+        return shlex.join(words)
+
+    def _mend(self, record: FileRecord) -> str:
         if isinstance(record, Artifact):
-            lower = "" if record.precision == "float32" else f" --quantize {record.quantize}"
-            return f"make it again: mnist-edge export {shlex.quote(str(self.folder))} --format {record.format}{lower}"
+            return f"make it again: {self.export_command(again=record)}"
         if record == self.manifest.golden:
-            return f"make it again: mnist-edge export {shlex.quote(str(self.folder))} --format onnx"
+            return f"make it again: {self.export_command()}"
         if record == self.manifest.weights:
             from mnist_edge.retrain import training_command
 

@@ -11,7 +11,7 @@ from mnist_edge import dataset as datasets
 from mnist_edge import parity, proof, publishing, runtimes, store
 from mnist_edge.dataset import Dataset
 from mnist_edge.dataset.sources import GET_MNIST, find_mnist
-from mnist_edge.errors import DataError, MissingExtraError, ModelError, ParityError
+from mnist_edge.errors import DataError, MissingExtraError, ModelError, ParityError, UsageError
 from mnist_edge.golden import Golden, compare, tolerance
 from mnist_edge.manifest import Artifact, Manifest, Reference
 from mnist_edge.store import Model
@@ -119,9 +119,7 @@ def read_golden(model: Model) -> Golden:
     """Return a model's golden inputs. Raises ModelError if there are none, or they are damaged."""
     record = model.manifest.golden
     if record is None:
-        raise ModelError(
-            f"{model.folder}: no golden inputs, for an older version made it; export it again: mnist-edge export {model.name} --format onnx"
-        )
+        raise ModelError(f"{model.folder}: no golden inputs, for an older version made it; export it again: {model.export_command()}")
     return Golden.read(model.path(record))
 
 
@@ -144,12 +142,12 @@ def _compare(artifact: Artifact, run: parity.Run, golden: Golden) -> parity.Pari
 
 
 def _artifacts(model: Model, runtime: str | None) -> list[Artifact]:
-    if runtime is not None:
-        runtimes.get(runtime)
+    if runtime is not None and runtimes.get(runtime).from_weights:
+        raise UsageError(f"runtime {runtime} takes the weights, so there is no artifact to verify; leave out --runtime {runtime}")
     found = [artifact for artifact in model.artifacts if runtime in (None, artifact.runtime)]
     if not found:
         which = "" if runtime is None else f" for runtime {runtime}"
-        raise ModelError(f"{model.folder}: no artifact{which} to verify; make one: mnist-edge export {model.name} --format onnx")
+        raise ModelError(f"{model.folder}: no artifact{which} to verify; make one: {model.export_command(runtime)}")
     return found
 
 

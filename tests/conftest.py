@@ -23,6 +23,7 @@ from PIL import Image
 
 from exporters import Calibration
 from mnist_edge import store
+from mnist_edge.architectures import allow
 from mnist_edge.dataset import Dataset, describe, drawn, load
 from mnist_edge.dataset.sources import find_mnist
 from mnist_edge.report.findings import Findings, read_history
@@ -121,6 +122,8 @@ def settings_for(data: Dataset, architecture: str = "lenet", **changes: object) 
 def train_small(
     models_dir: Path, architecture: str = "lenet", *, data: Dataset, test: Dataset, name: str = "", **changes: object
 ) -> store.Model:
+    if ":" in architecture:
+        allow(architecture)
     run = Run(models_dir, name or architecture)
     settings = settings_for(data, architecture, **changes)
     run.start(settings)

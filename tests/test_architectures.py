@@ -92,6 +92,8 @@ def test_a_network_of_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     )
     (tmp_path / "broken.py").write_text("import no_such_module_anywhere")
     monkeypatch.chdir(tmp_path)
+    for path in ("mine:Net", "mine:Nothing", "nowhere:Net", "mine:number", "broken:Net", "mine:nn"):
+        architectures.allow(path)
     assert isinstance(build("mine:Net", {"width": 4}), nn.Module)
     for path, message in (
         ("mine:Nothing", "Nothing"),

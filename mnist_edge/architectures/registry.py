@@ -3,7 +3,8 @@
 import inspect
 import pkgutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -12,7 +13,8 @@ from typing import Any
 
 from torch import nn
 
-from mnist_edge.errors import UsageError, unknown_name
+from mnist_edge import trust
+from mnist_edge.errors import UsageError, one_line, unknown_name
 from mnist_edge.plugins import register_plugins
 from mnist_edge.training.recipe import Recipe
 
@@ -66,7 +68,11 @@ def names() -> list[str]:
 
 
 def find(name: str) -> Architecture:
-    """Return a network by its name or as ``package.module:Class``. Raises UnknownNameError, UsageError."""
+    """Return a network by its name, or as ``package.module:Class``, which has to be allowed first (`mnist_edge.trust.allow`).
+
+    Raises UnknownNameError, NotAllowedError, and UsageError where it cannot be imported.
+    """
+    trust.check_allowed(name)
     if ":" in name:
         return _from_path(name)
     _load_all()
@@ -76,7 +82,7 @@ def find(name: str) -> Architecture:
 
 
 def build(name: str, arguments: Mapping[str, Any] | None = None) -> nn.Module:
-    """Build a network with these arguments. Raises UnknownNameError, or UsageError for arguments that it does not take."""
+    """Build a network with these arguments. Raises what `find` raises, and UsageError for arguments that it does not take."""
     architecture = find(name)
     arguments = arguments or {}
     parameters = inspect.signature(architecture.network).parameters
@@ -88,9 +94,12 @@ def build(name: str, arguments: Mapping[str, Any] | None = None) -> nn.Module:
         if isinstance(default, bool) != isinstance(arguments[key], bool) and isinstance(default, (bool, int, float)):
             raise UsageError(f"argument {key} of network {name} is {type(default).__name__}, like {default}; not {arguments[key]!r}")
     try:
-        network = architecture.network(**arguments)
-    except Exception as error:  # a network may check its arguments by any exception, assertions included
-        raise UsageError(f"network {name}: cannot be built with {dict(arguments)}: {error}") from error
+        with _working_folder() if ":" in name else nullcontext():
+            network = architecture.network(**arguments)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a network may check its arguments by any exception, assertions and sys.exit included
+        raise UsageError(f"network {name}: cannot be built with {dict(arguments)}: {one_line(error)}") from error
     if not isinstance(network, nn.Module):
         raise UsageError(f"network {name}: {_origin(architecture)} returned {type(network).__name__}, not a torch.nn.Module")
     return network
@@ -106,22 +115,37 @@ def _load_all() -> None:
 
 def _from_path(path: str) -> Architecture:
     module_name, _, attribute = path.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path:  # a file in the working folder, as with python -m
-        sys.path.insert(0, here)
     try:
-        network = getattr(import_module(module_name), attribute)
+        with _working_folder():
+            network = getattr(import_module(module_name), attribute)
     except ModuleNotFoundError as error:
         raise UsageError(
             f"network {path}: {error}; run from the folder that holds {module_name.split('.')[0]}.py, or install it"
         ) from error
     except AttributeError as error:
         raise UsageError(f"network {path}: {error}") from error
-    except (Exception, SystemExit) as error:  # the user's own module, which may raise anything
-        raise UsageError(f"network {path}: {module_name} cannot be imported: {type(error).__name__}: {error}") from error
-    if not (isinstance(network, type) and issubclass(network, nn.Module)):  # a manifest may name it: nothing else is called
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # the user's own module, which may raise anything, or call sys.exit
+        raise UsageError(f"network {path}: {module_name} cannot be imported: {one_line(error)}") from error
+    if not (isinstance(network, type) and issubclass(network, nn.Module)):
         raise UsageError(f"network {path}: {attribute} is no class derived from torch.nn.Module")
     return Architecture(path, network, "your own")
+
+
+@contextmanager
+def _working_folder() -> Iterator[None]:
+    """Find modules in the working folder first, as ``python -m`` does, but only while a network that was allowed is imported or built."""
+    here = str(Path.cwd())
+    if here in sys.path:
+        yield
+        return
+    sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        with suppress(ValueError):  # the module took it away itself
+            sys.path.remove(here)
 
 
 def _origin(architecture: Architecture) -> str:

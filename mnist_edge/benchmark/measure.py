@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 from mnist_edge import runtimes
 from mnist_edge.benchmark.installed import installed_bytes
-from mnist_edge.errors import MissingExtraError, ModelError
-from mnist_edge.extras import require
+from mnist_edge.errors import MissingExtraError, ModelError, UsageError
 from mnist_edge.store import Model
+from mnist_edge.trust import allowed, check_allowed
 
 #: Seconds that a process answers single images, and again batches of 256.
 SECONDS = 0.5
@@ -139,7 +139,7 @@ def _subjects(model: Model) -> tuple[list[_Subject], list[LeftOut]]:
     for artifact in sorted(model.artifacts, key=lambda a: (a.format, a.precision != "float32", a.precision)):
         runtime = runtimes.get(artifact.runtime)
         try:
-            require(artifact.file, *runtime.requires)
+            runtime.require(artifact.file)
             path = model.path(artifact)
         except (MissingExtraError, ModelError) as error:
             left_out.append(LeftOut(str(error), isinstance(error, ModelError)))
@@ -149,7 +149,11 @@ def _subjects(model: Model) -> tuple[list[_Subject], list[LeftOut]]:
         subjects.append(_Subject(path, runtime, about | {"data": artifact.parity["data"]["name"], "unproven": artifact.unproven}))
     for runtime in _from_weights():
         try:
+            check_allowed(model.manifest.architecture)
             model.path(model.manifest.weights)
+        except UsageError as error:  # not allowed, or no network at all
+            left_out.append(LeftOut(f"{model.manifest.weights.file} in {runtime.name}: {error}", False))
+            continue
         except ModelError as error:  # a model can be given away without its weights
             left_out.append(LeftOut(str(error), (model.folder / model.manifest.weights.file).exists()))
             continue
@@ -170,7 +174,13 @@ def _from_weights() -> Iterator[runtimes.Runtime]:
 
 
 def _run(subject: _Subject, threads: int) -> dict[str, Any]:
-    order = {"runtime": subject.runtime.name, "path": str(subject.path.resolve()), "threads": threads, "seconds": SECONDS}
+    order = {
+        "runtime": subject.runtime.name,
+        "path": str(subject.path.resolve()),
+        "threads": threads,
+        "seconds": SECONDS,
+        "allowed": allowed(),
+    }
     command = [sys.executable, "-P", "-m", "mnist_edge.benchmark.worker"]  # -P: no module of the working folder
     done = subprocess.run([*command, json.dumps(order | {"started": time.time()})], capture_output=True, text=True, check=False)
     if done.returncode:

@@ -25,7 +25,10 @@ def main() -> None:
     path = Path(order["path"])
     if runtime.from_weights:
         from mnist_edge.store import Model
+        from mnist_edge.trust import allow
 
+        for network in order["allowed"]:
+            allow(network)
         run = module.load_model(Model.read(path), order["threads"])
     else:
         run = module.load(path, order["threads"])

@@ -6,11 +6,13 @@ import click
 
 from mnist_edge.cli.common import Output, option, subcommand, table
 from mnist_edge.extras import require
+from mnist_edge.trust import allow, allowing, own_network
 
 
 @subcommand("architectures")
 @click.argument("architecture", required=False)
 @option("--set", "arguments", multiple=True, metavar="KEY=VALUE", help="Argument of the network, such as use_conv=true.")
+@allowing()
 def command(architecture: str | None, arguments: tuple[str, ...], models_dir: Path | None, data_dir: Path | None, out: Output) -> None:
     """List the networks; or print every layer of ARCHITECTURE with its output shape and parameters, and the total."""
     require("listing the networks", "torch")
@@ -25,6 +27,8 @@ def command(architecture: str | None, arguments: tuple[str, ...], models_dir: Pa
         out.result({"architectures": document}, table(rows, ["network", "parameters", "what it is"]))
         out.next_step("architectures", "lenet")
         return
+    if own_network(architecture):
+        allow(architecture)  # typed here, so its code may run
     network = architectures.build(architecture, parse_arguments(arguments))
     layers = architectures.layers(network)
     total = sum(p.numel() for p in network.parameters())
@@ -44,4 +48,4 @@ def command(architecture: str | None, arguments: tuple[str, ...], models_dir: Pa
     text = f"input N×1×28×28\n{table(rows, ['layer', 'kind', 'output', 'parameters', 'count'])}\n{total:,} parameters"
     document = [{"name": x.name, "kind": x.kind, "output": x.output, "parameters": x.parameters, "count": x.count} for x in layers]
     out.result({"architecture": architecture, "layers": document, "parameters": total}, text)
-    out.next_step("train", architecture)
+    out.next_step("train", architecture, *(word for pair in arguments for word in ("--set", pair)))

@@ -7,6 +7,7 @@ import click
 
 from mnist_edge.cli.common import PATH, Output, is_terminal, option, subcommand, table
 from mnist_edge.cli.group import EXIT_FAILED
+from mnist_edge.cli.networks import builds_networks
 from mnist_edge.errors import UsageError
 from mnist_edge.text import percent, size
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 @option("--threads", type=click.IntRange(1, 256), default=1, help="Of each runtime.")
 @option("--rounds", type=click.IntRange(1, 1000), default=5, help="Fresh processes of each; medians are reported.")
 @option("--plot", type=PATH, metavar="OUT", help="Draw it: a .png.")
+@builds_networks
 @click.pass_context
 def command(
     ctx: click.Context,

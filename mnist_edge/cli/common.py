@@ -11,6 +11,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from mnist_edge.errors import printable_lines
+
 PATH = click.Path(path_type=Path)
 
 
@@ -43,11 +45,11 @@ class Output:
 
     def say(self, message: str = "") -> None:
         """Tell a person something, on standard error."""
-        click.echo(message, err=True)
+        click.echo(printable_lines(message), err=True)
 
     def result(self, document: Any, text: str) -> None:
         """Give the result: the document as JSON, or the text."""
-        click.echo(json.dumps(document, ensure_ascii=False, default=str) if self.as_json else text)
+        click.echo(_json(document) if self.as_json else printable_lines(text))
 
     def next_step(self, *words: str, **options: Any) -> None:
         """Print the next command, ready to paste."""
@@ -118,6 +120,12 @@ def progress(total: int, label: str) -> Callable[[int], None]:
             click.echo(f"\r{label}: {share} %" + ("\n" if done == total else ""), err=True, nl=False)
 
     return update
+
+
+def _json(document: Any) -> str:
+    """Return JSON in which nothing controls a terminal: `json` escapes the control characters of ASCII, but no others."""
+    text = json.dumps(document, ensure_ascii=False, default=str)
+    return text if text.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
 def _cell(value: Any) -> str:

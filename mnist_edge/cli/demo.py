@@ -72,7 +72,7 @@ def command(
     picture = folder / "digit.png"
     digit = _draw(picture, datasets.load("drawn", "test", count=20))
     step = ["predict", str(picture), "--model", str(model.folder), "--json"]
-    read = subprocess.run([sys.executable, "-c", _WITHOUT_TORCH, *step], capture_output=True, text=True, check=False)
+    read = subprocess.run([sys.executable, "-P", "-c", _WITHOUT_TORCH, *step], capture_output=True, text=True, check=False)
     prediction: dict[str, Any] = json.loads(read.stdout) if read.returncode == 0 else {"error": read.stderr.strip()}
     answer = f"a {prediction['digit']}, {percent(prediction['confidence'])} sure" if read.returncode == 0 else prediction["error"]
     out.say(f"   $ mnist-edge {' '.join(step)}\n   {answer}   (drawn as a {digit})")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnist_edge.cli.common import PATH, Output, option, png, subcommand, table
+from mnist_edge.cli.networks import builds_networks
 from mnist_edge.errors import UsageError, printable
 from mnist_edge.text import percent
 
@@ -24,6 +25,7 @@ MOST_DRAWN = 100
 @option("--data", default="mnist", metavar="DATA", help="mnist, drawn, or a folder with 0…9.")
 @option("--threads", type=click.IntRange(1, 256), default=1, help="Of the runtime.")
 @option("--report", type=PATH, metavar="OUT", help="Draw what was read wrongly, the most confident first: a .png.")
+@builds_networks
 def command(
     model: str | None,
     runtime: str,

@@ -8,6 +8,7 @@ import click
 from mnist_edge import store
 from mnist_edge.cli.common import Output, option, subcommand, was_typed
 from mnist_edge.cli.group import EXIT_PARITY
+from mnist_edge.cli.networks import builds_networks
 from mnist_edge.cli.parity_text import describe_report
 from mnist_edge.errors import UsageError, unknown_name
 from mnist_edge.manifest import quantize_of
@@ -38,6 +39,7 @@ SOUND_CALIBRATION = 100
     show_default=False,
     help="Publish it even if the exporter warns, it saves no space, or too few images prove it: then as unproven.",
 )
+@builds_networks
 @click.pass_context
 def command(
     ctx: click.Context,

@@ -46,6 +46,15 @@ class Cli(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(self._help.items()))
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command. A network's or a plug-in's own code may call sys.exit: that must not end this program without a word."""
+        try:
+            return super().invoke(ctx)
+        except (Exception, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            raise errors.MnistEdgeError(_who_ended(error)) from error
+
     def main(self, *args: Any, **extra: Any) -> NoReturn:
         """Run, say what went wrong in one line, and exit with the code of its kind."""
         extra["standalone_mode"] = False
@@ -83,11 +92,19 @@ class Cli(click.Group):
         sys.exit(code if isinstance(code, int) else 0)
 
 
+def _who_ended(error: BaseException) -> str:
+    import traceback
+
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    what = f"called sys.exit({error.code!r})" if isinstance(error, SystemExit) else f"raised {errors.one_line(error)}"
+    return f"{last.filename}:{last.lineno} {what}, which left the command unfinished"
+
+
 def _fail(message: str, code: int, arguments: list[str]) -> NoReturn:
     """Say it on standard error; with --json standard output still gets its one document."""
     message = _flat(message)
     with suppress(OSError):
-        click.echo(f"error: {message}", err=True)
+        click.echo(f"error: {errors.printable(message)}", err=True)
     if "--json" in arguments or os.environ.get("MNIST_EDGE_JSON", "0").lower() not in ("", "0", "false", "no", "off"):
         import json
 

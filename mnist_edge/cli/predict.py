@@ -14,6 +14,7 @@ import click
 
 from mnist_edge.cli.common import PATH, Output, is_terminal, option, subcommand
 from mnist_edge.cli.group import EXIT_FAILED
+from mnist_edge.cli.networks import builds_networks
 from mnist_edge.cli.pictures import STANDARD_INPUT, expand, standard_input
 from mnist_edge.cli.predict_output import Answer, Csv, Files, JsonLines, Table
 from mnist_edge.errors import DataError, UsageError, printable
@@ -37,6 +38,7 @@ _BATCH = 256
 @option("--csv", "as_csv", is_flag=True, show_default=False, help="Print comma-separated values.")
 @option("--explain", type=PATH, metavar="OUT", help="Draw what was found, seen and answered: a .png, or a folder for many.")
 @option("--save-input", type=PATH, metavar="OUT", help="Write the 28×28 that the network sees: a .png, or a folder for many.")
+@builds_networks
 @click.pass_context
 def command(
     ctx: click.Context,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnist_edge.cli.common import PATH, Output, command_line, option, subcommand, was_typed
+from mnist_edge.cli.common import PATH, Output, option, subcommand, was_typed
 from mnist_edge.cli.group import EXIT_FAILED
 from mnist_edge.errors import MnistEdgeError, ModelError, UsageError, one_line
 from mnist_edge.extras import require
@@ -48,7 +48,7 @@ def command(
     Loss and accuracy by epoch, what was read as what, the most confident wrong answers, samples, whether the confidence can be
     trusted, and the accuracy of each artifact. The figures are those of PyTorch's stored answers to the test set.
     """
-    require("reports", "matplotlib")
+    require("drawing a report", "matplotlib")
     from mnist_edge import store
     from mnist_edge.dataset.folder import load_folder
     from mnist_edge.publishing import writable
@@ -81,7 +81,7 @@ def _report(
 
     findings = gather(model, data, data_dir, pictures)
     if pictures is not None and findings.pictures is None:
-        out.say(f"{model.name}: --pictures left out, for it has no ONNX file; make one: {command_line('export', model.name)} --format onnx")
+        out.say(f"{model.name}: --pictures left out, for it has no ONNX file; make one: {model.export_command()}")
     files = [str(path) for path in write_report(findings)]
     if str(model.folder / card.FILE) not in files:
         out.say(f"{model.folder / card.FILE} stays as it is: the card of a reference model, which make models writes")

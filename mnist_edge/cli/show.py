@@ -6,6 +6,7 @@ import click
 
 from mnist_edge.cli.common import Output, subcommand, table
 from mnist_edge.text import percent, size
+from mnist_edge.trust import own_network
 
 
 @subcommand("show")
@@ -63,4 +64,4 @@ def command(model: str | None, models_dir: Path | None, data_dir: Path | None, o
     )
     out.result(manifest.to_json(), text)
     if not rows:
-        out.next_step("export", found.name, "--format", "onnx", models_dir=models_dir)
+        out.next_step("export", found.name, "--format", "onnx", models_dir=models_dir, allow_network=own_network(manifest.architecture))

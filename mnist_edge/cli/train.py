@@ -11,6 +11,7 @@ from mnist_edge.cli.common import Output, command_line, option, subcommand
 from mnist_edge.errors import DataError, UsageError
 from mnist_edge.extras import require
 from mnist_edge.text import percent
+from mnist_edge.trust import allow, allowing, own_network
 
 if TYPE_CHECKING:
     from mnist_edge.dataset import Dataset
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 @option("--set", "arguments", multiple=True, metavar="KEY=VALUE", help="Argument of the network, such as use_conv=true.")
 @option("--licence", type=str, help="SPDX identifier of the trained weights.  [default: NOASSERTION]")
 @option("--resume", is_flag=True, help="Go on with the unfinished run of this name.")
+@allowing()
 def command(
     architecture: str,
     name: str | None,
@@ -57,6 +59,8 @@ def command(
     from mnist_edge.dataset import describe
     from mnist_edge.training.run import Run, train
 
+    if own_network(architecture):
+        allow(architecture)  # typed here, so its code may run
     run = Run(store.models_dir(models_dir), _default_name(architecture) if name is None else name)
     asked = new_settings(architecture, given)
     training, test = load_data(data, data_dir, out, train_images)
@@ -81,7 +85,7 @@ def command(
         f"{percent(scores['validation_accuracy'])} held out; {model.manifest.training['seconds']:.0f} s; in {model.folder}"
     )
     out.result({"model": model.name, "folder": str(model.folder), "scores": scores, "training": model.manifest.training}, text)
-    out.next_step("export", model.name, "--format", "onnx", models_dir=models_dir)
+    out.next_step("export", model.name, "--format", "onnx", models_dir=models_dir, allow_network=own_network(architecture))
 
 
 def resume_line(architecture: str, **given: object) -> str:

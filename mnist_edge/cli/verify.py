@@ -7,6 +7,7 @@ import click
 
 from mnist_edge.cli.common import Output, option, subcommand, table, was_typed
 from mnist_edge.cli.group import EXIT_FAILED, EXIT_PARITY
+from mnist_edge.cli.networks import builds_networks
 from mnist_edge.errors import DataError, ModelError, UsageError
 from mnist_edge.text import percent
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 @option("--data", type=str, help="Where the test set is that PyTorch's answers were stored for: mnist, drawn or a folder.")
 @option("--quick", is_flag=True, show_default=False, help="Take the golden inputs in the model's folder; needs no data set.")
 @option("--runtime", metavar="RUNTIME", help="Only the artifacts for this runtime: ort or torchscript.")
+@builds_networks
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -117,6 +119,13 @@ def _completed(model: "Model", data_dir: Path | None, out: Output) -> "Model":
         return model
     if not (is_installed("torch") and is_installed("safetensors")):
         out.say("proven on drawn digits only; MNIST is here, but without torch its answers cannot be computed")
+        return model
+    from mnist_edge.trust import check_allowed
+
+    try:
+        check_allowed(model.manifest.architecture)
+    except UsageError as error:
+        out.say(f"proven on drawn digits only; MNIST is here, but PyTorch's answers to it cannot be computed: {error}")
         return model
     from exporters.reference import complete
     from mnist_edge import dataset as datasets

@@ -16,8 +16,9 @@ _PARTS = (("process", "#999999"), ("imports", "#56b4e9"), ("load", "#e69f00"), (
 
 def draw_benchmark(rows: "Sequence[Measured]", title: str, path: Path) -> None:
     """Draw size, cold start, latency, throughput and memory of each artifact as a PNG. Raises OSError."""
-    import matplotlib
     from matplotlib.figure import Figure
+
+    from mnist_edge.report.theme import drawn_in
 
     names = [f"{row.label}\n{row.runtime}" for row in rows]
     panels: list[tuple[str, list[float]]] = [
@@ -25,7 +26,7 @@ def draw_benchmark(rows: "Sequence[Measured]", title: str, path: Path) -> None:
         ("thousand images per second, batches of 256", [row.throughput / 1e3 for row in rows]),
         ("peak memory, MB", [(row.peak_memory or 0) / 1e6 for row in rows]),
     ]
-    with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+    with drawn_in({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
         figure = Figure(figsize=(12, 1.6 + 0.42 * 2 * len(rows)), dpi=120, layout="constrained")
         axes = figure.subplots(2, 3, sharey=True).ravel()
         for panel, (label, values) in zip(axes[[0, 3, 4]], panels, strict=True):

@@ -8,7 +8,9 @@ from mnist_edge.manifest import Artifact
 from mnist_edge.report import words
 from mnist_edge.report.findings import Findings
 from mnist_edge.report.origin import Origin
+from mnist_edge.store import Model
 from mnist_edge.text import percent, size
+from mnist_edge.trust import own_network
 
 FILE = "README.md"
 
@@ -100,7 +102,7 @@ def _artifacts(findings: Findings, origin: Origin, has_weights: bool, not_kept: 
     proven = sorted([*model.artifacts, *not_kept], key=lambda a: (a.precision != "float32", a.file))
     commands = [] if has_weights else [origin.command]
     if not proven:
-        return ["No exported file is here. This makes one:", _fenced("sh", "\n".join([*commands, _export(model.name, "onnx")]))]
+        return ["No exported file is here. This makes one:", _fenced("sh", "\n".join([*commands, _export(model, "onnx")]))]
     lines = ["| file | precision | size | accuracy | same answers as PyTorch | needs |", "|---|---|---|---|---|---|"]
     for one in proven:
         proof, elsewhere = one.parity, findings.elsewhere(one)
@@ -113,15 +115,17 @@ def _artifacts(findings: Findings, origin: Origin, has_weights: bool, not_kept: 
     if not_kept:
         parts += ["¹ proven, but too large to be kept here. This makes it again:"]
         parts.append(
-            _fenced("sh", "\n".join([*commands, *(_export(model.name, one.format, one.quantize) for one in proven if one in not_kept)]))
+            _fenced("sh", "\n".join([*commands, *(_export(model, one.format, one.quantize) for one in proven if one in not_kept)]))
         )
     return parts
 
 
-def _export(name: str, format_name: str, quantize: str = "none") -> str:
-    words = ["mnist-edge", "export", name, "--format", format_name]
+def _export(model: Model, format_name: str, quantize: str = "none") -> str:
+    words = ["mnist-edge", "export", model.name, "--format", format_name]
     if quantize != "none":
         words += ["--quantize", quantize]
+    if own := own_network(model.manifest.architecture):
+        words += ["--allow-network", own]
     return shlex.join(words)
 
 

@@ -6,6 +6,7 @@ from mnist_edge.errors import MnistEdgeError
 from mnist_edge.extras import is_installed
 from mnist_edge.retrain import is_expressible, training_command
 from mnist_edge.store import Model
+from mnist_edge.trust import own_network
 
 
 class Origin(NamedTuple):
@@ -25,8 +26,16 @@ class Origin(NamedTuple):
 
 
 def origin(model: Model) -> Origin:
-    """Ask the registry about a model's network; without torch, or of a network that is not there any more, only the manifest."""
+    """Ask the registry about a model's network; without torch, or of a network that is not in the registry, only the manifest.
+
+    Nothing outside the registry is imported: a manifest may name any module.
+    """
     manifest = model.manifest
+    if own_network(manifest.architecture):
+        from mnist_edge.training.recipe import Recipe
+
+        usual = Recipe().to_json()  # what every network has that brings no recipe of its own
+        return Origin("", None, training_command(manifest, model.name, usual), is_expressible(manifest, usual))
     if is_installed("torch"):
         from mnist_edge import architectures
 

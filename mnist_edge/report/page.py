@@ -82,7 +82,7 @@ def page(findings: Findings, origin: Origin, pictures: Mapping[str, Mapping[str,
         f"<title>{escape(model.name)}</title><style>{style}</style></head>\n<body><h1>{escape(model.name)}</h1>"
         f'<p>{escape(words.headline(findings, origin))}.</p><ul class="facts">{listed}</ul>\n'
         + "\n".join(sections)
-        + f'\n<p class="note">Weights SHA-256 {manifest.weights.sha256}, test set SHA-256 {findings.data.sha256}. Licence: {escape(manifest.licence)}.</p>'
+        + f'\n<p class="note">Weights SHA-256 {escape(manifest.weights.sha256)}, test set SHA-256 {findings.data.sha256}. Licence: {escape(manifest.licence)}.</p>'
         "</body></html>\n"
     )
 

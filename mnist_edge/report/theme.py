@@ -44,7 +44,6 @@ DPI = 160
 @contextmanager
 def canvas(theme: Theme, width: float, height: float, row_gap: float = 0.02) -> "Iterator[Figure]":
     """Give a figure of so many inches in the theme's colours; what is drawn within uses them too."""
-    import matplotlib
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -73,8 +72,19 @@ def canvas(theme: Theme, width: float, height: float, row_gap: float = 0.02) -> 
         "text.parse_math": False,  # a model's name may hold a $
         "savefig.facecolor": theme.paper,
     }
-    with matplotlib.rc_context(style):
+    with drawn_in(style):
         yield Figure(figsize=(width, height), dpi=DPI, layout=ConstrainedLayoutEngine(hspace=row_gap))
+
+
+@contextmanager
+def drawn_in(style: dict[str, Any]) -> Iterator[None]:
+    """Draw in this style and in nobody else's: a matplotlibrc in the working folder, which may come from anybody, could start LaTeX."""
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(style)
+        yield
 
 
 def to_png(figure: "Figure") -> bytes:

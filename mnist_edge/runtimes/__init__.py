@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from mnist_edge.errors import ModelError, unknown_name
-from mnist_edge.extras import require
+from mnist_edge.extras import INSTALL_TRAIN, require
 
 if TYPE_CHECKING:
     from mnist_edge.manifest import Artifact
@@ -28,6 +28,8 @@ class Runtime(NamedTuple):
         module: where it lives; the module has ``load(path, threads) -> Run`` and, for a runtime that runs a model from
             its weights, ``load_model(model, threads) -> Run``.
         from_weights: True if it needs no artifact.
+        install: the line that installs those packages.
+        format: the format of this package that is exported for it; empty where it needs no artifact.
     """
 
     name: str
@@ -35,16 +37,22 @@ class Runtime(NamedTuple):
     requires: tuple[str, ...]
     module: str
     from_weights: bool = False
+    install: str = INSTALL_TRAIN
+    format: str = ""
+
+    def require(self, purpose: str = "") -> None:
+        """Raise MissingExtraError unless what it needs is installed; `purpose` says what for, if it is not just to run."""
+        require(purpose or f"runtime {self.name}", *self.requires, install=self.install)
 
     def load(self, path: Path, threads: int = 1) -> Run:
         """Load an artifact. Raises ModelError if it cannot be loaded or does not keep the contract, MissingExtraError."""
-        require(f"runtime {self.name}", *self.requires)
+        self.require()
         load: Callable[[Path, int], Run] = import_module(self.module).load
         return load(path, threads)
 
     def load_model(self, model: Model, threads: int = 1) -> Run:
         """Load a model: its artifact for this runtime, or its weights. Raises ModelError, MissingExtraError."""
-        require(f"runtime {self.name}", *self.requires)
+        self.require()
         if self.from_weights:
             load: Callable[[Model, int], Run] = import_module(self.module).load_model
             return load(model, threads)
@@ -54,8 +62,15 @@ class Runtime(NamedTuple):
 RUNTIMES = {
     runtime.name: runtime
     for runtime in (
-        Runtime("ort", "ONNX Runtime, on the CPU; no PyTorch needed", ("onnxruntime",), "mnist_edge.runtimes.ort"),
-        Runtime("torchscript", "a TorchScript file in PyTorch", ("torch",), "mnist_edge.runtimes.torchscript"),
+        Runtime(
+            "ort",
+            "ONNX Runtime, on the CPU; no PyTorch needed",
+            ("onnxruntime",),
+            "mnist_edge.runtimes.ort",
+            install="pip install onnxruntime",
+            format="onnx",
+        ),
+        Runtime("torchscript", "a TorchScript file in PyTorch", ("torch",), "mnist_edge.runtimes.torchscript", format="torchscript"),
         Runtime(
             "torch",
             "the network itself in PyTorch, from its weights",

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mnist_edge.architectures import build
-from mnist_edge.errors import ModelError, one_line
+from mnist_edge.errors import ModelError, UsageError, one_line
 from mnist_edge.store import Model
 
 
@@ -35,9 +35,16 @@ class Deployed(nn.Module):
 
 
 def load_deployed(model: Model) -> Deployed:
-    """Build a model's network, load its weights and return it in eval mode. Raises ModelError if they do not fit."""
+    """Build a model's network, load its weights and return it in eval mode.
+
+    Raises ModelError if they do not fit, NotAllowedError for a network outside the registry that the user did not allow, UsageError
+    for one that is not there or cannot be built.
+    """
     manifest = model.manifest
-    network = build(manifest.architecture, manifest.arguments)
+    try:
+        network = build(manifest.architecture, manifest.arguments)
+    except UsageError as error:
+        raise type(error)(f"{model.folder}: {error}") from error
     load_weights(network, model.path(manifest.weights))
     return Deployed(network, manifest.normalisation["mean"], manifest.normalisation["std"]).eval().requires_grad_(False)
 

@@ -255,7 +255,7 @@ def test_wrong_things_are_named_in_one_line(
     for misplaced in (("--calibration-method", "minmax"), ("--calibration-images", "7"), ("--calibration-seed", "1")):
         message = f"{misplaced[0]} does nothing with --format onnx --quantize fp16"
         assert message in error("--format", "onnx", "--quantize", "fp16", *misplaced)
-    for misplaced in (("--keep-float", "conv1"), ("--force",), ("--max-accuracy-drop", "1")):
+    for misplaced in (("--keep-float", "conv1"), ("--max-accuracy-drop", "1")):
         assert f"{misplaced[0]} does nothing with --format onnx --quantize none" in error("--format", "onnx", *misplaced)
     assert "--opset does nothing with --format torchscript" in error("--format", "torchscript", "--opset", "20")
     for points in ("-1", "101", "nan"):

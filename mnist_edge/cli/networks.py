@@ -1,0 +1,26 @@
+"""``--allow-network``, for every command that may build a model's network."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from mnist_edge import trust
+from mnist_edge.cli.common import option
+
+
+def builds_networks(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command ``--allow-network``. What is allowed, here or while the command runs, is forgotten when it ends."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, allow_network: tuple[str, ...], **kwargs: Any) -> Any:
+        with trust.allowing(allow_network):
+            return function(*args, **kwargs)
+
+    add = option(
+        "--allow-network",
+        multiple=True,
+        metavar="PACKAGE.MODULE:CLASS",
+        help="Run the code of this network, if the model names it; may be given again.",
+    )
+    decorated: Callable[..., Any] = add(wrapped)
+    return decorated
