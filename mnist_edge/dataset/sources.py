@@ -52,14 +52,15 @@ def find_mnist(data_dir: Path | None = None) -> Found:
 
 
 def load(data: str, split: str, data_dir: Path | None = None, count: int | None = None) -> Dataset:
-    """Load one split (``train`` or ``test``) of ``mnist``, ``drawn`` or a folder of pictures; `count` takes the first so many.
+    """Load one split (``train`` or ``test``) of ``mnist``, ``drawn`` or a folder of pictures.
 
-    Raises DataError if it is not on this machine or malformed. Nothing is downloaded here.
+    `count` takes only so many: the first of MNIST, a set of that size of drawn digits, as many of each digit of a folder as it
+    allows. Raises DataError if it is not on this machine or malformed. Nothing is downloaded here.
     """
     if data == DRAWN:
         return drawn.draw(split, count)
     if data != MNIST:
-        return load_folder(Path(data), split).first(count)
+        return load_folder(Path(data), split, count)
     found = find_mnist(data_dir)
     if found.raw_dir is None:
         raise DataError(f"{found.missing()}; {WAYS_ON}")
