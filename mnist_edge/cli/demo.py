@@ -51,7 +51,9 @@ def command(
     out.say(f"2. training LeNet for {epochs} epochs")
     run = Run(models_dir or folder / "models", "lenet")
     given = {"epochs": epochs}
-    settings = settle(run, replace(new_settings("lenet", given), data=datasets.describe(training)), given, False, out)
+    settings = settle(
+        run, replace(new_settings("lenet", given), data=datasets.describe(training), train_images=train_images), given, False, out
+    )
     with show_training(epochs) as listener:
         finished = train(run, settings, training, test, listener)
     model = finished.model
