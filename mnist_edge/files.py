@@ -133,14 +133,22 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def cache_dir() -> Path:
-    """Return this program's folder in the user's cache: ``$XDG_CACHE_HOME/mnist-edge`` or the platform's like."""
+def cache_dir() -> Path | None:
+    """Return this program's folder in the user's cache: ``$XDG_CACHE_HOME/mnist-edge`` or the platform's like.
+
+    None for a user without a home folder, as a container may have: no ``HOME``, and no entry in the list of users.
+    """
+    try:
+        return _cache() / "mnist-edge"
+    except RuntimeError:  # Path.home
+        return None
+
+
+def _cache() -> Path:
     import sys
 
     if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "mnist-edge"
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
