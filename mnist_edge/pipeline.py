@@ -153,7 +153,8 @@ def _chunks(sources: Iterable[Source]) -> Iterator[list[Source]]:
 def _submit(pool: Executor, chunk: list[Source], ink: str, keep_pictures: bool) -> Callable[[], list[Read]]:
     if chunk[0].open is not None:
         return lambda: [_read(chunk[0], ink)]
-    return pool.submit(_read_chunk, chunk, ink, keep_pictures).result
+    with _ctrl_c_held():  # this may start a process
+        return pool.submit(_read_chunk, chunk, ink, keep_pictures).result
 
 
 def _result(first: Source, result: Callable[[], list[Read]]) -> list[Read]:
@@ -200,6 +201,21 @@ def _pool(processes: int) -> Iterator[Executor]:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)  # waits for what is being read, or the processes would outlive this one
+
+
+@contextmanager
+def _ctrl_c_held() -> Iterator[None]:
+    """Hold Ctrl-C back for a moment; a process that is started in it never gets any, not even before `_begin`."""
+    import signal
+
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _is_single_threaded() -> bool:

@@ -11,6 +11,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from mnist_edge.cli import interrupt
+
 PATH = click.Path(path_type=Path)
 
 
@@ -48,6 +50,8 @@ class Output:
     def result(self, document: Any, text: str) -> None:
         """Give the result: the document as JSON, or the text."""
         click.echo(json.dumps(document, ensure_ascii=False, default=str) if self.as_json else text)
+        if self.as_json:
+            interrupt.document_written()
 
     def next_step(self, *words: str, **options: Any) -> None:
         """Print the next command, ready to paste."""
