@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -25,7 +26,8 @@ class Threshold(NamedTuple):
 
     Attributes:
         confidence: the lowest one, 0 to 1.
-        reliable: the share of right answers from there on, at least; what was asked for.
+        reliable: at least this share of the answers from there on is right: `RELIABLE`, or less where `confidence` is 1.0 and even
+            answers of full confidence are wrong too often.
         answered: the share of the held-out images that reach it.
     """
 
@@ -46,9 +48,24 @@ def find_threshold(logits: NDArray[np.float32], labels: NDArray[np.uint8]) -> Th
     """
     probabilities = softmax(logits)
     confidences = probabilities.max(axis=1)
-    order = np.argsort(-confidences, kind="stable")
-    right = (probabilities.argmax(axis=1) == labels)[order]
-    sound = np.flatnonzero(right.cumsum() >= RELIABLE * np.arange(1, len(right) + 1))
-    if not len(sound):
+    right = probabilities.argmax(axis=1) == labels
+    levels, level = np.unique(confidences, return_inverse=True)  # ascending; images of the same confidence stay together
+    images, correct = (np.bincount(level, weights)[::-1].cumsum()[::-1] for weights in (None, right))  # from each level on
+    sound = np.flatnonzero(correct >= RELIABLE * images)
+    if len(sound):
+        lowest = int(sound[0])
+        below = float(levels[lowest - 1]) if lowest else 0.0
+        return Threshold(_shortest(below, float(levels[lowest])), RELIABLE, int(images[lowest]) / len(labels))
+    if levels[-1] < 1:
         return Threshold(1.0, RELIABLE, 0.0)
-    return Threshold(round(float(confidences[order[sound[-1]]]), 4), RELIABLE, (int(sound[-1]) + 1) / len(labels))
+    return Threshold(1.0, math.floor(1000 * correct[-1] / images[-1]) / 1000, int(images[-1]) / len(labels))
+
+
+def _shortest(below: float, confidence: float) -> float:
+    """Return `confidence` rounded down to the fewest decimals, four or more, that stay above `below`, the next lower one."""
+    for decimals in range(4, 16):
+        scale = 10.0**decimals
+        rounded = math.floor(confidence * scale) / scale
+        if below < rounded <= confidence:
+            return rounded
+    return confidence

@@ -42,6 +42,21 @@ def _openssl_sha256() -> Callable[[bytes], Any]:
     return hashlib.sha256
 
 
+#: What is being written aside at the moment.
+_open: set[Path] = set()
+
+
+def discard_asides() -> None:
+    """Remove what is being written aside: for a program that ends at once."""
+    for path in list(_open):
+        if path.is_dir():
+            import shutil
+
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
     """Give a path beside `path` to write to; on success it takes the place of `path` in one step.
@@ -50,6 +65,7 @@ def written_aside(path: Path) -> Iterator[Path]:
     before it is renamed, so that a power cut leaves the old file or the new one. Raises OSError.
     """
     aside = path.with_name(f".{path.name}.{_unique()}.part")
+    _open.add(aside)
     try:
         yield aside
         flush(aside)
@@ -61,6 +77,7 @@ def written_aside(path: Path) -> Iterator[Path]:
     finally:
         with suppress(FileNotFoundError):
             aside.unlink()
+        _open.discard(aside)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -84,6 +101,7 @@ def folder_aside(parent: Path, name: str) -> Iterator[Path]:
             if time.time() - stale.stat().st_mtime > _STALE_SECONDS:
                 shutil.rmtree(stale)
     aside = parent / f".{name}.{_unique()}.part"
+    _open.add(aside)
     aside.mkdir()
     try:
         yield aside
@@ -92,6 +110,7 @@ def folder_aside(parent: Path, name: str) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+        _open.discard(aside)
 
 
 def _unique() -> str:
@@ -133,14 +152,22 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def cache_dir() -> Path:
-    """Return this program's folder in the user's cache: ``$XDG_CACHE_HOME/mnist-edge`` or the platform's like."""
+def cache_dir() -> Path | None:
+    """Return this program's folder in the user's cache: ``$XDG_CACHE_HOME/mnist-edge`` or the platform's like.
+
+    None for a user without a home folder, as a container may have: no ``HOME``, and no entry in the list of users.
+    """
+    try:
+        return _cache() / "mnist-edge"
+    except RuntimeError:  # Path.home
+        return None
+
+
+def _cache() -> Path:
     import sys
 
     if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "mnist-edge"
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

@@ -153,7 +153,7 @@ def _chunks(sources: Iterable[Source]) -> Iterator[list[Source]]:
 def _submit(pool: Executor, chunk: list[Source], ink: str, keep_pictures: bool) -> Callable[[], list[Read]]:
     if chunk[0].open is not None:
         return lambda: [_read(chunk[0], ink)]
-    with _no_module_of_the_working_folder():  # a process is started when there is work for it
+    with _ctrl_c_held(), _no_module_of_the_working_folder():  # a process is started when there is work for it
         return pool.submit(_read_chunk, chunk, ink, keep_pictures).result
 
 
@@ -217,6 +217,21 @@ def _no_module_of_the_working_folder() -> Iterator[None]:
             del os.environ[name]
         else:
             os.environ[name] = before
+
+
+@contextmanager
+def _ctrl_c_held() -> Iterator[None]:
+    """Hold Ctrl-C back for a moment; a process that is started in it never gets any, not even before `_begin`."""
+    import signal
+
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _is_single_threaded() -> bool:

@@ -50,8 +50,8 @@ def training_command(manifest: Manifest, name: str, usual: Mapping[str, Any] | N
     data = training["data"]
     if data["name"] != "mnist":
         words += ["--data", data["name"].removeprefix("folder:")]
-    if data["images"] < _ALL.get(data["name"], 0):
-        words += ["--train-images", str(data["images"])]
+    if (part := _part_of(training)) is not None:
+        words += ["--train-images", str(part)]
     if training["seed"]:
         words += ["--seed", str(training["seed"])]
     words += ["--threads", str(training["threads"]), "--device", training["device"]]
@@ -60,6 +60,15 @@ def training_command(manifest: Manifest, name: str, usual: Mapping[str, Any] | N
     if models_dir is not None:
         words += ["--models-dir", str(models_dir)]
     return shlex.join(words)
+
+
+def _part_of(training: Mapping[str, Any]) -> int | None:
+    """Return the number of training images that was asked for. Older manifests of a folder do not tell."""
+    asked: int | None = training.get("train_images")
+    data = training["data"]
+    if asked is None and data["images"] < _ALL.get(data["name"], 0):
+        asked = data["images"]
+    return asked
 
 
 def _as_typed(value: object) -> str:

@@ -1,9 +1,21 @@
 """The command ``mnist-edge``: a file a command, imported when it is called. Only this folder knows click."""
 
-import atexit
-import gc
 import os
 import sys
+
+try:  # before anything else, all of which takes time
+    from mnist_edge.cli import interrupt
+
+    if interrupt.is_program():
+        interrupt.install()
+except KeyboardInterrupt:
+    os.write(2, b"error: interrupted\n")
+    if "--json" in sys.argv:
+        os.write(1, b'{"error": "interrupted", "exit_code": 130}\n')
+    os._exit(130)
+
+import atexit
+import gc
 import threading
 from contextlib import suppress
 from typing import Any, NoReturn
@@ -42,6 +54,7 @@ cli = Cli(
 
 def main() -> NoReturn:
     """Run the command and exit, without the 20 ms that Python takes to take numpy and onnxruntime apart again."""
+    interrupt.install()
     gc.set_threshold(50_000)  # importing them makes many objects that stay: looking through those for garbage costs 7 ms
     code: Any = 1
     try:

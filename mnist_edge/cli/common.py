@@ -11,6 +11,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from mnist_edge.cli import interrupt
 from mnist_edge.errors import printable_lines
 
 PATH = click.Path(path_type=Path)
@@ -50,6 +51,8 @@ class Output:
     def result(self, document: Any, text: str) -> None:
         """Give the result: the document as JSON, or the text."""
         click.echo(_json(document) if self.as_json else printable_lines(text))
+        if self.as_json:
+            interrupt.document_written()
 
     def next_step(self, *words: str, **options: Any) -> None:
         """Print the next command, ready to paste."""

@@ -1,6 +1,7 @@
 """``mnist-edge demo``."""
 
 import json
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,8 +10,9 @@ from typing import Any
 
 import click
 
-from mnist_edge.cli.common import PATH, Output, option, subcommand
+from mnist_edge.cli.common import PATH, Output, command_line, option, png, subcommand
 from mnist_edge.cli.group import EXIT_PARITY
+from mnist_edge.errors import UsageError
 from mnist_edge.text import percent
 
 #: A process in which ``import torch`` fails, as on a device that has none.
@@ -40,6 +42,10 @@ def command(
     from mnist_edge.errors import DataError
     from mnist_edge.training.run import Run, train
 
+    picture = folder / "digit.png"
+    digit = _draw(picture, datasets.load("drawn", "test", count=20))  # now, so that a place that cannot be written to is found out now
+    run = Run(models_dir or folder / "models", "lenet")
+
     out.say("1. data")
     try:
         training, test = load_data("mnist", data_dir, out, train_images)
@@ -49,9 +55,10 @@ def command(
     out.say(f"   {len(training):,} training images and {len(test):,} test images of {training.name}")
 
     out.say(f"2. training LeNet for {epochs} epochs")
-    run = Run(models_dir or folder / "models", "lenet")
     given = {"epochs": epochs}
-    settings = settle(run, replace(new_settings("lenet", given), data=datasets.describe(training)), given, False, out)
+    settings = settle(
+        run, replace(new_settings("lenet", given), data=datasets.describe(training), train_images=train_images), given, False, out
+    )
     with show_training(epochs) as listener:
         finished = train(run, settings, training, test, listener)
     model = finished.model
@@ -69,13 +76,11 @@ def command(
             ctx.exit(EXIT_PARITY)
 
     out.say("5. reading a picture in a process that has no torch")
-    picture = folder / "digit.png"
-    digit = _draw(picture, datasets.load("drawn", "test", count=20))
     step = ["predict", str(picture), "--model", str(model.folder), "--json"]
     read = subprocess.run([sys.executable, "-P", "-c", _WITHOUT_TORCH, *step], capture_output=True, text=True, check=False)
     prediction: dict[str, Any] = json.loads(read.stdout) if read.returncode == 0 else {"error": read.stderr.strip()}
     answer = f"a {prediction['digit']}, {percent(prediction['confidence'])} sure" if read.returncode == 0 else prediction["error"]
-    out.say(f"   $ mnist-edge {' '.join(step)}\n   {answer}   (drawn as a {digit})")
+    out.say(f"   $ mnist-edge {shlex.join(step)}\n   {answer}   (drawn as a {digit})")
     document = {
         "data": training.name,
         "scores": model.manifest.scores,
@@ -85,15 +90,20 @@ def command(
     }
     out.result(
         document,
-        f"done: {model.folder} holds {', '.join(a.file for a in model.artifacts)}, each proven; mnist-edge show {model.folder} says how",
+        f"done: {model.folder} holds {', '.join(a.file for a in model.artifacts)}, each proven; {command_line('show', str(model.folder))} says how",
     )
     if read.returncode:
         ctx.exit(read.returncode)
 
 
 def _draw(path: Path, drawn: Any) -> int:
-    """Write a picture of 280×280 with a drawn digit, and return which."""
+    """Write a picture of 280×280 with a drawn digit, and return which. Raises UsageError if its folder is a file, OSError."""
     from PIL import Image
 
-    Image.fromarray(drawn.images[0, 0]).resize((280, 280), Image.Resampling.BICUBIC).save(path)
+    from mnist_edge.files import write_atomically
+
+    if path.parent.exists() and not path.parent.is_dir():
+        raise UsageError(f"{path.parent}: a file and not a folder; name another with --folder")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, png(Image.fromarray(drawn.images[0, 0]).resize((280, 280), Image.Resampling.BICUBIC)))
     return int(drawn.labels[0])

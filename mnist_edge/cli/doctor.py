@@ -33,7 +33,7 @@ def command(models_dir: Path | None, data_dir: Path | None, out: Output) -> int:
     rows.append(("devices", *_devices()))
     mnist = find_mnist(data_dir)
     if mnist.raw_dir is None:
-        rows.append(("MNIST", f"not in {', '.join(map(str, mnist.looked_in))}", WAYS_ON))
+        rows.append(("MNIST", "not here", f"{mnist.where()}; {WAYS_ON}"))
     else:
         try:
             for split in ("train", "test"):

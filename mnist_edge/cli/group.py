@@ -10,8 +10,10 @@ from typing import Any, NoReturn
 import click
 
 from mnist_edge import errors
+from mnist_edge.cli import interrupt
+from mnist_edge.cli.interrupt import EXIT_INTERRUPTED
 
-EXIT_FAILED, EXIT_USAGE, EXIT_PARITY, EXIT_INTERRUPTED = 1, 2, 3, 130
+EXIT_FAILED, EXIT_USAGE, EXIT_PARITY = 1, 2, 3
 
 
 class Cli(click.Group):
@@ -59,6 +61,7 @@ class Cli(click.Group):
         """Run, say what went wrong in one line, and exit with the code of its kind."""
         extra["standalone_mode"] = False
         given = list(extra.get("args") or (args[0] if args and args[0] else sys.argv[1:]))
+        interrupt.begin()
         try:
             code = super().main(*args, **extra)
             if sys.stdout is not None:
@@ -89,6 +92,8 @@ class Cli(click.Group):
                 EXIT_FAILED,
                 given,
             )
+        if interrupt.was_interrupted():  # and something swallowed it
+            sys.exit(EXIT_INTERRUPTED)
         sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -102,14 +107,17 @@ def _who_ended(error: BaseException) -> str:
 
 def _fail(message: str, code: int, arguments: list[str]) -> NoReturn:
     """Say it on standard error; with --json standard output still gets its one document."""
+    if interrupt.was_interrupted():  # some libraries turn it into an error of their own
+        message, code = "interrupted", EXIT_INTERRUPTED
     message = _flat(message)
     with suppress(OSError):
         click.echo(f"error: {errors.printable(message)}", err=True)
-    if "--json" in arguments or os.environ.get("MNIST_EDGE_JSON", "0").lower() not in ("", "0", "false", "no", "off"):
+    if interrupt.wants_document(arguments):
         import json
 
         with suppress(OSError):
             click.echo(json.dumps({"error": message, "exit_code": code}))
+            interrupt.document_written()
     _drop_unwritable_output()
     sys.exit(code)
 

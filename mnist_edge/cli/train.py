@@ -31,7 +31,11 @@ if TYPE_CHECKING:
 @option("--threads", type=click.IntRange(1, 256), help="Of PyTorch; another number gives other last bits.  [default: PyTorch's]")
 @option("--precision", type=click.Choice(["float32", "bfloat16"]), help="To compute in.  [default: the recipe's, where the device has it]")
 @option("--data", type=str, default="mnist", help="mnist, drawn, or a folder with train/0…9 and test/0…9.")
-@option("--train-images", type=click.IntRange(min=12), help="Take only the first so many, for a quick try.")
+@option(
+    "--train-images",
+    type=click.IntRange(min=12),
+    help="Take only so many, for a quick try: the first of MNIST, the same share of each digit of a folder.",
+)
 @option("--set", "arguments", multiple=True, metavar="KEY=VALUE", help="Argument of the network, such as use_conv=true.")
 @option("--licence", type=str, help="SPDX identifier of the trained weights.  [default: NOASSERTION]")
 @option("--resume", is_flag=True, help="Go on with the unfinished run of this name.")
@@ -64,7 +68,7 @@ def command(
     run = Run(store.models_dir(models_dir), _default_name(architecture) if name is None else name)
     asked = new_settings(architecture, given)
     training, test = load_data(data, data_dir, out, train_images)
-    settings = settle(run, replace(asked, data=describe(training)), given, resume, out)
+    settings = settle(run, replace(asked, data=describe(training), train_images=train_images), given, resume, out)
     out.say(
         f"training {architecture} as {run.name!r} on {len(training):,} images of {training.name}, {settings.recipe.epochs} epochs, {settings.device}"
     )
@@ -120,8 +124,14 @@ def settle(run: "Run", asked: "Settings", given: dict[str, Any], resume: bool, o
             out.say(f"starting over; the unfinished run is kept in {kept} (--resume would have gone on with it)")
         return asked
     if settings.data != asked.data:
+        if settings.train_images != asked.train_images and settings.data["images"] != asked.data["images"]:
+            raise UsageError(
+                f"the run in {run.folder} was started on {settings.data['images']:,} images, not {asked.data['images']:,}; "
+                "give --train-images as then, or start over without --resume"
+            )
         raise DataError(
-            f"the run in {run.folder} was started on {settings.data}, this is {asked.data}; give the same --data and --train-images"
+            f"the run in {run.folder} was started on {_in_words(settings.data)}, this is {_in_words(asked.data)}; "
+            "give the same --data and --train-images"
         )
     for what, was, now in (
         ("network", settings.architecture, asked.architecture),
@@ -136,6 +146,11 @@ def settle(run: "Run", asked: "Settings", given: dict[str, Any], resume: bool, o
                 f"the run in {run.folder} was started with {what} {was}, not {now}; leave it out, or start over without --resume"
             )
     return settings
+
+
+def _in_words(data: dict[str, Any]) -> str:
+    """Tell a data set from another of the same name."""
+    return f"{data['images']:,} images of {data['name']} (SHA-256 {data['sha256'][:12]}…)"
 
 
 def _pair(settings: "Settings", asked: "Settings", key: str) -> tuple[Any, Any]:

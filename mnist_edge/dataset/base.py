@@ -25,12 +25,12 @@ class Refused:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Labelled images.
+    """Labelled images. Raises DataError for arrays that are not as described here.
 
     Attributes:
         name: ``mnist``, ``drawn``, or ``folder:NAME``.
         split: ``train`` or ``test``.
-        images: uint8, N×1×28×28, ink bright on a dark ground.
+        images: uint8, N×1×28×28, ink bright on a dark ground; N is 1 or more.
         labels: uint8, N, each 0 to 9.
         paths: the file of each image, where each has its own.
         refused: pictures of a test set that could not be read; they are not among the images.
@@ -44,8 +44,20 @@ class Dataset:
     refused: tuple[Refused, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
+        what = f"{self.name} ({self.split})"
+        if not _is_bytes(self.images, 4) or self.images.shape[1:] != (1, 28, 28):
+            raise DataError(f"{what}: images are uint8 N×1×28×28; these are {_described(self.images)}")
+        if not _is_bytes(self.labels, 1):
+            raise DataError(f"{what}: labels are uint8 N; these are {_described(self.labels)}")
         if len(self.images) != len(self.labels):
-            raise DataError(f"{self.name} ({self.split}): {len(self.images)} images but {len(self.labels)} labels")
+            raise DataError(f"{what}: {len(self.images)} images but {len(self.labels)} labels")
+        if self.paths and len(self.paths) != len(self.images):
+            raise DataError(f"{what}: {len(self.images)} images but {len(self.paths)} paths")
+        if not len(self.images):
+            raise DataError(f"{what}: no images")
+        if self.labels.max() > 9:
+            position = int(np.argmax(self.labels > 9))
+            raise DataError(f"{what}: label {self.labels[position]} at position {position}; labels are 0 to 9")
 
     def __len__(self) -> int:
         return len(self.images)
@@ -66,7 +78,18 @@ class Dataset:
         return Dataset(self.name, self.split, self.images[:count], self.labels[:count], self.paths[:count])
 
 
+def _is_bytes(array: object, dimensions: int) -> bool:
+    return isinstance(array, np.ndarray) and array.dtype == np.uint8 and array.ndim == dimensions
+
+
+def _described(array: object) -> str:
+    return f"{array.dtype} {'×'.join(map(str, array.shape))}" if isinstance(array, np.ndarray) else type(array).__name__
+
+
 def split_validation(dataset: Dataset) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the indices to train on and those held out: always the same twelfth, at every seed and size."""
+    """Return the indices to train on and those held out: always the same twelfth, at every seed and size.
+
+    A folder of pictures is sorted by digit, so that each digit with twelve pictures or more has one held out at least.
+    """
     held_out = np.arange(len(dataset)) % VALIDATION_EVERY == VALIDATION_EVERY - 1
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)

@@ -32,12 +32,14 @@ def ensure_mnist(data_dir: Path | None = None, mirror: str | None = None) -> Pat
 
     Those that are missing go to `data_dir`, else where `find_mnist` looks, once all four were fetched and read. Raises DataError,
     in one line that says where it looked, why the download failed and what else can be done; MissingExtraError without
-    torchvision; OSError.
+    torchvision.
     """
     found = find_mnist(data_dir)
     if found.raw_dir is not None and found.complete:
         return found.raw_dir
     missing = found.missing()
+    if not found.looked_in:
+        raise DataError(f"{missing}, so there is nowhere to download it to; ways on: {DATA_DIR} · {OTHER_DATA}")
     require(f"{missing}; downloading it", "torchvision")
     from torchvision.datasets import MNIST
 
@@ -52,6 +54,8 @@ def ensure_mnist(data_dir: Path | None = None, mirror: str | None = None) -> Pat
     except _FAILURES as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{missing} and the download from {answering[0]} failed: {reason}; ways on: {DATA_DIR} · {OTHER_DATA}") from error
+    except OSError as error:
+        raise DataError(f"{missing} and cannot be kept there: {error.strerror or error}; ways on: {DATA_DIR} · {OTHER_DATA}") from error
 
 
 def _download(mirrors: list[str], root: Path, raw_dir: Path | None) -> Path:

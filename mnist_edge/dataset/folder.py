@@ -12,13 +12,17 @@ from mnist_edge.errors import DataError, PictureError, printable
 from mnist_edge.manifest import CLASSES
 
 
-def load_folder(folder: Path, split: str) -> Dataset:
-    """Read one split of a folder of pictures, prepared as for `predict`.
+def load_folder(folder: Path, split: str, count: int | None = None) -> Dataset:
+    """Read one split of a folder of pictures, prepared as for `predict`; the images are sorted by digit, then by file name.
 
     ``FOLDER/train`` and ``FOLDER/test`` are the splits; a folder with ``0…9`` right inside serves as a test set alone. Pictures of a
     test set that cannot be read are listed as refused.
 
-    Raises DataError for a missing split, no pictures, and, in a training set, a digit without pictures or a picture that cannot be read.
+    `count` takes so many pictures, as evenly from the digits as there are enough of each: always the same ones, the first by
+    name. The others are not read.
+
+    Raises DataError for a missing split, no pictures, too few for `count`, a `count` too small for every digit to occur, and, in a
+    training set, a digit without pictures or a picture that cannot be read.
     """
     if not folder.is_dir():
         state = "not a folder" if folder.exists() else "no such folder"
@@ -36,6 +40,9 @@ def load_folder(folder: Path, split: str) -> Dataset:
         raise DataError(
             f"{root / empty[0]}: no pictures; a training set needs all ten digits, a test set one ({', '.join(image.SUFFIXES)})"
         )
+    name = f"folder:{folder.resolve().name}"
+    if count is not None:
+        found = _spread(found, count, f"{name} ({split})")
     pixels, labels, paths, refused = [], [], [], []
     for digit, pictures in found.items():
         for path in pictures:
@@ -53,7 +60,22 @@ def load_folder(folder: Path, split: str) -> Dataset:
             f"{root}: none of its {len(refused)} pictures can be read; the first is {refused[0].path.name}: {refused[0].reason}"
         )
     images = np.stack(pixels)[:, None]
-    return Dataset(f"folder:{folder.resolve().name}", split, images, np.array(labels, np.uint8), tuple(paths), tuple(refused))
+    return Dataset(name, split, images, np.array(labels, np.uint8), tuple(paths), tuple(refused))
+
+
+def _spread(found: dict[str, list[Path]], count: int, what: str) -> dict[str, list[Path]]:
+    """Take `count` of the pictures, round by round one of each digit that has any left."""
+    there, digits = sum(map(len, found.values())), sum(map(bool, found.values()))
+    if count > there:
+        raise DataError(f"{what} has {there} images; {count} were asked for")
+    if count < digits:
+        raise DataError(f"{what} has images of {digits} digits; {count} are too few to take one of each")
+    shares = dict.fromkeys(found, 0)
+    while (left := count - sum(shares.values())) > 0:
+        unfinished = [digit for digit in found if shares[digit] < len(found[digit])]
+        for digit in unfinished[:left]:
+            shares[digit] += 1
+    return {digit: pictures[: shares[digit]] for digit, pictures in found.items()}
 
 
 def write_folder(dataset: Dataset, folder: Path, progress: Callable[[int], object] = lambda done: None) -> None:

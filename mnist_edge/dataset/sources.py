@@ -15,16 +15,21 @@ MNIST, DRAWN = "mnist", "drawn"
 #: Printed wherever MNIST is missing: how to get it, and what else can take its place where it is not MNIST itself that is asked for.
 DATA_DIR = "--data-dir FOLDER (torchvision's layout)"
 GET_MNIST = f"ways on: mnist-edge data download · {DATA_DIR}"
+NO_HOME = "this user has no home folder to look in; MNIST_EDGE_DATA_DIR or --data-dir names another"
 OTHER_DATA = "--data drawn (needs no file) · --data FOLDER of pictures"
 WAYS_ON = f"{GET_MNIST} · {OTHER_DATA}"
 
 
 @dataclass(frozen=True)
 class Found:
-    """Where MNIST was looked for, in order, and the folder with at least one of its files, or None."""
+    """Where MNIST was looked for, in order, and the folder with at least one of its files, or None.
+
+    `looked_in` is empty for a user without a home folder who names no other. `unreadable` says why a folder could not be read.
+    """
 
     looked_in: tuple[Path, ...]
     raw_dir: Path | None
+    unreadable: str = ""
 
     @property
     def complete(self) -> bool:
@@ -34,7 +39,13 @@ class Found:
     def missing(self) -> str:
         """Return the words for where it is not complete."""
         state = "not" if self.raw_dir is None else "incomplete"
-        return f"MNIST is {state} on this machine (looked in {', '.join(map(str, self.looked_in))})"
+        return f"MNIST is {state} on this machine ({self.where()})"
+
+    def where(self) -> str:
+        """Return the words for where it was looked for."""
+        if not self.looked_in:
+            return NO_HOME
+        return f"looked in {', '.join(map(str, self.looked_in))}{self.unreadable and f': {self.unreadable}'}"
 
 
 def find_mnist(data_dir: Path | None = None) -> Found:
@@ -43,23 +54,25 @@ def find_mnist(data_dir: Path | None = None) -> Found:
     A folder that the user named is the only one looked in: what lies elsewhere may be another MNIST.
     """
     named = data_dir or (Path(os.environ["MNIST_EDGE_DATA_DIR"]) if os.environ.get("MNIST_EDGE_DATA_DIR") else None)
-    looked_in = (named,) if named else (cache_dir(),)
-    for folder in looked_in:
-        raw_dir = idx.find_raw_dir(folder)
-        if raw_dir is not None:
-            return Found(looked_in, raw_dir)
-    return Found(looked_in, None)
+    folder = named or cache_dir()
+    if folder is None:
+        return Found((), None)
+    try:
+        return Found((folder,), idx.find_raw_dir(folder))
+    except OSError as error:  # another user's, or a name too long
+        return Found((folder,), None, error.strerror or str(error))
 
 
 def load(data: str, split: str, data_dir: Path | None = None, count: int | None = None) -> Dataset:
-    """Load one split (``train`` or ``test``) of ``mnist``, ``drawn`` or a folder of pictures; `count` takes the first so many.
+    """Load one split (``train`` or ``test``) of ``mnist``, ``drawn`` or a folder of pictures.
 
-    Raises DataError if it is not on this machine or malformed. Nothing is downloaded here.
+    `count` takes only so many: the first of MNIST, a set of that size of drawn digits, as many of each digit of a folder as it
+    allows. Raises DataError if it is not on this machine or malformed. Nothing is downloaded here.
     """
     if data == DRAWN:
         return drawn.draw(split, count)
     if data != MNIST:
-        return load_folder(Path(data), split).first(count)
+        return load_folder(Path(data), split, count)
     found = find_mnist(data_dir)
     if found.raw_dir is None:
         raise DataError(f"{found.missing()}; {WAYS_ON}")

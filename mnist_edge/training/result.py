@@ -78,6 +78,7 @@ def write_model(
             "recipe": recipe.to_json(),
             "data": settings.data
             | {"held_out": len(range(datasets.VALIDATION_EVERY - 1, settings.data["images"], datasets.VALIDATION_EVERY))},
+            "train_images": settings.train_images,
             "seed": settings.seed,
             "epochs": len(history),
             "device": settings.device,

@@ -22,6 +22,7 @@ class Settings:
         threads: PyTorch's; another number gives other last bits.
         data: name, number of images and hash of the training set.
         licence: SPDX identifier of the trained weights.
+        train_images: the part of the training set that was asked for; None for all of it, and in runs of older versions.
     """
 
     architecture: str
@@ -32,6 +33,7 @@ class Settings:
     threads: int
     data: dict[str, Any]
     licence: str
+    train_images: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as JSON values."""

@@ -50,8 +50,8 @@ def test_ctrl_c_ends_a_training_cleanly_and_says_how_to_go_on(run_command: Comma
     assert b"Go on with: mnist-edge train lenet --resume --data drawn --train-images 3000" in stderr
     refused = run_command("train", "lenet", "--data", "drawn", "--train-images", "3000", "--epochs", "3", "--resume", check=2)
     assert "was started with --epochs 200, not 3" in refused.stderr
-    other = run_command("train", "lenet", "--data", "drawn", "--train-images", "2000", "--resume", check=1)
-    assert "give the same --data and --train-images" in other.stderr
+    other = run_command("train", "lenet", "--data", "drawn", "--train-images", "2000", "--resume", check=2)
+    assert "was started on 3,000 images, not 2,000; give --train-images as then" in other.stderr
 
 
 def _offline(home: Path) -> dict[str, str]:
