@@ -12,6 +12,8 @@ import pytest
 from conftest import Quantized, install_apart, once
 from PIL import Image
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

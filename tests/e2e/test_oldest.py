@@ -13,6 +13,8 @@ from exporters import gate
 from mnist_edge import store
 from mnist_edge.dataset import Dataset
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
