@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import install_apart, once
+from once import install_apart, once
 
 from exporters import gate
 from mnist_edge import store
