@@ -18,7 +18,7 @@ import in_process
 import numpy as np
 import pytest
 import torch
-from filelock import FileLock
+from once import once, unchanged
 from PIL import Image
 
 from exporters import Calibration
@@ -80,21 +80,6 @@ def _drawn_once() -> Iterator[None]:
         yield
 
 
-def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
-    """Return a folder that is made once a run: by the first test process that needs it, while the others wait."""
-    base = factory.getbasetemp()
-    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
-    shared.mkdir(exist_ok=True)
-    folder, made = shared / name, shared / f"{name}.made"
-    with FileLock(shared / f"{name}.lock"):
-        if not made.exists():
-            shutil.rmtree(folder, ignore_errors=True)  # what was begun and failed
-            folder.mkdir()
-            make(folder)
-            made.touch()
-    return folder
-
-
 class Silent:
     """A listener that hears nothing."""
 
@@ -130,13 +115,6 @@ def train_small(
     return train(run, settings, data, test, Silent()).model
 
 
-def install_apart(folder: Path, *packages: str | Path) -> subprocess.CompletedProcess[str]:
-    """Make an environment that has these packages and nothing else, not even pip, which takes seconds."""
-    subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", folder], check=True)
-    pip = [sys.executable, "-m", "pip", "--python", folder / "bin" / "python", "install", "--quiet"]
-    return subprocess.run([*pip, *packages], capture_output=True, text=True, check=False, timeout=300)
-
-
 @pytest.fixture(scope="session")
 def mnist_dir() -> Path:
     """The folder with MNIST. Without it a test is skipped, or fails where it must run."""
@@ -164,7 +142,7 @@ def drawn_test() -> Dataset:
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory, drawn_train: Dataset, drawn_test: Dataset) -> Path:
+def trained(tmp_path_factory: pytest.TempPathFactory, drawn_train: Dataset, drawn_test: Dataset) -> Iterator[Path]:
     """A models folder with one small LeNet and both artifacts. Do not change it; `models` is a copy."""
 
     def make(folder: Path) -> None:
@@ -175,14 +153,16 @@ def trained(tmp_path_factory: pytest.TempPathFactory, drawn_train: Dataset, draw
             model, proof = gate.export(model, name, drawn_test)
             assert proof.artifact is not None
 
-    return once(tmp_path_factory, "trained", make) / "models"
+    folder = once(tmp_path_factory, "trained", make) / "models"
+    with unchanged(folder):
+        yield folder
 
 
 LOWER = ("fp16", "int8-dynamic", "int8-static")
 
 
 @pytest.fixture(scope="session")
-def reduced(trained: Path, tmp_path_factory: pytest.TempPathFactory, drawn_train: Dataset, drawn_test: Dataset) -> store.Model:
+def reduced(trained: Path, tmp_path_factory: pytest.TempPathFactory, drawn_train: Dataset, drawn_test: Dataset) -> Iterator[store.Model]:
     """The small LeNet with every precision. Do not change it.
 
     Three epochs on 1,200 images leave it unsure, so the budget is wider than a user's.
@@ -198,7 +178,9 @@ def reduced(trained: Path, tmp_path_factory: pytest.TempPathFactory, drawn_train
             model, proof = gate.export(model, "onnx", drawn_test, precision=precision, calibration=images, max_accuracy_drop=0.02)
             assert proof.artifact is not None, proof.report.failures
 
-    return store.find("lenet", once(tmp_path_factory, "reduced", make) / "models")
+    folder = once(tmp_path_factory, "reduced", make) / "models"
+    with unchanged(folder):
+        yield store.find("lenet", folder)
 
 
 class Quantized(NamedTuple):
@@ -209,7 +191,7 @@ class Quantized(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def quantized(tmp_path_factory: pytest.TempPathFactory, mnist_dir: Path) -> Quantized:
+def quantized(tmp_path_factory: pytest.TempPathFactory, mnist_dir: Path) -> Iterator[Quantized]:
     """The reference LeNet in every precision, proven on all of MNIST within the budget that a user gets. Do not change it."""
 
     def make(folder: Path) -> None:
@@ -221,7 +203,8 @@ def quantized(tmp_path_factory: pytest.TempPathFactory, mnist_dir: Path) -> Quan
         (folder / "printed.json").write_text(json.dumps(printed))
 
     folder = once(tmp_path_factory, "quantized", make)
-    return Quantized(folder / "models" / "lenet", json.loads((folder / "printed.json").read_text()))
+    with unchanged(folder):
+        yield Quantized(folder / "models" / "lenet", json.loads((folder / "printed.json").read_text()))
 
 
 @pytest.fixture

@@ -128,7 +128,9 @@ def _state(cwd: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            sys.path[:], sys.argv = path, argv
+            # a library's own additions stay, as it does: onnxruntime adds a folder of its own, once, and imports from it later
+            sys.path[:] = [place for place in sys.path if place in path or not Path(place).is_relative_to(cwd)]
+            sys.argv = argv
             random.setstate(numbers[0])
             np.random.set_state(numbers[1])
             for name in set(sys.modules) - modules:

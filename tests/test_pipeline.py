@@ -119,7 +119,7 @@ def test_a_truncated_idx_file_keeps_what_was_whole(run_command: Command, models:
     done = run_command("predict", "images", "--models-dir", models, "--json", check=1)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(lines) == 271
-    assert lines[-1]["error"] == "images: truncated: it ends in image 271 of 1000"
+    assert lines[-1]["error"] == "images: truncated: it ends in image 271 of 1,000"
     assert "error: images: truncated" in done.stderr
     for other in ("--explain", "--save-input"):
         assert "idx file" in run_command("predict", "images", other, "out", "--models-dir", models, check=2).stderr

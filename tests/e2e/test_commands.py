@@ -12,6 +12,7 @@ from test_dataset import write_idx
 QUICK = ("--data", "drawn", "--train-images", "600", "--epochs", "2")
 
 
+@pytest.mark.slow
 def test_the_three_commands_of_the_readme(run_process: Command, picture: Path, tmp_path: Path) -> None:
     """Each as it stands in the README, but for the time that a real training takes."""
     trained = run_process("train", "lenet", *QUICK)

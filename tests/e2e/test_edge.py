@@ -9,8 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Quantized, install_apart, once
+from conftest import Quantized
+from once import install_apart, once
 from PIL import Image
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -15,6 +15,7 @@ from mnist_edge.training.recipe import Recipe
 
 
 @pytest.mark.parametrize(("name", "arguments"), VARIANTS, ids=lambda value: value if isinstance(value, str) else "".join(value))
+@pytest.mark.slow
 def test_trains_exports_and_verifies(
     name: str, arguments: dict[str, object], tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,11 +7,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import install_apart, once
+from once import install_apart, once
 
 from exporters import gate
 from mnist_edge import store
 from mnist_edge.dataset import Dataset
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -16,7 +16,10 @@ from mnist_edge.dataset import Dataset
 
 QEMU = shutil.which("qemu-x86_64")
 
-pytestmark = pytest.mark.skipif(QEMU is None or platform.machine() != "x86_64", reason="needs qemu-user on x86-64")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(QEMU is None or platform.machine() != "x86_64", reason="needs qemu-user on x86-64"),
+]
 
 
 def verify(model: store.Model) -> tuple[int, dict[str, str]]:

@@ -134,6 +134,7 @@ def test_a_network_is_used_by_its_name(run_command: Command, picture: Path) -> N
     assert all(re.search(rf"^{name} ", listed, re.MULTILINE) for name in MODELS)
 
 
+@pytest.mark.slow
 def test_what_is_too_large_is_left_out_and_the_rest_still_proves_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_command: Command, mnist_dir: Path, mnist_test: Dataset
 ) -> None:

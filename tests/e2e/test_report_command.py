@@ -4,9 +4,12 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
 from conftest import Command
 
 from mnist_edge.report.marked import REFERENCE_MARK, marked
+
+pytestmark = pytest.mark.slow
 
 
 def test_the_command(run_command: Command, tmp_path: Path) -> None:

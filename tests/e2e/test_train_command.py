@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 from conftest import Command, sha256, start
 
 from mnist_edge.dataset import drawn
@@ -14,6 +15,7 @@ from mnist_edge.dataset import drawn
 QUICK = ("--data", "drawn", "--train-images", "600", "--epochs", "2")
 
 
+@pytest.mark.slow
 def test_killed_three_times_and_resumed_a_training_ends_with_the_same_bits(run_process: Command, tmp_path: Path) -> None:
     seed = int(time.time())
     print(f"seed {seed}")  # shown if the test fails
@@ -38,6 +40,7 @@ def test_killed_three_times_and_resumed_a_training_ends_with_the_same_bits(run_p
     assert not run.exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_training_cleanly_and_says_how_to_go_on(run_command: Command, tmp_path: Path) -> None:
     process = start(tmp_path, "train", "lenet", "--data", "drawn", "--train-images", "3000", "--epochs", "200")
     while not (tmp_path / "models" / ".runs" / "lenet" / "checkpoint.pt").exists():
@@ -75,6 +78,7 @@ def test_no_mnist_and_no_network_is_one_error_within_fifteen_seconds(run_command
         assert part in error
 
 
+@pytest.mark.slow
 def test_demo_without_mnist_goes_on_with_drawn_digits(run_command: Command, tmp_path: Path) -> None:
     done = run_command("demo", "--epochs", "1", "--train-images", "2400", "--json", env=_offline(tmp_path))
     document = json.loads(done.stdout)
@@ -84,6 +88,7 @@ def test_demo_without_mnist_goes_on_with_drawn_digits(run_command: Command, tmp_
     assert "going on with digits drawn by the program itself" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_loses_nothing(run_process: Command, models: Path) -> None:
     """A limit on file sizes makes each larger write fail as a full disk does."""
     before = {p.name: sha256(p) for p in (models / "lenet").iterdir()}

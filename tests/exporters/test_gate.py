@@ -171,6 +171,7 @@ def test_a_format_is_registered_once_and_needs_a_runtime_that_proves_it(add: Any
 
 
 @pytest.mark.parametrize("opset", [18, 19, 20, 21, 22, 23])
+@pytest.mark.slow
 def test_every_opset_offered_is_written_as_asked_and_passes(models: Path, drawn_test: Dataset, opset: int) -> None:
     import onnx
 
@@ -215,6 +216,7 @@ def test_the_manifest_keeps_the_proof(models: Path, drawn_test: Dataset) -> None
         assert artifact.parity["data"]["sha256"] == drawn_test.sha256
 
 
+@pytest.mark.slow
 def test_proving_on_other_data_keeps_both_answers_and_the_proof_on_real_digits(
     models: Path, mnist_test: Dataset, drawn_test: Dataset
 ) -> None:
@@ -229,6 +231,7 @@ def test_proving_on_other_data_keeps_both_answers_and_the_proof_on_real_digits(
         assert len(store.read_reference(again, reference)) == reference.data["images"]
 
 
+@pytest.mark.slow
 def test_the_same_weights_give_the_same_bytes_from_another_folder_and_process(trained: Path, models: Path, tmp_path: Path) -> None:
     """From a copy of the source tree, in a process of its own, which traces something else first."""
     import shutil
@@ -252,7 +255,8 @@ def test_the_same_weights_give_the_same_bytes_from_another_folder_and_process(tr
     for artifact in ("lenet.onnx", "lenet.torchscript.pt"):
         (models / "lenet" / artifact).unlink()
     folder = tmp_path / "elsewhere"
-    subprocess.run([sys.executable, "-W", "ignore", "-c", code, models / "lenet"], check=True, cwd=folder, env={"PYTHONPATH": str(folder)})
+    env = {"PYTHONPATH": str(folder), "OMP_WAIT_POLICY": "PASSIVE"}
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code, models / "lenet"], check=True, cwd=folder, env=env)
     for artifact in ("lenet.onnx", "lenet.torchscript.pt"):
         assert (models / "lenet" / artifact).read_bytes() == (trained / "lenet" / artifact).read_bytes()
 

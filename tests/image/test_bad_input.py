@@ -125,6 +125,7 @@ def test_what_may_not_be_read_is_named(tmp_path: Path) -> None:
 
 
 @needs_proc
+@pytest.mark.slow
 def test_single_bytes_changed_at_random_never_break_the_reader() -> None:
     """Thousands of broken files, in a process whose memory can be told."""
     fuzz = Path(__file__).resolve().parents[2] / "benchmarks" / "fuzz.py"

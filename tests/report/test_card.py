@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from conftest import Command, train_small
 
 from mnist_edge import architectures, store
@@ -37,13 +38,14 @@ def test_the_card_names_what_is_there(found: Findings) -> None:
     assert "No exported file is here" in text and "## How to use it" not in text
 
 
+@pytest.mark.slow
 def test_the_cards_command_trains_the_same_weights_again(
-    tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset, run_command: Command
+    tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset, run_command: Command, run_process: Command
 ) -> None:
     recipe = architectures.find("resnet-tiny").best.changed(epochs=1, batch_size=100, lr=0.00123456789)
     changed = {"arguments": {"use_conv": True}, "seed": 3, "recipe": recipe, "threads": 1}
     model = train_small(tmp_path / "first", "resnet-tiny", data=drawn_train, test=drawn_test, name="my model", **changed)
-    run_command(*shlex.split(origin(model).command)[1:])
+    run_process(*shlex.split(origin(model).command)[1:])
     assert store.find("my model", tmp_path / "models").manifest.weights.sha256 == model.manifest.weights.sha256
     # where the network's own recipe is not known, every option is given
     without = training_command(model.manifest, "again", models_dir=tmp_path / "second")
@@ -63,6 +65,7 @@ def test_card_and_page_promise_the_same_bits_only_where_the_recipe_is_still_the_
     assert not any("the same bits" in text for text in texts(own | {"weight_decay": 0.3}))
 
 
+@pytest.mark.slow
 def test_a_name_that_is_no_plain_word(found: Findings, tmp_path: Path) -> None:
     folder = tmp_path / "odd" / r"a | b $\foo$ <i>(x)"
     shutil.copytree(found.model.folder, folder)

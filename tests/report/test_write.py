@@ -36,6 +36,7 @@ class Page(HTMLParser):
             self.alts.append(values.get("alt"))
 
 
+@pytest.mark.slow
 def test_a_report_is_pictures_a_page_that_needs_nothing_else_and_a_card(found: Findings) -> None:
     write_report(found)
     written = write_report(found)  # over its own
@@ -112,6 +113,7 @@ def test_a_folder_that_cannot_be_written_to_is_named(found: Findings, monkeypatc
         write_report(found)
 
 
+@pytest.mark.slow
 def test_the_card_of_a_reference_model_stays(found: Findings) -> None:
     card_of_a_clone = marked("with pictures that are not here", REFERENCE_MARK)
     (found.model.folder / "README.md").write_bytes(card_of_a_clone)
