@@ -133,8 +133,8 @@ class Predictor:
     def predict(self, picture: image.Picture, *, ink: str = "auto") -> Prediction:
         """Read one picture of a digit, of any size and in any light.
 
-        `picture` is a path, a file's bytes, an open binary file, a Pillow image, or an array: H×W or H×W×3, of bool, uint8, uint16
-        or float (0 to 1, or 0 to 255). `ink` is ``dark``, ``light`` or ``auto``.
+        `picture` is a path, a file's bytes, an open binary file, a Pillow image, or an array: H×W or H×W×3, of bool, uint16, other
+        integers (0 to 255) or floats (0 to 1, or 0 to 255). `ink` is ``dark``, ``light`` or ``auto``.
 
         Raises PictureError if it cannot be read or holds no digit.
         """

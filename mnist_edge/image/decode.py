@@ -6,19 +6,23 @@ import io
 import os
 import re
 import stat
-import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
+from struct import error as StructError
+from struct import unpack_from
+from types import FunctionType
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from zlib import crc32
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from mnist_edge.errors import PictureError, printable
+from mnist_edge.image.intact import DamagedError, Probe, doubt, examine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -64,11 +68,13 @@ def decode(picture: Picture) -> Decoded:
         return _decode_array(picture)
     if isinstance(picture, Image.Image):
         with _reasons("image"):
-            return _upright(picture.copy(), "image")
+            _check_size(picture.size, "image")
+            _load(picture)
+            return _upright(picture.copy(), picture.size, picture.info, (), "image")
     if isinstance(picture, (str, Path)):
         name = printable(picture)
         with _reasons(name), _open_regular(picture) as file:
-            return _decode_file(file, name)
+            return _decode_bytes(file.read(), name)
     if isinstance(picture, (bytes, bytearray, memoryview)):
         return _decode_bytes(bytes(picture), "bytes")
     if hasattr(picture, "read"):
@@ -87,17 +93,19 @@ def _reasons(name: str) -> Iterator[None]:
         raise
     except FileNotFoundError:
         raise PictureError(f"{name}: no such file") from None
+    except DamagedError as error:
+        raise PictureError(f"{name}: {error}") from None
     except UnidentifiedImageError:
         raise PictureError(f"{name}: not a picture in a format that is read here ({', '.join(FORMATS)})") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise PictureError(f"{name}: {_TOO_MANY}") from None
+        raise PictureError(f"{name}: too many pixels; {_AT_MOST}") from None
     except OSError as error:
         raise PictureError(f"{name}: {' '.join(str(error.strerror or error).split())}") from error
     except Exception as error:  # a damaged file makes Pillow's readers raise nearly anything
         raise PictureError(f"{name}: damaged ({' '.join(f'{type(error).__name__}: {error}'.split())[:120]})") from error
 
 
-_TOO_MANY = f"too many pixels; at most {MAX_PIXELS:,}, such as 4096×4096, are read"
+_AT_MOST = f"at most {MAX_PIXELS:,}, such as 4096×4096, are read"
 
 
 @contextmanager
@@ -123,56 +131,101 @@ def _decode_bytes(data: Any, name: str) -> Decoded:
     if len(data) > MAX_BYTES:
         raise PictureError(f"{name}: more than {MAX_BYTES // 2**20} MiB")
     with _reasons(name):
-        return _decode_file(io.BytesIO(data), name)
+        form = _form(data)
+        file = examine(form, data)
+        with _open(form, file.data) as opened:
+            size = _decode_pixels(opened, name)
+            notes = file.doubts + (_ask(file.probe, form, opened) if file.probe else ())
+            if getattr(opened, "is_animated", False) if file.animated is None else file.animated:
+                notes = ("an animation: only its first picture is read", *notes)
+            return _upright(opened, size, opened.info if file.metadata is None else file.metadata, notes, name)
 
 
-def _decode_file(file: IO[bytes], name: str) -> Decoded:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what Pillow has to say about a file's metadata
-        with _open(file) as opened:
-            return _upright(opened, name)
+#: How a file of each format begins, and Pillow's module and class that read it. `Image.open` would import five such modules.
+_READERS = {
+    "PNG": (rb"\x89PNG\r\n\x1a\n", "PngImagePlugin", "PngImageFile"),
+    "JPEG": (rb"\xff\xd8\xff", "JpegImagePlugin", "JpegImageFile"),
+    "GIF": (rb"GIF8[79]a", "GifImagePlugin", "GifImageFile"),
+    "BMP": (rb"BM", "BmpImagePlugin", "BmpImageFile"),
+    "WEBP": (rb"(?s:RIFF....WEBP)", "WebPImagePlugin", "WebPImageFile"),
+}
 
 
-#: How a file of each format begins, and Pillow's module and callable that open it. `Image.open` would import five such modules.
-_OPENERS = (
-    (rb"\x89PNG\r\n\x1a\n", "PngImagePlugin", "PngImageFile"),
-    (rb"\xff\xd8\xff", "JpegImagePlugin", "jpeg_factory"),
-    (rb"GIF8[79]a", "GifImagePlugin", "GifImageFile"),
-    (rb"BM", "BmpImagePlugin", "BmpImageFile"),
-    (rb"(?s:RIFF....WEBP)", "WebPImagePlugin", "WebPImageFile"),
-)
-
-
-def _open(file: IO[bytes]) -> Image.Image:
-    start = file.read(16)
-    file.seek(0)
-    for pattern, module, opener in _OPENERS:
-        if re.match(pattern, start):
-            opened: Image.Image = getattr(import_module(f"PIL.{module}"), opener)(file)
-            return opened
+def _form(data: bytes) -> str:
+    for form, (pattern, _, _) in _READERS.items():
+        if re.match(pattern, data):
+            return form
     raise UnidentifiedImageError
 
 
-def _upright(opened: Image.Image, name: str) -> Decoded:
+def _open(form: str, data: bytes) -> Image.Image:
+    _, module, reader = _READERS[form]
+    opened: Image.Image = getattr(import_module(f"PIL.{module}"), reader)(io.BytesIO(data))
+    return opened
+
+
+def _decode_pixels(opened: Image.Image, name: str) -> tuple[int, int]:
+    """Decode the pixels, if they are neither too many nor too few. Return width and height before a JPEG was made smaller."""
     size = opened.size
-    if size[0] * size[1] > MAX_PIXELS:
-        raise PictureError(f"{name}: {size[0]}×{size[1]} pixels are {_TOO_MANY}")
     _check_size(size, name)
-    notes = []
-    if getattr(opened, "is_animated", False):
-        notes.append("an animation: only its first picture is read")
-    orientation = _orientation(opened)
     opened.draft(None, (WORKING_SIDE, WORKING_SIDE))  # lets a JPEG be decoded at a half, a quarter or an eighth of its size
-    opened.load()
+    _load(opened)
+    return size
+
+
+def _ask(probe: Probe, form: str, opened: Image.Image) -> tuple[str, ...]:
+    """Decode the second file; return a warning where it shows damage. Raises DamagedError where the damage is certain."""
+    other = _look(form, probe.data)
+    against = crc32(opened.tobytes()) if probe.against is None else _look(form, probe.against)
+    if (other is None) if probe.same is None else ((other == against) == probe.same):
+        return ()
+    if probe.certain:
+        raise DamagedError(probe.complaint)
+    return (doubt(probe.complaint),)
+
+
+def _look(form: str, data: bytes) -> int | None:
+    """Return a number that stands for the pixels of a file, None if it cannot be decoded."""
+    with suppress(Exception), _open(form, data) as opened:
+        opened.draft(None, (WORKING_SIDE, WORKING_SIDE))
+        _load(opened)
+        return crc32(opened.tobytes())
+    return None
+
+
+def _upright(opened: Image.Image, size: tuple[int, int], metadata: Mapping[Any, Any], notes: tuple[str, ...], name: str) -> Decoded:
     small = _opaque(opened) if opened.has_transparency_data or opened.mode in ("La", "RGBa") else _plain(opened)
-    if orientation is not None:
-        small = small.transpose(orientation)
-        if orientation in _SIDEWAYS:
+    try:
+        turn = _TURNS.get(_orientation(metadata))
+    except ValueError:  # no reason to refuse a picture whose pixels are sound
+        turn = None
+        notes += (doubt("its EXIF cannot be read, so it may lie on its side"),)
+    if turn is not None:
+        small = small.transpose(turn)
+        if turn in _SIDEWAYS:
             size = size[::-1]
-    return Decoded(name, np.asarray(small, np.uint8), size, tuple(notes))
+    return Decoded(name, np.asarray(small, np.uint8), size, notes)
+
+
+def _load(image: Image.Image) -> None:
+    """Decode the pixels. Raises OSError, each time, where they are damaged or end too soon."""
+    load, tiles = image.load, getattr(image, "tile", None)
+    if ImageFile.LOAD_TRUNCATED_IMAGES and type(image).load is ImageFile.ImageFile.load:
+        # the program around us lets half a picture pass. That switch is a global of Pillow's, which other threads read too: so we
+        # leave it alone and run Pillow's code with globals of its own
+        code = ImageFile.ImageFile.load
+        load = FunctionType(code.__code__, vars(ImageFile) | {"LOAD_TRUNCATED_IMAGES": False}, closure=code.__closure__).__get__(image)
+    try:
+        load()
+    except Exception:
+        if tiles is not None:  # else Pillow takes a damaged picture for loaded, and is silent the next time
+            image.tile = tiles  # type: ignore[attr-defined]
+        raise
 
 
 def _check_size(size: tuple[int, int], name: str) -> None:
+    if size[0] * size[1] > MAX_PIXELS:
+        raise PictureError(f"{name}: too many pixels ({size[0]}×{size[1]}); {_AT_MOST}")
     if max(size) < MIN_LENGTH or min(size) < MIN_WIDTH:
         raise PictureError(f"{name}: {size[0]}×{size[1]} pixels are too few for a digit; at least {MIN_WIDTH}×{MIN_LENGTH}")
 
@@ -190,11 +243,42 @@ _TURNS = {
 _SIDEWAYS = {Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_270, Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_90}
 
 
-def _orientation(opened: Image.Image) -> Image.Transpose | None:
+def _orientation(metadata: Mapping[Any, Any]) -> int:
+    """Return how a picture lies, 1 to 8, by its EXIF or else its XMP; 1 where they do not say. Raises ValueError for damaged EXIF.
+
+    Pillow's own reader would load a PNG again, import its TIFF reader and warn.
+    """
+    exif, xmp = metadata.get("exif"), metadata.get("xmp") or metadata.get("XML:com.adobe.xmp")
+    if exif is None and isinstance(raw := metadata.get("Raw profile type exif"), str):  # as ImageMagick puts it into a PNG
+        exif = bytes.fromhex("".join(raw.split("\n")[3:]))
+    value = _exif_orientation(exif) if isinstance(exif, bytes) and exif else None
+    if isinstance(xmp, str):
+        xmp = xmp.encode()
+    if value is None and isinstance(xmp, bytes) and (found := re.search(rb'tiff:Orientation(?:="|>)([0-9])', xmp)):
+        value = int(found[1])
+    return value or 1  # some cameras write 0
+
+
+def _exif_orientation(exif: bytes) -> int | None:
+    """Return Orientation from the first directory of EXIF's TIFF structure (TIFF 6.0, section 2), None if it is not there."""
+    while exif.startswith(b"Exif\0\0"):
+        exif = exif[6:]
+    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
+    if order is None:
+        raise ValueError("no TIFF structure")
     try:
-        return _TURNS.get(opened.getexif().get(0x0112, 1))
-    except Exception:  # damaged metadata is no reason to refuse the picture
-        return None
+        (start,) = unpack_from(f"{order}I", exif, 4)
+        (entries,) = unpack_from(f"{order}H", exif, start)
+        for entry in range(start + 2, start + 2 + 12 * entries, 12):
+            tag, kind, values = unpack_from(f"{order}HHI", exif, entry)
+            if tag == 0x0112:
+                (value,) = unpack_from(order + {1: "B", 3: "H", 4: "I"}.get(kind, "H"), exif, entry + 8)
+                if values != 1 or value > 8:
+                    raise ValueError("no such orientation")
+                return int(value)
+    except StructError as error:
+        raise ValueError("it ends too soon") from error
+    return None
 
 
 def _smaller(image: Image.Image) -> Image.Image:
@@ -242,12 +326,10 @@ def _opaque(image: Image.Image) -> Image.Image:
 
 
 def _decode_array(array: NDArray[Any]) -> Decoded:
-    """Take H×W, H×W×1 or H×W×3: bool, uint8, uint16, or float from 0 to 1 or 0 to 255."""
+    """Take H×W, H×W×1 or H×W×3: bool, uint16, other integers from 0 to 255, or floats from 0 to 1 or 0 to 255."""
     name = f"array of {array.dtype}, shape {'×'.join(map(str, array.shape))}"
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3)) or 0 in array.shape:
         raise PictureError(f"{name}: a picture is H×W, or H×W×3 in colour")
-    if array.shape[0] * array.shape[1] > MAX_PIXELS:
-        raise PictureError(f"{name}: {_TOO_MANY}")
     _check_size((array.shape[1], array.shape[0]), name)
     image = Image.fromarray(np.ascontiguousarray(_bytes(array[..., 0] if array.shape[2:] == (1,) else array, name)))
     return Decoded(name, np.asarray(_smaller(image), np.uint8), image.size)
@@ -261,11 +343,16 @@ def _bytes(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
     if np.issubdtype(array.dtype, np.uint16):  # of either byte order
         used = max(8, int(array.max()).bit_length())  # scanners leave the upper bits empty
         return np.asarray(array >> (used - 8), np.uint8)
-    if not np.issubdtype(array.dtype, np.floating):
-        raise PictureError(f"{name}: values are bool, uint8, uint16 or float")
+    whole = np.issubdtype(array.dtype, np.integer)
+    if not whole and not np.issubdtype(array.dtype, np.floating):
+        raise PictureError(f"{name}: values are bool, integers or floats")
     if not np.isfinite(array).all():
         raise PictureError(f"{name}: holds NaN or infinity")
-    low, high = float(array.min()), float(array.max())
+    low, high = array.min(), array.max()
+    if whole:
+        if low < 0 or high > 255:
+            raise PictureError(f"{name}: values from {low} to {high}; integers are 0 to 255, except for uint16")
+        return array.astype(np.uint8)
     if low < 0 or high > 255:
         raise PictureError(f"{name}: values from {low:g} to {high:g}; floats are 0 to 1, or 0 to 255")
     return np.asarray(np.rint(array * 255 if high <= 1 else array), np.uint8)

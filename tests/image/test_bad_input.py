@@ -129,12 +129,15 @@ def test_what_may_not_be_read_is_named(tmp_path: Path) -> None:
 def test_single_bytes_changed_at_random_never_break_the_reader() -> None:
     """Thousands of broken files, in a process whose memory can be told."""
     fuzz = Path(__file__).resolve().parents[2] / "benchmarks" / "fuzz.py"
-    done = subprocess.run([sys.executable, fuzz, "--count", "400", "--seed", "1"], capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run([sys.executable, fuzz, "--count", "150", "--seed", "1"], capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     result = json.loads(done.stdout)
-    assert sum(sum(pair.values()) for pair in result["counts"].values()) == 8 * 400
-    assert all(pair["read"] and pair["refused"] for pair in result["counts"].values())
+    for name, counts in result["counts"].items():
+        assert sum(counts["pixels"].values()) == 150
+        assert counts["pixels"]["refused"]
+        assert not name.startswith("PNG") or counts["pixels"]["refused"] == 150
+        assert name.startswith("PNG") or counts["pixels"]["same"]
     assert result["slowest_seconds"] < 1
     assert result["peak_kilobytes"] < 200_000
 
@@ -145,8 +148,8 @@ def test_single_bytes_changed_at_random_never_break_the_reader() -> None:
         (np.zeros((28, 28, 4), np.uint8), "H×W×3 in colour"),
         (np.zeros((0, 28), np.uint8), "H×W"),
         (np.zeros((1, 1, 28, 28), np.uint8), "H×W"),
-        (np.zeros((28, 28), np.int32), "bool, uint8, uint16 or float"),
-        (np.zeros((28, 28), np.complex64), "bool, uint8, uint16 or float"),
+        (np.full((28, 28), 256, np.int32), "integers are 0 to 255, except for uint16"),
+        (np.zeros((28, 28), np.complex64), "bool, integers or floats"),
         (np.full((28, 28), np.nan), "NaN or infinity"),
         (np.full((28, 28), np.inf), "NaN or infinity"),
         (np.full((28, 28), -1.0), "0 to 1, or 0 to 255"),
