@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ENVIRONMENT := .venv/.made
 
-.PHONY: help demo test test-fast lint bench models clean
+.PHONY: help demo test test-fast proofs lint bench models clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' Makefile
@@ -14,10 +14,13 @@ demo: $(ENVIRONMENT)  ## train LeNet, export it, prove it, read a picture withou
 WORKERS ?= auto
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal
 test: $(ENVIRONMENT)  ## all tests, on all cores; those on MNIST run where it is found
-	$(PYTEST)
+	$(PYTEST) -m "not proof"
 
 test-fast: $(ENVIRONMENT)  ## the tests that take under a minute together, for while one works
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not proof"
+
+proofs: $(ENVIRONMENT)  ## what is slow by nature: another processor, emulated (needs qemu-user)
+	$(PYTEST) -m proof
 
 lint: $(ENVIRONMENT)  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -18,7 +18,7 @@ import in_process
 import numpy as np
 import pytest
 import torch
-from once import once, unchanged
+from once import lacking, once, unchanged
 from PIL import Image
 
 from exporters import Calibration
@@ -120,9 +120,7 @@ def mnist_dir() -> Path:
     """The folder with MNIST. Without it a test is skipped, or fails where it must run."""
     raw = find_mnist().raw_dir
     if raw is None:
-        if os.environ.get("MNIST_EDGE_TEST_NEEDS_MNIST"):
-            pytest.fail("MNIST is not where MNIST_EDGE_DATA_DIR says")
-        pytest.skip("MNIST is not on this machine; set MNIST_EDGE_DATA_DIR")
+        lacking("MNIST is not on this machine; set MNIST_EDGE_DATA_DIR")
     return raw.parent.parent if raw.name == "raw" else raw
 
 

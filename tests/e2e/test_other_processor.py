@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from once import lacking
 
 from exporters import Calibration, gate
 from mnist_edge import store
@@ -16,10 +17,13 @@ from mnist_edge.dataset import Dataset
 
 QEMU = shutil.which("qemu-x86_64")
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(QEMU is None or platform.machine() != "x86_64", reason="needs qemu-user on x86-64"),
-]
+pytestmark = pytest.mark.proof
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _emulator() -> None:
+    if QEMU is None or platform.machine() != "x86_64":
+        lacking("needs qemu-x86_64 (Debian: qemu-user), on x86-64")
 
 
 def verify(model: store.Model) -> tuple[int, dict[str, str]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import hard_pictures
 import numpy as np
 import pytest
+from once import lacking
 from PIL import Image
 
 from mnist_edge import Predictor, image
@@ -262,8 +263,9 @@ def test_nothing_is_no_digit(name: str, picture: np.ndarray) -> None:
         image.read(picture)
 
 
-@pytest.mark.skipif("MNIST_EDGE_TEST_PICTURES" not in os.environ, reason="set MNIST_EDGE_TEST_PICTURES to a folder with labels.csv")
 def test_real_pictures_are_read(reference: Predictor) -> None:
+    if "MNIST_EDGE_TEST_PICTURES" not in os.environ:
+        lacking("set MNIST_EDGE_TEST_PICTURES to a folder with labels.csv")
     folder = Path(os.environ["MNIST_EDGE_TEST_PICTURES"])
     right: dict[str, list[bool]] = {}
     with (folder / "labels.csv").open(newline="") as file:
