@@ -14,9 +14,7 @@ from mnist_edge import dataset as datasets
 from mnist_edge import parity
 from mnist_edge.dataset import Dataset
 from mnist_edge.files import write_atomically
-
-#: A failed export leaves its evidence in this folder of the models folder.
-FAILED = ".failed"
+from mnist_edge.housekeeping import FAILED
 
 #: A refused artifact is kept with at least so many images, and at most so many pictures of them.
 _WORST, _PICTURES = 20, 100
