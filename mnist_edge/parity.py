@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mnist_edge.confidence import softmax
 from mnist_edge.errors import MnistEdgeError, one_line
+from mnist_edge.text import percent
 
 #: Anything that answers: pixels, uint8 N×1×28×28 → logits, float32 N×10.
 Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -147,7 +148,9 @@ def compare(
     if not_finite:
         failures.append(f"{not_finite} logits are NaN or infinite")
     if not _enough(equal, len(reference), budget):
-        failures.append(f"{len(reference) - equal} of {len(reference)} answers changed; at least {budget.equal_answers:.2%} must be equal")
+        failures.append(
+            f"{len(reference) - equal} of {len(reference)} answers changed; at least {percent(budget.equal_answers)} must be equal"
+        )
     if complete and not _accurate(reference_accuracy, accuracy, rows, budget):
         fall = 100 * (reference_accuracy - accuracy)
         failures.append(f"accuracy fell by {fall:.2f} points; allowed: {100 * budget.accuracy_drop:.2f}")
@@ -207,7 +210,7 @@ def check(
     changed = sorted({*whole.changed, *(offset + index for offset, report in small for index in report.changed)})
     equal = min(whole.equal_answers, len(reference) - len(changed))
     if _enough(whole.equal_answers, len(reference), budget) and not _enough(equal, len(reference), budget):
-        share = f"at least {budget.equal_answers:.2%} must be equal"
+        share = f"at least {percent(budget.equal_answers)} must be equal"
         failures.append(f"{len(reference) - equal} of {len(reference)} answers changed in small batches or large; {share}")
     together = replace(
         whole,
