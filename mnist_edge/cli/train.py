@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 )
 @option("--epochs", type=click.IntRange(min=1), help="Passes over the training images.  [default: the recipe's]")
 @option("--batch-size", type=click.IntRange(min=1), help="Images a step.  [default: the recipe's]")
-@option("--lr", type=Number(0, min_open=True), help="Learning rate.  [default: the recipe's]")
+@option("--lr", type=Number(), help="Learning rate.  [default: the recipe's]")
 @option("--seed", type=click.IntRange(min=0, max=2**31), help="Of weights, order, augmentation and dropout.  [default: 0]")
 @option("--device", type=str, help="auto, cpu, cuda or mps.  [default: auto]")
 @option("--threads", type=click.IntRange(1, 256), help="Of PyTorch; another number gives other last bits.  [default: PyTorch's]")
