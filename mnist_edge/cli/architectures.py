@@ -44,4 +44,4 @@ def command(architecture: str | None, arguments: tuple[str, ...], out: Output) -
     text = f"input N×1×28×28\n{table(rows, ['layer', 'kind', 'output', 'parameters', 'count'])}\n{count(total, 'parameter')}"
     document = [{"name": x.name, "kind": x.kind, "output": x.output, "parameters": x.parameters, "count": x.count} for x in layers]
     out.result({"architecture": architecture, "layers": document, "parameters": total}, text)
-    out.next_step("train", architecture)
+    out.next_step("train", architecture, *(word for pair in arguments for word in ("--set", pair)))
