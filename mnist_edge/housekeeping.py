@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -80,6 +80,12 @@ def leftovers(models_dir: Path) -> list[Leftover]:
     return sorted(found, key=lambda one: (KINDS.index(one.kind), one.seconds))
 
 
+def total_bytes(found: Iterable[Leftover]) -> int:
+    """Return the bytes of all together; a part inside a run is counted once."""
+    found = list(found)
+    return sum(one.bytes for one in found if not any(one.path.is_relative_to(other.path) for other in found if other is not one))
+
+
 def remove(models_dir: Path, leftover: Leftover) -> bool:
     """Remove one for good; False if it stays, because it is in use or gone by now. Raises OSError.
 
@@ -87,7 +93,7 @@ def remove(models_dir: Path, leftover: Leftover) -> bool:
     """
     with ExitStack() as stack:
         if leftover.kind == "parts":
-            if leftover.in_use:
+            if leftover.in_use or not os.path.lexists(leftover.path):  # it may have been in a run that is removed by now
                 return False
             doomed = leftover.path
         else:
@@ -199,7 +205,7 @@ def _runs(models_dir: Path) -> Iterator[Leftover]:
     runs = models_dir / RUNS
     for path, name, seconds in _dated(runs):
         if path.name.startswith("."):
-            yield Leftover("runs", name, path, _size(path), seconds, f"{_describe_run(path)}; set aside by a new start")
+            yield Leftover("runs", name, path, _size(path), seconds, f"{_describe_run(path)}, set aside by a new start")
     for path in _entries(runs):
         if path.is_dir() and not path.name.startswith("."):
             in_use = "is being trained" if _is_trained(runs, path.name) else ""

@@ -203,6 +203,17 @@ def test_restores_a_run_and_sets_the_other_aside(full: Path) -> None:
     assert (full / ".runs" / "vgg" / "checkpoint.pt").read_text() == "going"
 
 
+def test_a_part_inside_a_run_counts_and_goes_once(full: Path) -> None:
+    part = full / ".runs" / ".vgg-20260102-030405" / ".checkpoint.pt.0123abcd.part"
+    part.write_bytes(bytes(1000))
+    aged(part, 2 * DAY)
+    found = leftovers(full)
+    run, inside = (next(one for one in found if one.path == path) for path in (part.parent, part))
+    assert run.bytes > inside.bytes == 1000
+    assert housekeeping.total_bytes([run, inside]) == run.bytes and housekeeping.total_bytes([inside]) == 1000
+    assert remove(full, run) and not remove(full, inside)
+
+
 @pytest.mark.parametrize("holder", ["vgg", ".vgg.lock"])
 def test_a_run_is_not_restored_over_one_that_is_being_trained(full: Path, holder: str) -> None:
     (full / ".runs" / ".vgg.lock").touch()

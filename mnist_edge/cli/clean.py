@@ -38,13 +38,13 @@ def command(every: bool, older_than: float, yes: bool, models_dir: Path | None, 
     text = table(rows, ["kind", "what", "size", "age", "what it is"]) if rows else f"nothing is left over in {folder}"
     document = {"models_dir": str(folder), "leftovers": [one.to_json() for one in found]}
     if not (every or any(chosen.values())):
-        total = f"\n\n{size(sum(one.bytes for one in found))} in all; nothing was removed" if found else ""
+        total = f"\n\n{size(housekeeping.total_bytes(found))} in all; nothing was removed" if found else ""
         out.result(document | {"removed": [], "freed_bytes": 0}, text + total)
         if found:
             out.say("to remove some of it: --replaced, --failed, --runs, --parts or --all, with --older-than DAYS")
         return
     if doomed and not yes:
-        freed = size(sum(one.bytes for one in doomed))
+        freed = size(housekeeping.total_bytes(doomed))
         if out.as_json or not is_terminal(sys.stdin):
             raise UsageError(f"this would remove {count(len(doomed), 'folder or file', 'folders and files')}, {freed}, for good; add --yes")
         click.echo(text, err=True)
@@ -55,7 +55,7 @@ def command(every: bool, older_than: float, yes: bool, models_dir: Path | None, 
     for one in found:
         if one.in_use and (every or chosen[one.kind]):
             out.problem(f"stays: {one.path}: {one.in_use}")
-    freed_bytes = sum(one.bytes for one in removed)
+    freed_bytes = housekeeping.total_bytes(removed)
     out.result(
         document | {"removed": [str(one.path) for one in removed], "freed_bytes": freed_bytes},
         "\n".join([*(f"removed {one.path}" for one in removed), f"{len(removed)} removed, {size(freed_bytes)}"]),

@@ -32,7 +32,7 @@ def command(name: str | None, models_dir: Path | None, out: Output) -> None:
     kept = f"; what was there is kept in {done.kept}" if done.kept is not None else ""
     out.result(
         {"restored": done.what.to_json(), "place": str(done.place), "kept": str(done.kept) if done.kept else None},
-        f"{done.place} is restored: {done.what.what}{kept}",
+        f"{done.place} is restored{kept}",
     )
     if done.what.kind == "runs":
         out.say(f"next: {housekeeping.resume_command(done.place, done.what.name, models_dir)}")

@@ -78,7 +78,7 @@ def command(
         raise
     model, scores = finished.model, finished.model.manifest.scores
     if finished.replaced is not None:
-        out.say(f"the model that was there is kept in {finished.replaced}")
+        out.say(f"the model that was there is kept in {finished.replaced} ({_restore_line(run, model.name)} puts it back)")
     text = (
         f"{model.name}: {percent(scores['test_accuracy'])} on {count(scores['test_data']['images'], 'test image')} of {scores['test_data']['name']}, "
         f"{percent(scores['validation_accuracy'])} held out; {model.manifest.training['seconds']:.0f} s; in {model.folder}"
@@ -90,6 +90,10 @@ def command(
 def resume_line(architecture: str, **given: object) -> str:
     """Return the command that goes on with a run: what the run itself remembers is left out."""
     return command_line("train", architecture, "--resume", **given)
+
+
+def _restore_line(run: "Run", name: str) -> str:
+    return command_line("restore", name, models_dir=None if run.models_dir == Path("models") else run.models_dir)
 
 
 def load_data(data: str, data_dir: Path | None, out: Output, train_images: int | None = None) -> tuple["Dataset", "Dataset"]:
@@ -116,7 +120,7 @@ def settle(run: "Run", asked: "Settings", given: dict[str, Any], resume: bool, o
             out.say(f"no unfinished run in {run.folder}; starting from the beginning")
         kept = run.start(asked)
         if kept is not None:
-            out.say(f"starting over; the unfinished run is kept in {kept} (--resume would have gone on with it)")
+            out.say(f"starting over; the unfinished run is kept in {kept} ({_restore_line(run, kept.name)} puts it back)")
         return asked
     if settings.data != asked.data:
         raise DataError(
