@@ -84,8 +84,7 @@ def card(findings: Findings, origin: Origin, has_weights: bool = True, not_kept:
             _fenced("python", _PLAIN_PYTHON.format(file=file)),
             "C++ (`g++ -std=c++17 main.cpp -lonnxruntime`):",
             _fenced("cpp", _CPP.format(file=file)),
-            "JavaScript, in Node: `npm install --ignore-scripts onnxruntime-node`, save this as `digit.mjs`, and run `node digit.mjs`; "
-            "in a browser, `onnxruntime-web` has the same calls:",
+            "JavaScript, in Node; in a browser, `onnxruntime-web` has the same calls:",
             _fenced("js", _JAVASCRIPT.format(file=file)),
         ]
     return "\n\n".join(parts) + "\n"
