@@ -47,7 +47,7 @@ class Plan:
     Attributes:
         name: of the model.
         quantize: the lower precision that is kept beside float32: the smallest that the gate lets through and whose answers are the same in
-            any batch, which those of dynamic int8 are not (docs/precisions.md). For the GRU, the tiny ResNets and the ViT that is fp16.
+            any batch, which those of dynamic int8 are not (README, "Smaller"). For the GRU, the tiny ResNets and the ViT that is fp16.
         network, arguments: where these are not the name, and none.
         seeds: further seeds, for the spread; only where a training is short.
         threads: LeNet's reference was trained with two, the others with one.
@@ -208,7 +208,7 @@ one; only LeNet is installed with the package. Each folder holds the manifest, t
 makes them again, on the same machine with the same bits.
 
 Each is of seed 0, which was not chosen by its score. Recipes were chosen on held-out training images; of most networks a test figure of an
-earlier training was known by then (docs/reference-models.md). Measured on {processor}."""
+earlier training was known by then (README, "Reference models"). Measured on {processor}."""
 
 
 if __name__ == "__main__":

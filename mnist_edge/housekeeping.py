@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mnist_edge.errors import ModelError, TrainingError, unknown_name
-from mnist_edge.files import locked
+from mnist_edge.files import lock_file, locked
 from mnist_edge.manifest import FILE_NAME, Manifest
 from mnist_edge.publishing import REPLACED, publish_model
 from mnist_edge.text import data_name, percent
@@ -152,14 +152,11 @@ def restore(models_dir: Path, which: str) -> Restored:
 @contextmanager
 def run_lock(models_dir: Path, name: str) -> Iterator[bool]:
     """Take a run's lock, so that no training starts or goes on with it; gives False while one does. Raises OSError."""
-    runs = models_dir / RUNS
-    runs.mkdir(parents=True, exist_ok=True)
-    lock = runs / f".{name}.lock"
-    lock.touch()
+    run = models_dir / RUNS / name
     with ExitStack() as stack:
-        free = stack.enter_context(locked(lock))
-        if free and (runs / name).is_dir():
-            free = stack.enter_context(locked(runs / name))
+        free = stack.enter_context(lock_file(run.with_name(f".{name}.lock")))
+        if free and run.is_dir():
+            free = stack.enter_context(locked(run))  # which version 0.1 holds
         yield free
 
 

@@ -19,13 +19,15 @@ from mnist_edge.confidence import find_threshold
 from mnist_edge.dataset import Dataset
 from mnist_edge.errors import TrainingError, UsageError, one_line
 from mnist_edge.files import folder_aside, locked, write_atomically
-from mnist_edge.housekeeping import RUNS
 from mnist_edge.manifest import FILE_NAME
 from mnist_edge.training.deploy import Deployed
 from mnist_edge.training.loop import Epoch, Images, Listener, Trainer
 from mnist_edge.training.memory import keep_freed_memory
 from mnist_edge.training.result import torch_logits, weights_of, write_model
 from mnist_edge.training.settings import Settings
+
+#: Unfinished runs lie in this folder of the models folder, each in its model's name.
+RUNS = ".runs"
 
 
 @dataclass(frozen=True)

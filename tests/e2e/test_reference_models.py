@@ -39,7 +39,7 @@ FLOORS = {
     "convnet": 99.50,
 }
 
-#: What was reached so far where that is less (docs/reference-models.md); an entry goes when its promise is kept.
+#: What was reached so far where that is less (README, "Reference models"); an entry goes when its promise is kept.
 REACHED = {"vgg": 99.56, "resnet-tiny": 96.88, "resnet-tiny-conv": 96.73}
 
 
