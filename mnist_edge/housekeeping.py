@@ -171,8 +171,9 @@ def resume_command(run: Path, name: str, models_dir: Path | None = None) -> str:
         words += ["--name", name]
     if data.get("name", "mnist") != "mnist":
         words += ["--data", str(data["name"]).removeprefix("folder:")]
-    if data.get("name") in ("mnist", "drawn") and data.get("images", 60_000) < 60_000:
-        words += ["--train-images", str(data["images"])]
+    fewer = data.get("name") in ("mnist", "drawn") and data.get("images", 60_000) < 60_000
+    if train_images := settings.get("train_images", data["images"] if fewer else None):
+        words += ["--train-images", str(train_images)]
     if models_dir is not None:
         words += ["--models-dir", str(models_dir)]
     return shlex.join(words)
