@@ -36,6 +36,7 @@ def command(
     """
     from mnist_edge import store
     from mnist_edge.benchmark.measure import benchmark
+    from mnist_edge.runtimes import usable_threads
 
     if plot is not None:
         from mnist_edge.extras import require
@@ -43,6 +44,11 @@ def command(
         if plot.suffix.lower() != ".png":
             raise UsageError(f"--plot {plot}: the name must end in .png")
         require("--plot", "matplotlib")
+    if (usable := usable_threads(threads)) < threads:
+        out.say(
+            f"--threads {threads}: this machine has {count(usable, 'core')}, so {count(usable, 'thread')} {'is' if usable == 1 else 'are'} started"
+        )
+        threads = usable
     found = store.find(model, models_dir)
     out.model(found)
     rows, left_out = benchmark(found, threads, rounds, _progress(out))
