@@ -250,7 +250,7 @@ def test_wrong_things_are_named_in_one_line(
         (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
         return line
 
-    assert "unknown --quantize of format onnx 'int8'" in error("--format", "onnx", "--quantize", "int8")
+    assert "--quantize int8: format onnx has no such precision" in error("--format", "onnx", "--quantize", "int8")
     assert "known: none" in error("--format", "torchscript", "--quantize", "fp16")
     for misplaced in (("--calibration-method", "minmax"), ("--calibration-images", "7"), ("--calibration-seed", "1")):
         message = f"{misplaced[0]} does nothing with --format onnx --quantize fp16"
