@@ -139,7 +139,7 @@ def command(
 def _precision(chosen: "Format", quantize: str) -> str:
     known = {quantize_of(precision): precision for precision in chosen.precisions}
     if quantize not in known:
-        raise UsageError(f"--quantize {quantize}: format {chosen.name} has no such precision; it has: {', '.join(known)}")
+        raise UsageError(f"--quantize {quantize}: format {chosen.name} has no such precision; known: {', '.join(known)}")
     return known[quantize]
 
 
