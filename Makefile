@@ -1,7 +1,12 @@
 # Needs Python 3.11 to 3.13 and make; everything else goes into .venv.
 PYTHON ?= python3
 BIN := .venv/bin
-ENVIRONMENT := .venv/.made
+
+# make demo TORCH=cpu takes PyTorch's CPU builds, TORCH=default those of the package index; left out: what .venv has already.
+TORCH ?= $(if $(wildcard .venv/.made-cpu),cpu,default)
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+ENVIRONMENT := .venv/.made$(if $(filter cpu,$(TORCH)),-cpu)
+OTHER := $(if $(filter cpu,$(TORCH)),.venv/.made,.venv/.made-cpu)
 
 .PHONY: help demo test test-fast proofs lint bench models clean
 
@@ -36,11 +41,26 @@ models: $(ENVIRONMENT)  ## train the reference models again, in build/, and prov
 	$(BIN)/python benchmarks/reference_models.py --jobs $(JOBS) $(if $(PICTURES),--pictures $(PICTURES))
 
 $(ENVIRONMENT): pyproject.toml constraints.txt
+	@case "$(TORCH)" in cpu|default) ;; *) echo "error: TORCH=$(TORCH) is neither cpu nor default" >&2; exit 1;; esac
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 	  { echo "error: $(PYTHON) is not Python 3.11 to 3.13; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
-	$(PYTHON) -m venv .venv
+ifeq ($(TORCH),cpu)
+	@rm -rf build/torch && $(PYTHON) -m venv build/torch
+	@echo "downloading PyTorch's CPU builds from $(TORCH_INDEX)"
+	@build/torch/bin/python -m pip download --quiet --retries 1 --no-deps -c constraints.txt \
+	    --index-url $(TORCH_INDEX) --dest build/torch/wheels torch torchvision >build/torch/log 2>&1 || \
+	  { echo "error: PyTorch's CPU builds cannot be had from $(TORCH_INDEX) (build/torch/log says why); name a mirror with TORCH_INDEX=URL," \
+      "or take the default builds: make $(MAKECMDGOALS) TORCH=default" >&2; exit 1; }
+endif
+	$(PYTHON) -m venv $(if $(wildcard $(OTHER)),--clear) .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
+ifeq ($(TORCH),cpu)
+	$(BIN)/python -m pip install --quiet --no-deps build/torch/wheels/*.whl
+	@rm -rf build/torch
+	@echo "installing the rest into .venv (a few minutes)"
+else
 	@echo "installing torch and the rest into .venv (about 6 GB; a few minutes)"
+endif
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[train,dev]"
 	@touch $@
 

@@ -1,4 +1,4 @@
-"""Every model of a folder in every precision: published or refused, and why. Prints the table of the README.
+"""Every model of a folder in every precision: published or refused, and why. Prints the table of docs/precisions.md.
 
 After `make models`: cp -r build/models NEW_FOLDER, and python benchmarks/precisions.py NEW_FOLDER. What passed is left in it, and what it had.
 """

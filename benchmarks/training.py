@@ -15,6 +15,7 @@ from mnist_edge.architectures.lenet import LeNet
 from mnist_edge.dataset import Dataset, describe, load
 from mnist_edge.dataset.sources import find_mnist
 from mnist_edge.manifest import Manifest
+from mnist_edge.text import count, percent
 from mnist_edge.training.loop import Epoch
 from mnist_edge.training.run import Run, train
 from mnist_edge.training.settings import Settings
@@ -52,7 +53,9 @@ def tutorial(root: Path, most: int) -> tuple[list[float], list[float]]:
         with torch.no_grad():
             correct = sum(int((model(images).argmax(1) == labels).sum()) for images, labels in testing)
         accuracies.append(correct / 10_000)
-        print(f"  tutorial, epoch {len(seconds)}: {seconds[-1]:.1f} s, {accuracies[-1]:.2%} on the test set", file=sys.stderr, flush=True)
+        print(
+            f"  tutorial, epoch {len(seconds)}: {seconds[-1]:.1f} s, {percent(accuracies[-1])} on the test set", file=sys.stderr, flush=True
+        )
         if accuracies[-1] >= TARGET and len(seconds) >= 3:
             break
     return seconds, accuracies
@@ -101,7 +104,7 @@ def main() -> None:
     short = [ours(training, test, epochs) for epochs in (1, 2)]
     full_seconds, full_epochs, full_accuracy = ours(training, test, QUICK_EPOCHS)
     for seconds, epochs, accuracy in (*short, (full_seconds, full_epochs, full_accuracy)):
-        print(f"  ours, {len(epochs)} epochs: {seconds:.1f} s, {accuracy:.2%} on the test set", file=sys.stderr, flush=True)
+        print(f"  ours, {count(len(epochs), 'epoch')}: {seconds:.1f} s, {percent(accuracy)} on the test set", file=sys.stderr, flush=True)
 
     reference = Manifest.read(Path(__file__).resolve().parents[1] / "models" / "lenet")
 
@@ -115,10 +118,10 @@ def main() -> None:
         ("an epoch, seconds for 60,000 images", f"{tutorial_epoch:.1f}", f"{epoch:.1f}", f"{epoch / tutorial_epoch:.2f}", "0.45"),
     ]
     if passing is not None:
-        what = f"{passing[0]:.1f} ({passing[1]} epoch{'s' if passing[1] > 1 else ''}: {passing[2]:.2%})"
+        what = f"{passing[0]:.1f} ({count(passing[1], 'epoch')}: {percent(passing[2])})"
         rows.append(
             (
-                f"passing {TARGET:.2%}, against ten epochs",
+                f"passing {percent(TARGET)}, against ten epochs",
                 f"{10 * tutorial_epoch:.1f}",
                 what,
                 f"{passing[0] / (10 * tutorial_epoch):.2f}",
@@ -126,12 +129,14 @@ def main() -> None:
             )
         )
         if really is not None:
-            rows.append((f"passing {TARGET:.2%}, against when it does here", f"{really:.1f}", what, f"{passing[0] / really:.2f}", "0.40"))
+            rows.append(
+                (f"passing {percent(TARGET)}, against when it does here", f"{really:.1f}", what, f"{passing[0] / really:.2f}", "0.40")
+            )
     rows.append(
         (
             f"`train lenet --epochs {QUICK_EPOCHS}`",
             "",
-            f"{full_seconds:.0f} s: {full_accuracy:.2%} on the test set",
+            f"{full_seconds:.0f} s: {percent(full_accuracy)} on the test set",
             "",
             "99.40 % in 180 s",
         )
@@ -146,10 +151,10 @@ def main() -> None:
         "|---|---|---|---|---|",
         *(f"| {' | '.join(row)} |" for row in rows),
         "",
-        f"Test accuracy of the tutorial's loop here, by epoch: {', '.join(f'{a:.2%}' for a in accuracies)}.",
+        f"Test accuracy of the tutorial's loop here, by epoch: {', '.join(map(percent, accuracies))}.",
         "",
         f"The whole recipe was not run again: the reference model's manifest says {reference.training['epochs']} epochs in "
-        f"{reference.training['seconds']:.0f} s, and {reference.scores['test_accuracy']:.2%} on the test set.",
+        f"{reference.training['seconds']:.0f} s, and {percent(reference.scores['test_accuracy'])} on the test set.",
         "",
     ]
     print("\n".join(lines))

@@ -11,9 +11,7 @@ from PIL import Image
 from exporters.reference import Answers
 from mnist_edge import parity, proof
 from mnist_edge.files import write_atomically
-
-#: A failed export leaves its evidence in this folder of the models folder.
-FAILED = ".failed"
+from mnist_edge.housekeeping import FAILED
 
 #: A refused artifact is kept with at least so many images, and at most so many pictures of them.
 _WORST, _PICTURES = 20, 100

@@ -12,6 +12,7 @@ from mnist_edge.extras import INSTALL_TRAIN
 from mnist_edge.parity import BUDGETS
 from mnist_edge.plugins import register_plugins
 from mnist_edge.runtimes import RUNTIMES
+from mnist_edge.text import count as words
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,7 +48,7 @@ class Calibration:
 
         kept, _ = split_validation(training)
         if count > len(kept):
-            raise UsageError(f"--calibration-images {count}: {training.name} has {len(kept)} training images")
+            raise UsageError(f"--calibration-images {count}: {training.name} has {words(len(kept), 'training image')}")
         indices = np.sort(np.random.default_rng(seed).choice(kept, count, replace=False))
         return cls(training.images[indices], {"data": describe(training), "seed": seed, "indices": indices.tolist()})
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mnist_edge.benchmark.latency import latencies
 from mnist_edge.parity import ParityReport, Run
+from mnist_edge.text import percent
 
 #: A file of more than this share of float32's is not called smaller.
 _SMALLER = 0.9
@@ -73,7 +74,7 @@ class Verdict:
         """Return why nothing is gained."""
         little = ""
         if self.reduced_weights is not None and self.reduced_weights < 0.5:
-            little = f", because only {self.reduced_weights:.0%} of its weights are in layers that this can reduce"
+            little = f", because only {percent(self.reduced_weights, 0)} of its weights are in layers that this can reduce"
         return f"it saves no space: {self.describe()}{little}"
 
     def _speed(self) -> str:

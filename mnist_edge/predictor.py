@@ -13,6 +13,7 @@ from mnist_edge.confidence import softmax
 from mnist_edge.errors import ModelError, PictureError, UsageError, one_line
 from mnist_edge.logits import check
 from mnist_edge.manifest import FILE_NAME, Artifact
+from mnist_edge.text import percent
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -167,7 +168,7 @@ class Predictor:
         answers = predictions(logits)
         if self.threshold is None:
             return answers
-        doubt = (f"low confidence: this model is reliable from {self.threshold:.2%} on",)
+        doubt = (f"low confidence: this model is reliable from {percent(self.threshold)} on",)
         return [one._replace(warnings=doubt) if one.confidence < self.threshold else one for one in answers]
 
 

@@ -11,11 +11,19 @@ def size(count: int) -> str:
     return f"{count / 1000:.0f} kB" if count < 999_500 else f"{count / 1e6:.1f} MB"
 
 
-def count(number: int, what: str) -> str:
-    """Return ``1 epoch`` or ``1,200 epochs``."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+def count(number: int, what: str, many: str = "") -> str:
+    """Return ``1 epoch`` or ``1,200 epochs``; `many` is a plural that does not end in s alone, such as ``processes``."""
+    return f"{number:,} {what if number == 1 else many or f'{what}s'}"
 
 
 def data_name(name: str) -> str:
     """Return what to call a data set in a sentence: ``MNIST``, ``drawn digits``, or a folder's name."""
     return {"mnist": "MNIST", "drawn": "drawn digits"}.get(name, name.removeprefix("folder:"))
+
+
+def age(seconds: float) -> str:
+    """Return how long ago something was, in the unit that a person would take: ``12 minutes``, ``3 days``."""
+    for unit, length in (("day", 24 * 3600), ("hour", 3600), ("minute", 60)):
+        if seconds >= length:
+            return count(int(seconds // length), unit)
+    return count(int(seconds), "second")

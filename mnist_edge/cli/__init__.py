@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 # numpy's linear algebra starts a thread a core on import, 50 ms that no command here gets back; set it to override
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+from mnist_edge.cli.common import epilog
 from mnist_edge.cli.group import Cli
 
 COMMANDS = {
@@ -35,6 +36,8 @@ COMMANDS = {
     "report": "Draw what a model is good and bad at, and write its card.",
     "list": "List the models.",
     "show": "Show a model's manifest.",
+    "clean": "List or remove what trainings and exports left behind.",
+    "restore": "Put back a model that a training replaced.",
     "architectures": "List the networks, or the layers of one.",
     "formats": "List the export formats and the runtimes.",
     "data": "Find, download or write out data sets.",
@@ -48,7 +51,7 @@ cli = Cli(
     help="Train a digit classifier in PyTorch, export it, and prove that what runs on the device is the same model.\n\n"
     "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 parity failed, 130 interrupted. "
     "Each option can be set in the environment: --models-dir as MNIST_EDGE_MODELS_DIR.",
-    epilog="Start with: mnist-edge train lenet",
+    epilog=epilog("train lenet", "export --format onnx", "predict img.png"),
 )
 
 

@@ -1,19 +1,19 @@
 """``mnist-edge architectures``."""
 
-from pathlib import Path
-
 import click
 
+from mnist_edge.cli import completing
 from mnist_edge.cli.common import Output, option, subcommand, table
 from mnist_edge.extras import require
+from mnist_edge.text import count
 from mnist_edge.trust import allow, allowing, own_network
 
 
-@subcommand("architectures")
-@click.argument("architecture", required=False)
+@subcommand("architectures", "architectures", "architectures resnet-tiny --set use_conv=true", data=False, models=False)
+@click.argument("architecture", required=False, shell_complete=completing.networks)
 @option("--set", "arguments", multiple=True, metavar="KEY=VALUE", help="Argument of the network, such as use_conv=true.")
 @allowing()
-def command(architecture: str | None, arguments: tuple[str, ...], models_dir: Path | None, data_dir: Path | None, out: Output) -> None:
+def command(architecture: str | None, arguments: tuple[str, ...], out: Output) -> None:
     """List the networks; or print every layer of ARCHITECTURE with its output shape and parameters, and the total."""
     require("listing the networks", "torch")
     from mnist_edge import architectures
@@ -45,7 +45,7 @@ def command(architecture: str | None, arguments: tuple[str, ...], models_dir: Pa
     elsewhere = total - sum(layer.count for layer in layers)
     if elsewhere:
         rows.append(["(elsewhere)", "", "", "", f"{elsewhere:,}"])
-    text = f"input N×1×28×28\n{table(rows, ['layer', 'kind', 'output', 'parameters', 'count'])}\n{total:,} parameters"
+    text = f"input N×1×28×28\n{table(rows, ['layer', 'kind', 'output', 'parameters', 'count'])}\n{count(total, 'parameter')}"
     document = [{"name": x.name, "kind": x.kind, "output": x.output, "parameters": x.parameters, "count": x.count} for x in layers]
     out.result({"architecture": architecture, "layers": document, "parameters": total}, text)
     out.next_step("train", architecture, *(word for pair in arguments for word in ("--set", pair)))

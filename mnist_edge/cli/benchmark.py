@@ -5,19 +5,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnist_edge.cli.common import PATH, Output, is_terminal, option, subcommand, table
+from mnist_edge.cli import completing
+from mnist_edge.cli.common import PATH, Output, option, subcommand, table, version_of
 from mnist_edge.cli.group import EXIT_FAILED
 from mnist_edge.cli.networks import builds_networks
 from mnist_edge.errors import UsageError
-from mnist_edge.text import percent, size
+from mnist_edge.text import count, percent, size
 
 if TYPE_CHECKING:
     from mnist_edge.benchmark.measure import Measured
 
 
-@subcommand("benchmark")
-@click.argument("model", required=False)
-@option("--threads", type=click.IntRange(1, 256), default=1, help="Of each runtime.")
+@subcommand("benchmark", "benchmark lenet", "benchmark lenet --rounds 20 --plot lenet.png", data=False)
+@click.argument("model", required=False, shell_complete=completing.models)
+@option("--threads", type=click.IntRange(1, 256), default=1, help="Threads of each runtime; as many as there are cores at most.")
 @option("--rounds", type=click.IntRange(1, 1000), default=5, help="Fresh processes of each; medians are reported.")
 @option("--plot", type=PATH, metavar="OUT", help="Draw it: a .png.")
 @builds_networks
@@ -29,7 +30,6 @@ def command(
     rounds: int,
     plot: Path | None,
     models_dir: Path | None,
-    data_dir: Path | None,
     out: Output,
 ) -> None:
     """Measure every artifact of MODEL on this machine: size, cold start, latency, throughput, memory, what must be installed.
@@ -38,6 +38,7 @@ def command(
     """
     from mnist_edge import store
     from mnist_edge.benchmark.measure import benchmark
+    from mnist_edge.runtimes import usable_threads
 
     if plot is not None:
         from mnist_edge.extras import require
@@ -45,16 +46,21 @@ def command(
         if plot.suffix.lower() != ".png":
             raise UsageError(f"--plot {plot}: the name must end in .png")
         require("--plot", "matplotlib")
+    if (usable := usable_threads(threads)) < threads:
+        out.say(
+            f"--threads {threads}: this machine has {count(usable, 'core')}, so {count(usable, 'thread')} {'is' if usable == 1 else 'are'} started"
+        )
+        threads = usable
     found = store.find(model, models_dir)
-    out.say(f"model: {found.name} ({found.chosen})")
+    out.model(found)
     rows, left_out = benchmark(found, threads, rounds, _progress(out))
     for one in left_out:
-        out.say(f"{'error' if one.at_fault else 'left out'}: {one.reason}")
+        out.problem(f"{'error' if one.at_fault else 'left out'}: {one.reason}")
     if plot is not None:
         from mnist_edge.report.benchmark import draw_benchmark
 
         plot.parent.mkdir(parents=True, exist_ok=True)
-        draw_benchmark(rows, f"{found.name}, {threads} thread{'s' if threads > 1 else ''}", plot)
+        draw_benchmark(rows, f"{found.name}, {count(threads, 'thread')}", plot)
         out.say(f"drawn: {plot}")
     document = {
         "model": found.name,
@@ -73,14 +79,8 @@ def machine() -> dict[str, Any]:
     """Return what a figure depends on."""
     import os
     import platform
-    from importlib.metadata import PackageNotFoundError, version
 
-    versions = {}
-    for package in ("onnxruntime", "torch", "numpy"):
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
+    versions = {package: version for package in ("onnxruntime", "torch", "numpy") if (version := version_of(package))}
     return {
         "platform": f"{platform.system()} {platform.machine()}",
         "cores": os.cpu_count(),
@@ -114,7 +114,6 @@ def describe(rows: "list[Measured]", threads: int, rounds: int) -> str:
         ]
         for r in rows
     ]
-    plural = "s" if threads > 1 else ""
     return (
         table(answers, ["artifact", "runtime", "size", "accuracy", "same answers", "installed, MB"])
         + "\n\n"
@@ -135,8 +134,12 @@ def describe(rows: "list[Measured]", threads: int, rounds: int) -> str:
             ],
         )
         + f"\n\ncold start: a fresh process until its first answer, and its parts; p50, p99: one image; images/s: in batches of 256; "
-        f"{threads} thread{plural}, medians of {rounds} processes in shuffled order"
+        f"{count(threads, 'thread')}, {_of_processes(rounds)}"
     )
+
+
+def _of_processes(rounds: int) -> str:
+    return "from one process" if rounds == 1 else f"medians of {count(rounds, 'process', 'processes')} in shuffled order"
 
 
 def _megabytes(count: int | None) -> str | None:
@@ -144,10 +147,8 @@ def _megabytes(count: int | None) -> str | None:
 
 
 def _progress(out: Output) -> Any:
-    import sys
-
     def step(done: int, of: int, what: str) -> None:
-        if is_terminal(sys.stderr):
+        if out.shows_progress:
             click.echo(f"\r\x1b[K{done + 1} of {of}: {what}" if done < of else "\r\x1b[K", err=True, nl=False)
         elif done < of:
             out.say(f"{done + 1} of {of}: {what}")

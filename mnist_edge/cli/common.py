@@ -2,19 +2,43 @@
 
 import functools
 import json
+import math
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
 from mnist_edge.cli import interrupt
-from mnist_edge.errors import printable_lines
+from mnist_edge.errors import UsageError, printable_lines
+
+if TYPE_CHECKING:
+    from mnist_edge.store import Model
 
 PATH = click.Path(path_type=Path)
+
+
+class Number(click.FloatRange):
+    """A number within limits. NaN and infinity are refused: no limit stops NaN, which compares with nothing."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the value as a float."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
+class Points(Number):
+    """Percentage points from 0 to 100, such as 0.1."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 100)
 
 
 def option(*declarations: str, **attributes: Any) -> Callable[[Any], Any]:
@@ -39,14 +63,40 @@ def command_line(*words: str, **options: Any) -> str:
 
 
 class Output:
-    """Results on standard output, messages on standard error."""
+    """Results on standard output, messages on standard error.
 
-    def __init__(self, as_json: bool) -> None:
-        self.as_json = as_json
+    With `quiet`, only results, warnings and errors; with `verbose`, also what is decided on the way, and each message with the
+    seconds since the start.
+    """
+
+    def __init__(self, as_json: bool, quiet: bool = False, verbose: bool = False) -> None:
+        self.as_json, self.quiet, self.verbose = as_json, quiet, verbose
+        self._started = time.perf_counter()
+
+    @property
+    def shows_progress(self) -> bool:
+        """Whether to draw what is being done: somebody watches, and did not ask for silence."""
+        return not self.quiet and is_terminal(sys.stderr)
 
     def say(self, message: str = "") -> None:
-        """Tell a person something, on standard error."""
-        click.echo(printable_lines(message), err=True)
+        """Tell a person something, on standard error; nothing with --quiet."""
+        if not self.quiet:
+            self._write(message)
+
+    def problem(self, message: str) -> None:
+        """Say what is wrong or doubtful, on standard error, also with --quiet."""
+        self._write(message)
+
+    def detail(self, message: str) -> None:
+        """Say what only --verbose asks for, on standard error."""
+        if self.verbose:
+            self._write(message)
+
+    def model(self, found: "Model") -> None:
+        """Say which model it is and why; with --verbose also where it lies, and what it is."""
+        self.say(f"model: {found.name} ({found.chosen})")
+        self.detail(f"model's folder: {found.folder.absolute()}")
+        self.detail(f"network {found.manifest.architecture}, weights {found.manifest.weights.sha256[:12]}…")
 
     def result(self, document: Any, text: str) -> None:
         """Give the result: the document as JSON, or the text."""
@@ -58,31 +108,109 @@ class Output:
         """Print the next command, ready to paste."""
         self.say(f"next: {command_line(*words, **options)}")
 
+    def progress(self, total: int, label: str) -> Callable[[int], None]:
+        """Return a function that draws how many of `total` are done, on standard error, where that is a terminal."""
+        shown = -1
 
-def subcommand(name: str) -> Callable[[Callable[..., Any]], click.Command]:
-    """Return a decorator that makes a command with ``--json``, ``--models-dir`` and ``--data-dir``.
+        def update(done: int) -> None:
+            nonlocal shown
+            share = 100 * done // max(1, total)
+            if self.shows_progress and share != shown:
+                shown = share
+                click.echo(f"\r{label}: {share} %" + ("\n" if done == total else ""), err=True, nl=False)
 
-    The function gets an `Output` as `out`, and `models_dir` and `data_dir` as `Path` or None.
+        return update
+
+    def _write(self, message: str) -> None:
+        message = printable_lines(message)
+        click.echo(f"[{time.perf_counter() - self._started:6.2f} s] {message}" if self.verbose else message, err=True)
+
+
+def subcommand(name: str, *examples: str, data: bool = True, models: bool = True) -> Callable[[Callable[..., Any]], click.Command]:
+    """Return a decorator that makes a command with --json, --quiet and --verbose, and --models-dir and --data-dir where it uses them.
+
+    `examples` are command lines without the program's name, for the command's help. The function gets an `Output` as `out`, and
+    `models_dir` and `data_dir`, each a `Path` or None, unless it does without `models` or `data`.
     """
 
     def decorate(function: Callable[..., Any]) -> click.Command:
         @functools.wraps(function)
-        def wrapped(*args: Any, as_json: bool, **kwargs: Any) -> Any:
-            out = Output(as_json)
+        def wrapped(*args: Any, as_json: bool, quiet: bool, verbose: bool, **kwargs: Any) -> Any:
+            ctx = click.get_current_context()
+            out = Output(as_json, *_settle_loudness(ctx, quiet, verbose))
+            if out.verbose:
+                _introduce(ctx, out)
             with warnings.catch_warnings():
-                warnings.showwarning = lambda message, *rest, **more: out.say(f"warning: {' '.join(str(message).split())}")
-                return function(*args, out=out, **kwargs)
+                warnings.showwarning = lambda message, *rest, **more: out.problem(f"warning: {' '.join(str(message).split())}")
+                try:
+                    return function(*args, out=out, **kwargs)
+                finally:
+                    out.detail("end")
 
         decorated: Any = wrapped
-        for add in (
+        shared = [
+            option("-v", "--verbose", is_flag=True, show_default=False, help="Also say what is decided on the way, and how long it takes."),
+            option("-q", "--quiet", is_flag=True, show_default=False, help="Print only results, warnings and errors."),
             option("--json", "as_json", is_flag=True, show_default=False, help="Print one JSON document on standard output."),
-            option("--data-dir", type=PATH, help="Folder with MNIST in torchvision's layout.  [default: the user's cache folder]"),
-            option("--models-dir", type=PATH, help="Folder with the models.  [default: models]"),
-        ):
+        ]
+        if data:
+            text = "Folder with MNIST in torchvision's layout.  [default: the user's cache folder]"
+            shared.append(option("--data-dir", type=PATH, help=text))
+        if models:
+            shared.append(option("--models-dir", type=PATH, help="Folder with the models.  [default: models]"))
+        for add in shared:
             decorated = add(decorated)
-        return click.command(name)(decorated)
+        return click.command(name, epilog=epilog(*examples))(decorated)
 
     return decorate
+
+
+def epilog(*examples: str) -> str | None:
+    """Return examples for the end of a command's help, a line each."""
+    if not examples:
+        return None
+    return "\n".join(["\b", "Example:" if len(examples) == 1 else "Examples:", *(f"  mnist-edge {example}" for example in examples)])
+
+
+def _settle_loudness(ctx: click.Context, quiet: bool, verbose: bool) -> tuple[bool, bool]:
+    """Return quiet and verbose: what is typed outdoes what the environment says. Raises UsageError for both at once."""
+    if quiet and verbose:
+        typed = was_typed(ctx, "quiet"), was_typed(ctx, "verbose")
+        if typed[0] == typed[1]:
+            raise UsageError("--quiet and --verbose exclude each other")
+        return typed
+    return quiet, verbose
+
+
+def _introduce(ctx: click.Context, out: Output) -> None:
+    """Say what every command depends on: versions, folders, and which options the environment sets."""
+    import platform
+
+    from mnist_edge import __version__
+
+    found = {package: version_of(package) for package in ("numpy", "pillow", "onnxruntime", "torch", "onnx")}
+    installed = ", ".join(f"{package} {version}" for package, version in found.items() if version)
+    out.detail(f"mnist-edge {__version__}, Python {platform.python_version()} on {platform.system()} {platform.machine()}; {installed}")
+    with suppress(OSError):  # the working folder may be gone
+        out.detail(f"working folder: {Path.cwd()}")
+    if "models_dir" in ctx.params:
+        from mnist_edge.store import models_dir
+
+        with suppress(OSError):
+            out.detail(f"models folder: {models_dir(ctx.params['models_dir']).absolute()}")
+    for param in ctx.command.params:
+        if param.name is not None and ctx.get_parameter_source(param.name) is ParameterSource.ENVIRONMENT:
+            out.detail(f"from the environment: {param.opts[-1]} is {ctx.params[param.name]} ({param.envvar})")
+
+
+def version_of(package: str) -> str | None:
+    """Return a distribution's version without importing it, None where it is not installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def table(rows: Iterable[Sequence[Any]], header: Sequence[str]) -> str:
@@ -109,20 +237,6 @@ def png(picture: Any) -> bytes:
 def is_terminal(stream: Any) -> bool:
     """Say whether somebody watches a stream; one that was closed is None."""
     return stream is not None and bool(stream.isatty())
-
-
-def progress(total: int, label: str) -> Callable[[int], None]:
-    """Return a function that draws how many of `total` are done, on standard error, where that is a terminal."""
-    shown = -1
-
-    def update(done: int) -> None:
-        nonlocal shown
-        share = 100 * done // max(1, total)
-        if is_terminal(sys.stderr) and share != shown:
-            shown = share
-            click.echo(f"\r{label}: {share} %" + ("\n" if done == total else ""), err=True, nl=False)
-
-    return update
 
 
 def _json(document: Any) -> str:

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import click
 
-from mnist_edge.cli.common import PATH, Output, option, progress, subcommand, table
+from mnist_edge.cli import completing
+from mnist_edge.cli.common import PATH, Output, epilog, option, subcommand, table
+from mnist_edge.text import count
 
 
-@subcommand("status")
-def status(models_dir: Path | None, data_dir: Path | None, out: Output) -> None:
+@subcommand("status", "data status", models=False)
+def status(data_dir: Path | None, out: Output) -> None:
     """Say which data sets are here, with their hashes."""
     from mnist_edge import dataset as datasets
     from mnist_edge.dataset.sources import WAYS_ON, find_mnist
@@ -26,9 +28,9 @@ def status(models_dir: Path | None, data_dir: Path | None, out: Output) -> None:
     )
 
 
-@subcommand("download")
+@subcommand("download", "data download", "data download --data-dir mnist", models=False)
 @option("--mirror", metavar="URL", help="Address of MNIST's four .gz files, asked before torchvision's own.")
-def download(mirror: str | None, models_dir: Path | None, data_dir: Path | None, out: Output) -> None:
+def download(mirror: str | None, data_dir: Path | None, out: Output) -> None:
     """Download MNIST with torchvision, unless it is here."""
     from mnist_edge.dataset.download import ensure_mnist
 
@@ -36,10 +38,10 @@ def download(mirror: str | None, models_dir: Path | None, data_dir: Path | None,
     out.result({"folder": str(folder)}, f"MNIST is in {folder}")
 
 
-@subcommand("images")
+@subcommand("images", "data images pictures", "data images pictures --data drawn", models=False)
 @click.argument("folder", type=PATH)
-@option("--data", default="mnist", metavar="DATA", help="mnist or drawn.")
-def images(folder: Path, data: str, models_dir: Path | None, data_dir: Path | None, out: Output) -> None:
+@option("--data", default="mnist", metavar="DATA", shell_complete=completing.data, help="mnist or drawn.")
+def images(folder: Path, data: str, data_dir: Path | None, out: Output) -> None:
     """Write a data set out as FOLDER/train/0…9/*.png and FOLDER/test/0…9/*.png, for --data FOLDER."""
     from mnist_edge import dataset as datasets
     from mnist_edge.dataset.folder import write_folder
@@ -47,15 +49,17 @@ def images(folder: Path, data: str, models_dir: Path | None, data_dir: Path | No
     counts = {}
     for split in ("train", "test"):
         found = datasets.load(data, split, data_dir)
-        write_folder(found, folder, progress(len(found), split))
+        write_folder(found, folder, out.progress(len(found), split))
         counts[split] = len(found)
-    out.result({"folder": str(folder), **counts}, f"wrote {counts['train']:,} training and {counts['test']:,} test pictures to {folder}")
+    out.result(
+        {"folder": str(folder), **counts}, f"wrote {counts['train']:,} training and {count(counts['test'], 'test picture')} to {folder}"
+    )
     out.next_step("train", "mlp-256", data=folder)
 
 
 class _DefaultsToStatus(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args or (args[0].startswith("-") and not set(args) & set(ctx.help_option_names)):
+        if not ctx.resilient_parsing and (not args or (args[0].startswith("-") and not set(args) & set(ctx.help_option_names))):
             args = ["status", *args]
         return super().parse_args(ctx, args)
 
@@ -64,4 +68,5 @@ command = _DefaultsToStatus(
     "data",
     help="Find, download or write out data sets. Without a command: say which are here.",
     commands=[status, download, images],
+    epilog=epilog("data", "data download", "data images pictures"),
 )

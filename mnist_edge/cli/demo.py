@@ -13,13 +13,13 @@ import click
 from mnist_edge.cli.common import PATH, Output, command_line, option, png, subcommand
 from mnist_edge.cli.group import EXIT_PARITY
 from mnist_edge.errors import UsageError
-from mnist_edge.text import percent
+from mnist_edge.text import count, percent
 
 #: A process in which ``import torch`` fails, as on a device that has none.
 _WITHOUT_TORCH = "import sys; sys.modules['torch'] = None; from mnist_edge.cli import main; main()"
 
 
-@subcommand("demo")
+@subcommand("demo", "demo", "demo --epochs 1 --train-images 6000")
 @option("--folder", type=PATH, default=Path("demo"), help="Where everything is written.")
 @option("--epochs", type=click.IntRange(min=1), default=5, help="Passes over the training images; train lenet takes more.")
 @option("--train-images", type=click.IntRange(min=12), help="Take only the first so many, for a quick look.")
@@ -52,14 +52,14 @@ def command(
     except DataError as error:
         out.say(f"   {error}\n   going on with digits drawn by the program itself")
         training, test = load_data("drawn", data_dir, out, train_images)
-    out.say(f"   {len(training):,} training images and {len(test):,} test images of {training.name}")
+    out.say(f"   {count(len(training), 'training image')} and {count(len(test), 'test image')} of {training.name}")
 
-    out.say(f"2. training LeNet for {epochs} epochs")
+    out.say(f"2. training LeNet for {count(epochs, 'epoch')}")
     given = {"epochs": epochs}
     settings = settle(
         run, replace(new_settings("lenet", given), data=datasets.describe(training), train_images=train_images), given, False, out
     )
-    with show_training(epochs) as listener:
+    with show_training(epochs, out) as listener:
         finished = train(run, settings, training, test, listener)
     model = finished.model
     if finished.replaced is not None:
@@ -68,7 +68,7 @@ def command(
 
     proofs = {}
     for number, format_name in ((3, "torchscript"), (4, "onnx")):
-        out.say(f"{number}. exporting to {format_name}, and comparing it with PyTorch on all {len(test):,} test images")
+        out.say(f"{number}. exporting to {format_name}, and comparing it with PyTorch on all {count(len(test), 'test image')}")
         model, proof = gate.export(model, format_name, test)
         out.say(describe_report(proof.report, test))
         proofs[format_name] = proof.report.to_json()

@@ -2,15 +2,15 @@
 
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from mnist_edge.cli.common import Output, subcommand, table
+from mnist_edge.cli.common import Output, subcommand, table, version_of
 from mnist_edge.cli.group import EXIT_FAILED
+from mnist_edge.text import count
 
 
-@subcommand("doctor")
+@subcommand("doctor", "doctor", "doctor --json")
 def command(models_dir: Path | None, data_dir: Path | None, out: Output) -> int:
     """Say what is installed, which devices, data and models are here, what is missing, and the line that mends it.
 
@@ -24,11 +24,11 @@ def command(models_dir: Path | None, data_dir: Path | None, out: Output) -> int:
     rows: list[tuple[str, str, str]] = [("mnist-edge", __version__, ""), ("python", platform.python_version(), "")]
     broken = False
     for package in ("numpy", "pillow", "onnxruntime", "click"):
-        found = _version(package)
+        found = version_of(package)
         broken |= found is None
         rows.append((package, found or "missing", "" if found else "pip install mnist-edge"))
     for package in extras.TRAIN:
-        found = _version(package)
+        found = version_of(package)
         rows.append((package, found or "not installed", "" if found else f"to train and export: {extras.INSTALL_TRAIN}"))
     rows.append(("devices", *_devices()))
     mnist = find_mnist(data_dir)
@@ -43,7 +43,7 @@ def command(models_dir: Path | None, data_dir: Path | None, out: Output) -> int:
             rows.append(("MNIST", f"damaged or incomplete in {mnist.raw_dir}", str(error)))
     folder = store.models_dir(models_dir)
     models, problems = store.list_models(folder)
-    rows.append(("models folder", f"{folder}: {len(models)} models", "; ".join(problems)))
+    rows.append(("models folder", f"{folder}: {count(len(models), 'model')}", "; ".join(problems)))
     if not os.access(folder if folder.exists() else folder.absolute().parent, os.W_OK):
         rows.append(("", "not writable", "--models-dir names another"))
     try:
@@ -55,13 +55,6 @@ def command(models_dir: Path | None, data_dir: Path | None, out: Output) -> int:
     document: dict[str, Any] = {what: {"state": state, "mend": mend} for what, state, mend in rows}
     out.result(document | {"ok": not broken}, table(rows, ["what", "state", "to mend it"]))
     return EXIT_FAILED if broken else 0
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _devices() -> tuple[str, str]:

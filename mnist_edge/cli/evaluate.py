@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mnist_edge.cli import completing
 from mnist_edge.cli.common import PATH, Output, option, png, subcommand, table
 from mnist_edge.cli.networks import builds_networks
 from mnist_edge.errors import UsageError, printable
-from mnist_edge.text import percent
+from mnist_edge.text import count, percent
 
 if TYPE_CHECKING:
     from mnist_edge.dataset import Dataset
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
 MOST_DRAWN = 100
 
 
-@subcommand("evaluate")
-@click.argument("model", required=False)
-@option("--runtime", default="ort", metavar="RUNTIME", help="What runs it: ort, torchscript or torch.")
-@option("--data", default="mnist", metavar="DATA", help="mnist, drawn, or a folder with 0…9.")
-@option("--threads", type=click.IntRange(1, 256), default=1, help="Of the runtime.")
+@subcommand("evaluate", "evaluate lenet", "evaluate lenet --data FOLDER --report wrong.png")
+@click.argument("model", required=False, shell_complete=completing.models)
+@option("--runtime", default="ort", metavar="RUNTIME", shell_complete=completing.runtimes, help="What runs it: ort, torchscript or torch.")
+@option("--data", default="mnist", metavar="DATA", shell_complete=completing.data, help="mnist, drawn, or a folder with 0…9.")
+@option("--threads", type=click.IntRange(1, 256), default=1, help="Threads of the runtime; as many as there are cores at most.")
 @option("--report", type=PATH, metavar="OUT", help="Draw what was read wrongly, the most confident first: a .png.")
 @builds_networks
 def command(
@@ -74,7 +75,7 @@ def command(
     }
     rows = [[c["digit"], c["images"], c["correct"], percent(c["accuracy"])] for c in result.by_class()]
     text = table(rows, ["digit", "images", "correct", "accuracy"])
-    text += f"\n\naccuracy {percent(result.accuracy)}: {result.correct:,} of {result.images:,} test images of {test.name}"
+    text += f"\n\naccuracy {percent(result.accuracy)}: {result.correct:,} of {count(result.images, 'test image')} of {test.name}"
     if test.paths:
         text += "".join(
             f"\nwrong: {printable(case['path'])} is {case['label']}, read as {case['digit']} ({percent(case['confidence'], 1)})"
@@ -103,7 +104,7 @@ def _draw_report(path: Path, test: "Dataset", result: "Evaluation", description:
         )
         for i in sorted(result.wrong, key=lambda i: -result.confidences[i])[:MOST_DRAWN]
     ]
-    title = f"{percent(result.accuracy)} of {result.images:,} images of {test.name} read rightly by {description}"
+    title = f"{percent(result.accuracy)} of {count(result.images, 'image')} of {test.name} read rightly by {description}"
     if result.refused:
         title += f"; in {len(result.refused)} no digit was found"
     path.parent.mkdir(parents=True, exist_ok=True)

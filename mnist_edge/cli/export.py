@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 import click
 
 from mnist_edge import store
-from mnist_edge.cli.common import Output, option, subcommand, was_typed
+from mnist_edge.cli import completing
+from mnist_edge.cli.common import Output, Points, option, subcommand, was_typed
 from mnist_edge.cli.group import EXIT_PARITY
 from mnist_edge.cli.networks import builds_networks
 from mnist_edge.cli.parity_text import describe_report
-from mnist_edge.errors import UsageError, unknown_name
+from mnist_edge.errors import UsageError
 from mnist_edge.manifest import quantize_of
 from mnist_edge.text import size
 
@@ -22,13 +23,33 @@ if TYPE_CHECKING:
 SOUND_CALIBRATION = 100
 
 
-@subcommand("export")
-@click.argument("model", required=False)
-@option("--format", "format_name", required=True, metavar="FORMAT", help="Format to write; `mnist-edge formats` lists them.")
-@option("--quantize", default="none", metavar="HOW", help="none, fp16, dynamic (int8 dense layers) or static (int8, calibrated).")
+@subcommand("export", "export lenet --format onnx", "export lenet --format onnx --quantize static", "export lenet --format torchscript")
+@click.argument("model", required=False, shell_complete=completing.models)
+@option(
+    "--format",
+    "format_name",
+    required=True,
+    metavar="FORMAT",
+    shell_complete=completing.formats,
+    help="Format to write; `mnist-edge formats` lists them.",
+)
+@option(
+    "--quantize",
+    default="none",
+    metavar="HOW",
+    shell_complete=completing.precisions,
+    help="none, fp16, dynamic (int8 dense layers) or static (int8, calibrated).",
+)
 @option("--opset", type=int, help="ONNX operator set, 18 and up.  [default: 20]")
-@option("--data", type=str, help="Test set to prove it on: mnist, drawn or a folder.  [default: mnist if it is here, else drawn]")
-@option("--max-accuracy-drop", type=float, metavar="POINTS", help="Percentage points it may lose.  [default: 0.02 for fp16, 0.1 for int8]")
+@option(
+    "--data",
+    type=str,
+    shell_complete=completing.data,
+    help="Test set to prove it on: mnist, drawn or a folder.  [default: mnist if it is here, else drawn]",
+)
+@option(
+    "--max-accuracy-drop", type=Points(), metavar="POINTS", help="Percentage points it may lose.  [default: 0.02 for fp16, 0.1 for int8]"
+)
 @option("--keep-float", multiple=True, metavar="LAYER", help="Leave a layer in float32, such as conv1; may be given again.")
 @option("--calibration-images", type=click.IntRange(min=1), default=500, help="Training images that static int8 reads its ranges off.")
 @option("--calibration-method", metavar="METHOD", help="minmax, or percentile (clips the largest 0.01 %).  [default: minmax]")
@@ -76,7 +97,7 @@ def command(
     options = {name: value for name, value in given.items() if value is not None and name in fits}
     require(f"format {chosen.name}", *chosen.requires, install=chosen.install)
     found = store.find(model, models_dir)
-    out.say(f"model: {found.name} ({found.chosen})")
+    out.model(found)
     proof_data = datasets.load_for_proof(data, data_dir)
     if data is None and proof_data.name == "drawn":
         out.say("MNIST is not on this machine: proving on 10,000 drawn digits; mnist-edge verify completes it once MNIST is here")
@@ -136,7 +157,7 @@ def command(
 def _precision(chosen: "Format", quantize: str) -> str:
     known = {quantize_of(precision): precision for precision in chosen.precisions}
     if quantize not in known:
-        raise unknown_name(f"--quantize of format {chosen.name}", quantize, known)
+        raise UsageError(f"--quantize {quantize}: format {chosen.name} has no such precision; known: {', '.join(known)}")
     return known[quantize]
 
 
@@ -160,8 +181,9 @@ def _calibration(data: str, data_dir: Path | None, count: int, seed: int, out: O
 
     calibration = Calibration.draw(datasets.load(data, "train", data_dir), count, seed)
     if count < SOUND_CALIBRATION:
-        out.say(
-            f"warning: {count} calibration image{'s are' if count > 1 else ' is'} few: in each tensor, about one new image in {count + 1} "
+        few = "1 calibration image is" if count == 1 else f"{count} calibration images are"
+        out.problem(
+            f"warning: {few} few: in each tensor, about one new image in {count + 1} "
             f"will leave the range that they show, and is clipped; take {SOUND_CALIBRATION} or more"
         )
     return calibration

@@ -1,12 +1,10 @@
 """``mnist-edge formats``."""
 
-from pathlib import Path
-
 from mnist_edge.cli.common import Output, subcommand, table
 
 
-@subcommand("formats")
-def command(models_dir: Path | None, data_dir: Path | None, out: Output) -> None:
+@subcommand("formats", "formats", data=False, models=False)
+def command(out: Output) -> None:
     """List the export formats with what each needs, and the runtimes."""
     import exporters
     from mnist_edge.extras import is_installed

@@ -6,8 +6,8 @@ from mnist_edge.cli.common import Output, subcommand, table
 from mnist_edge.text import percent, size
 
 
-@subcommand("list")
-def command(models_dir: Path | None, data_dir: Path | None, out: Output) -> None:
+@subcommand("list", "list", "list --models-dir models", data=False)
+def command(models_dir: Path | None, out: Output) -> None:
     """List the models in the models folder, and the reference that is installed with the package."""
     from mnist_edge import store
     from mnist_edge.errors import ModelError
@@ -53,6 +53,6 @@ def command(models_dir: Path | None, data_dir: Path | None, out: Output) -> None
     text = table(rows, ["model", "network", "parameters", "test accuracy", "artifacts", "where"]) if rows else f"no models in {folder}"
     out.result({"models_dir": str(folder), "models": documents, "problems": problems}, text)
     for problem in problems:
-        out.say(f"not a model: {problem}")
+        out.problem(f"not a model: {problem}")
     if not rows:
         out.next_step("train", "lenet")

@@ -1,33 +1,32 @@
 """A parity report in words."""
 
+import re
+from collections.abc import Iterable, Iterator
+
 from mnist_edge.dataset import Dataset
 from mnist_edge.parity import ParityReport, batches_checked
+from mnist_edge.text import count, percent
 
 
 def describe_report(report: ParityReport, data: Dataset) -> str:
     """Return a report as a few lines for a person."""
-    tolerance = report.smallest_tolerance
     lines = [
-        f"  {'passed' if report else 'FAILED'} on {report.images:,} test images of {data.name}, in batches of {', '.join(map(str, batches_checked(report.images)))}",
+        f"  {'passed' if report else 'FAILED'} on {count(report.images, 'test image')} of {data.name}, in batches of {', '.join(map(str, batches_checked(report.images)))}",
         f"  same answer      {report.equal_answers:,} of {report.images:,}{_needed(report)}",
         f"  logit difference {report.max_difference:.2g} at most, 99th percentile {report.p99_difference:.2g}{_allowed(report)}",
         f"  smallest margin  {report.smallest_margin:.2g} between PyTorch's two largest logits",
-        f"  accuracy         {report.accuracy:.2%}, PyTorch {report.reference_accuracy:.2%}{_allowed_drop(report)}",
+        f"  accuracy         {percent(report.accuracy)}, PyTorch {percent(report.reference_accuracy)}{_allowed_drop(report)}",
         *([] if report.budget.logit_difference is not None else [_confidence(report)]),
-        *(
-            []
-            if report.budget.logit_difference is None
-            else [f"  would pass at    {'no tolerance' if tolerance is None else f'a tolerance of {tolerance:.2g}'}"]
-        ),
+        *_would_pass(report),
     ]
     if report.changed:
         more = "" if len(report.changed) <= 20 else f" and {len(report.changed) - 20} more"
         lines.append(f"  changed          images {', '.join(map(str, report.changed[:20]))}{more}")
-    return "\n".join(lines + [f"  because          {failure}" for failure in report.failures])
+    return "\n".join(lines + [f"  because          {reason}" for reason in _collapsed(report.failures)])
 
 
 def _needed(report: ParityReport) -> str:
-    return "" if report.budget.equal_answers == 1 else f"; at least {report.budget.equal_answers:.2%} must be"
+    return "" if report.budget.equal_answers == 1 else f"; at least {percent(report.budget.equal_answers)} must be"
 
 
 def _allowed(report: ParityReport) -> str:
@@ -40,3 +39,21 @@ def _allowed_drop(report: ParityReport) -> str:
 
 def _confidence(report: ParityReport) -> str:
     return f"  confidence       {100 * report.confidence_change:+.2f} points on average, 99th percentile {100 * report.p99_confidence_change:.2f}"
+
+
+def _would_pass(report: ParityReport) -> Iterator[str]:
+    """Yield the tolerance that passes, where there is one: of a failed report only if it is the tolerance that was missed."""
+    tolerance, allowed = report.smallest_tolerance, report.budget.logit_difference
+    if tolerance is not None and allowed is not None and (report or tolerance > allowed):
+        yield f"  would pass at    a tolerance of {tolerance:.2g}"
+
+
+def _collapsed(failures: Iterable[str]) -> Iterator[str]:
+    """Yield each reason once, with all the batches that it was given for."""
+    batches: dict[str, list[str]] = {}
+    for failure in failures:
+        found = re.fullmatch(r"batch(?:es)? of ([\d, and]+): (.*)", failure, re.DOTALL)
+        sizes, reason = found.groups() if found else ("", failure)
+        batches.setdefault(reason, []).extend(re.findall(r"\d+", sizes))
+    for reason, sizes in batches.items():
+        yield f"batches of {', '.join(sizes)}: {reason}" if sizes else reason

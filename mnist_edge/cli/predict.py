@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnist_edge.cli.common import PATH, Output, is_terminal, option, subcommand
+from mnist_edge.cli import completing
+from mnist_edge.cli.common import PATH, Number, Output, is_terminal, option, subcommand
 from mnist_edge.cli.group import EXIT_FAILED
 from mnist_edge.cli.networks import builds_networks
 from mnist_edge.cli.pictures import STANDARD_INPUT, expand, standard_input
 from mnist_edge.cli.predict_output import Answer, Csv, Files, JsonLines, Table
 from mnist_edge.errors import DataError, UsageError, printable
+from mnist_edge.text import percent
 
 if TYPE_CHECKING:
     from mnist_edge.image import Prepared
@@ -27,14 +29,20 @@ if TYPE_CHECKING:
 _BATCH = 256
 
 
-@subcommand("predict")
-@click.argument("pictures", nargs=-1, required=True, metavar="PICTURE…")
-@option("--model", help="Name, folder or file of a model.  [default: the model trained last, else the reference]")
-@option("--runtime", default="ort", metavar="RUNTIME", help="What runs it: ort, torchscript or torch.")
-@option("--threads", type=click.IntRange(1, 256), default=1, help="Of the runtime.")
+@subcommand(
+    "predict", "predict img.png", "predict scans --recursive --csv", "predict photo.jpg --model lenet --explain explain.png", data=False
+)
+@click.argument("pictures", nargs=-1, required=True, metavar="PICTURE…", shell_complete=completing.files)
+@option(
+    "--model",
+    shell_complete=completing.models,
+    help="Name, folder or file of a model.  [default: the model trained last, else the reference]",
+)
+@option("--runtime", default="ort", metavar="RUNTIME", shell_complete=completing.runtimes, help="What runs it: ort, torchscript or torch.")
+@option("--threads", type=click.IntRange(1, 256), default=1, help="Threads of the runtime; as many as there are cores at most.")
 @option("--ink", type=click.Choice(["auto", "dark", "light"]), default="auto", help="Whether the ink is darker than its ground.")
 @option("--recursive", is_flag=True, show_default=False, help="Read the folders in folders too.")
-@option("--min-confidence", type=click.FloatRange(0, 1), help="Report answers below it as failed.")
+@option("--min-confidence", type=Number(0, 1), help="Report answers below it as failed.")
 @option("--csv", "as_csv", is_flag=True, show_default=False, help="Print comma-separated values.")
 @option("--explain", type=PATH, metavar="OUT", help="Draw what was found, seen and answered: a .png, or a folder for many.")
 @option("--save-input", type=PATH, metavar="OUT", help="Write the 28×28 that the network sees: a .png, or a folder for many.")
@@ -53,7 +61,6 @@ def command(
     explain: Path | None,
     save_input: Path | None,
     models_dir: Path | None,
-    data_dir: Path | None,
     out: Output,
 ) -> None:
     """Read pictures of digits: files, folders, patterns, - for standard input, or idx files of MNIST's kind. Needs no torch.
@@ -72,17 +79,17 @@ def command(
     predictor = Predictor.load(model, runtime, threads=threads, models_dir=models_dir)
     out.say(f"model: {predictor.description}")
     rows = Csv() if as_csv else JsonLines() if out.as_json else Table()
-    progress, failed = _Progress(), False
+    progress, failed = _Progress(out), False
     with closing(_answers(names, predictor, ink, keep_pictures=explain is not None)) as answers:
         for answer in answers:
             error, found = answer.error, answer.prediction
             if found is not None and min_confidence is not None and found.confidence < min_confidence:
-                doubt = f"unsure, {found.digit} at {found.confidence:.1%}; --min-confidence is {min_confidence:.1%}"
+                doubt = f"unsure, {found.digit} at {percent(found.confidence, 1)}; --min-confidence is {percent(min_confidence, 1)}"
                 error = f"{printable(answer.path)}: {doubt}"
             if error is not None:
                 failed = True
                 progress.clear()
-                out.say(f"error: {' '.join(error.split())}")
+                out.problem(f"error: {' '.join(error.split())}")
             rows.add(answer._replace(error=error))
             drawings.write(answer)
             progress.step()
@@ -188,8 +195,8 @@ def _explained(prepared: Prepared, prediction: Prediction) -> Any:
 class _Progress:
     """How many are done, on a terminal's last line, where the answers themselves go elsewhere."""
 
-    def __init__(self) -> None:
-        self._shown = is_terminal(sys.stderr) and not is_terminal(sys.stdout)
+    def __init__(self, out: Output) -> None:
+        self._shown = out.shows_progress and not is_terminal(sys.stdout)
         self._done, self._next = 0, 0.0
 
     def step(self) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mnist_edge.cli import completing
 from mnist_edge.cli.common import PATH, Output, option, subcommand, was_typed
 from mnist_edge.cli.group import EXIT_FAILED
 from mnist_edge.errors import MnistEdgeError, ModelError, UsageError, one_line
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from mnist_edge.store import Model
 
 
-@subcommand("report")
-@click.argument("model", required=False)
+@subcommand("report", "report lenet", "report --all")
+@click.argument("model", required=False, shell_complete=completing.models)
 @option(
     "--all",
     "every",
@@ -28,7 +29,12 @@ if TYPE_CHECKING:
     show_default=False,
     help="Every model of the models folder, and a README.md there with all in one table.",
 )
-@option("--data", type=str, help="Where the test set is that PyTorch's answers were stored for: mnist, drawn or a folder.")
+@option(
+    "--data",
+    type=str,
+    shell_complete=completing.data,
+    help="Where the test set is that PyTorch's answers were stored for: mnist, drawn or a folder.",
+)
 @option("--pictures", type=PATH, metavar="FOLDER", help="Pictures with folders 0…9, to say how the model reads those too.")
 @option("--seeds", type=PATH, metavar="FOLDER", help="With --all: a models folder with the same trainings from other seeds.")
 @click.pass_context
@@ -66,7 +72,7 @@ def command(
             ctx.exit(EXIT_FAILED)
         return
     found = writable(store.find(model, models_dir), models_dir)
-    out.say(f"model: {found.name} ({found.chosen})")
+    out.model(found)
     findings, document = _report(found, data, data_dir, own, out)
     out.result(document, _line(findings, document))
 
@@ -81,7 +87,7 @@ def _report(
 
     findings = gather(model, data, data_dir, pictures)
     if pictures is not None and findings.pictures is None:
-        out.say(f"{model.name}: --pictures left out, for it has no ONNX file; make one: {model.export_command()}")
+        out.problem(f"{model.name}: --pictures left out, for it has no ONNX file; make one: {model.export_command()}")
     files = [str(path) for path in write_report(findings)]
     if str(model.folder / card.FILE) not in files:
         out.say(f"{model.folder / card.FILE} stays as it is: the card of a reference model, which make models writes")
@@ -91,8 +97,8 @@ def _report(
 
 def _line(findings: "Findings", document: dict[str, Any]) -> str:
     model, data = findings.model, document["data"]
-    tested = f"{percent(document['accuracy'])} of {data['images']:,} test images of {findings.data_name}"
-    return f"{model.name}: {tested}; {model.folder / 'report.html'}, {len(document['files']) - 1} files beside it"
+    tested = f"{percent(document['accuracy'])} of {count(data['images'], 'test image')} of {findings.data_name}"
+    return f"{model.name}: {tested}; {model.folder / 'report.html'}, {count(len(document['files']) - 1, 'file')} beside it"
 
 
 def _report_all(folder: Path, report: "Callable[[Model], tuple[Findings, dict[str, Any]]]", seeds: Path | None, out: Output) -> bool:
@@ -109,7 +115,7 @@ def _report_all(folder: Path, report: "Callable[[Model], tuple[Findings, dict[st
     others, unread = ([], []) if seeds is None else _models_in(seeds)
     problems += unread
     if seeds is not None and not any(table.siblings(model, others) for model in models):
-        out.say(f"--seeds {seeds}: holds no other seed of these models' trainings")
+        out.problem(f"--seeds {seeds}: holds no other seed of these models' trainings")
     rows, documents = [], []
     for model in models:
         try:
@@ -122,7 +128,7 @@ def _report_all(folder: Path, report: "Callable[[Model], tuple[Findings, dict[st
         documents.append(document)
         out.say(_line(findings, document))
     for problem in problems:
-        out.say(f"left out: {problem}")
+        out.problem(f"left out: {problem}")
     if not documents:
         raise ModelError(f"{folder}: no model could be reported: {problems[0]}")
     if stays:

@@ -4,14 +4,15 @@ from pathlib import Path
 
 import click
 
+from mnist_edge.cli import completing
 from mnist_edge.cli.common import Output, subcommand, table
-from mnist_edge.text import percent, size
+from mnist_edge.text import count, percent, size
 from mnist_edge.trust import own_network
 
 
-@subcommand("show")
-@click.argument("model", required=False)
-def command(model: str | None, models_dir: Path | None, data_dir: Path | None, out: Output) -> None:
+@subcommand("show", "show", "show lenet --json", data=False)
+@click.argument("model", required=False, shell_complete=completing.models)
+def command(model: str | None, models_dir: Path | None, out: Output) -> None:
     """Show what MODEL is, how it came to be, what it scores, and what was proven of each artifact; --json gives the manifest."""
     from mnist_edge import store
 
@@ -20,23 +21,26 @@ def command(model: str | None, models_dir: Path | None, data_dir: Path | None, o
     training, scores, recipe = manifest.training, manifest.scores, manifest.training["recipe"]
     facts = [
         ("model", f"{found.name} ({found.chosen})"),
-        ("network", f"{manifest.architecture}{f' {manifest.arguments}' if manifest.arguments else ''}, {manifest.parameters:,} parameters"),
+        (
+            "network",
+            f"{manifest.architecture}{f' {manifest.arguments}' if manifest.arguments else ''}, {count(manifest.parameters, 'parameter')}",
+        ),
         (
             "normalisation",
             f"mean {manifest.normalisation['mean']}, standard deviation {manifest.normalisation['std']}, inside every artifact",
         ),
         (
             "trained on",
-            f"{training['data']['images']:,} images of {training['data']['name']} ({training['data']['held_out']:,} of them held out)"
+            f"{count(training['data']['images'], 'image')} of {training['data']['name']} ({training['data']['held_out']:,} of them held out)"
             + (f", and {percent(recipe['drawn'], 0)} as many drawn digits" if recipe.get("drawn") else ""),
         ),
         (
             "recipe",
-            f"{recipe['name']}: {training['epochs']} epochs, {recipe['optimizer']}, lr {recipe['lr']:g}, batch {recipe['batch_size']}, seed {training['seed']}",
+            f"{recipe['name']}: {count(training['epochs'], 'epoch')}, {recipe['optimizer']}, lr {recipe['lr']:g}, batch {recipe['batch_size']}, seed {training['seed']}",
         ),
         ("trained", f"{training['finished']}, {training['seconds']:.0f} s on {training['device']}, torch {training['versions']['torch']}"),
         ("held out", percent(scores["validation_accuracy"])),
-        ("test", f"{percent(scores['test_accuracy'])} of {scores['test_data']['images']:,} images of {scores['test_data']['name']}"),
+        ("test", f"{percent(scores['test_accuracy'])} of {count(scores['test_data']['images'], 'image')} of {scores['test_data']['name']}"),
         ("licence", manifest.licence),
     ]
     if confidence := scores.get("confidence"):

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnist_edge.cli.common import Output, command_line, option, subcommand
+from mnist_edge.cli import completing
+from mnist_edge.cli.common import Number, Output, command_line, option, subcommand
 from mnist_edge.errors import DataError, UsageError
 from mnist_edge.extras import require
-from mnist_edge.text import percent
+from mnist_edge.text import count, percent
 from mnist_edge.trust import allow, allowing, own_network
 
 if TYPE_CHECKING:
@@ -19,18 +20,20 @@ if TYPE_CHECKING:
     from mnist_edge.training.settings import Settings
 
 
-@subcommand("train")
-@click.argument("architecture")
+@subcommand("train", "train lenet", "train lenet --data drawn --epochs 2 --train-images 6000", "train lenet --resume")
+@click.argument("architecture", shell_complete=completing.networks)
 @option("--name", help="Name of the model.  [default: the network's]")
-@option("--recipe", type=str, help="How to train: best (ours) or seed (the tutorial's).  [default: best]")
+@option(
+    "--recipe", type=str, shell_complete=completing.recipes, help="How to train: best (ours) or seed (the tutorial's).  [default: best]"
+)
 @option("--epochs", type=click.IntRange(min=1), help="Passes over the training images.  [default: the recipe's]")
 @option("--batch-size", type=click.IntRange(min=1), help="Images a step.  [default: the recipe's]")
-@option("--lr", type=float, help="Learning rate.  [default: the recipe's]")
+@option("--lr", type=Number(), help="Learning rate.  [default: the recipe's]")
 @option("--seed", type=click.IntRange(min=0, max=2**31), help="Of weights, order, augmentation and dropout.  [default: 0]")
 @option("--device", type=str, help="auto, cpu, cuda or mps.  [default: auto]")
 @option("--threads", type=click.IntRange(1, 256), help="Of PyTorch; another number gives other last bits.  [default: PyTorch's]")
 @option("--precision", type=click.Choice(["float32", "bfloat16"]), help="To compute in.  [default: the recipe's, where the device has it]")
-@option("--data", type=str, default="mnist", help="mnist, drawn, or a folder with train/0…9 and test/0…9.")
+@option("--data", type=str, default="mnist", shell_complete=completing.data, help="mnist, drawn, or a folder with train/0…9 and test/0…9.")
 @option(
     "--train-images",
     type=click.IntRange(min=12),
@@ -70,22 +73,22 @@ def command(
     training, test = load_data(data, data_dir, out, train_images)
     settings = settle(run, replace(asked, data=describe(training), train_images=train_images), given, resume, out)
     out.say(
-        f"training {architecture} as {run.name!r} on {len(training):,} images of {training.name}, {settings.recipe.epochs} epochs, {settings.device}"
+        f"training {architecture} as {run.name!r} on {count(len(training), 'image')} of {training.name}, {count(settings.recipe.epochs, 'epoch')}, {settings.device}"
     )
     again = resume_line(
         architecture, name=name, data=None if data == "mnist" else data, train_images=train_images, models_dir=models_dir, data_dir=data_dir
     )
     try:
-        with show_training(settings.recipe.epochs) as listener:
+        with show_training(settings.recipe.epochs, out) as listener:
             finished = train(run, settings, training, test, listener)
     except KeyboardInterrupt:
-        out.say(f"stopped; every finished epoch is kept. Go on with: {again}")
+        out.problem(f"stopped; every finished epoch is kept. Go on with: {again}")
         raise
     model, scores = finished.model, finished.model.manifest.scores
     if finished.replaced is not None:
-        out.say(f"the model that was there is kept in {finished.replaced}")
+        out.say(f"the model that was there is kept in {finished.replaced} ({_restore_line(run, model.name)} puts it back)")
     text = (
-        f"{model.name}: {percent(scores['test_accuracy'])} on {scores['test_data']['images']:,} test images of {scores['test_data']['name']}, "
+        f"{model.name}: {percent(scores['test_accuracy'])} on {count(scores['test_data']['images'], 'test image')} of {scores['test_data']['name']}, "
         f"{percent(scores['validation_accuracy'])} held out; {model.manifest.training['seconds']:.0f} s; in {model.folder}"
     )
     out.result({"model": model.name, "folder": str(model.folder), "scores": scores, "training": model.manifest.training}, text)
@@ -95,6 +98,10 @@ def command(
 def resume_line(architecture: str, **given: object) -> str:
     """Return the command that goes on with a run: what the run itself remembers is left out."""
     return command_line("train", architecture, "--resume", **given)
+
+
+def _restore_line(run: "Run", name: str) -> str:
+    return command_line("restore", name, models_dir=None if run.models_dir == Path("models") else run.models_dir)
 
 
 def load_data(data: str, data_dir: Path | None, out: Output, train_images: int | None = None) -> tuple["Dataset", "Dataset"]:
@@ -121,7 +128,7 @@ def settle(run: "Run", asked: "Settings", given: dict[str, Any], resume: bool, o
             out.say(f"no unfinished run in {run.folder}; starting from the beginning")
         kept = run.start(asked)
         if kept is not None:
-            out.say(f"starting over; the unfinished run is kept in {kept} (--resume would have gone on with it)")
+            out.say(f"starting over; the unfinished run is kept in {kept} ({_restore_line(run, kept.name)} puts it back)")
         return asked
     if settings.data != asked.data:
         if settings.train_images != asked.train_images and settings.data["images"] != asked.data["images"]:

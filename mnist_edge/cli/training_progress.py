@@ -1,20 +1,18 @@
 """A training on the screen: a bar in a terminal, a line an epoch elsewhere."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import click
-
-from mnist_edge.cli.common import is_terminal
+from mnist_edge.cli.common import Output
+from mnist_edge.text import percent
 from mnist_edge.training.loop import Epoch, Listener
 
 
 @contextmanager
-def show_training(epochs: int) -> Iterator[Listener]:
-    """Give a listener that shows epoch, batch, loss, held-out accuracy and the time left, on standard error."""
-    if not is_terminal(sys.stderr):
-        yield _Lines(epochs)
+def show_training(epochs: int, out: Output) -> Iterator[Listener]:
+    """Give a listener that shows epoch, batch, loss, held-out accuracy and the time left, on standard error; nothing with --quiet."""
+    if not out.shows_progress:
+        yield _Lines(epochs, out)
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -34,18 +32,17 @@ def show_training(epochs: int) -> Iterator[Listener]:
 
 
 class _Lines(Listener):
-    def __init__(self, epochs: int) -> None:
-        self.epochs = epochs
+    def __init__(self, epochs: int, out: Output) -> None:
+        self.epochs, self.out = epochs, out
 
     def on_batch(self, epoch: int, batch: int, batches: int, loss: float) -> None:
         pass
 
     def on_epoch(self, epoch: Epoch) -> None:
         left = (self.epochs - epoch.epoch) * epoch.seconds
-        click.echo(
-            f"epoch {epoch.epoch}/{self.epochs}  loss {epoch.loss:.4f}  accuracy {epoch.accuracy:.2%}  "
-            f"held out {epoch.validation_accuracy:.2%}  {epoch.seconds:.1f} s, {left:.0f} s left",
-            err=True,
+        self.out.say(
+            f"epoch {epoch.epoch}/{self.epochs}  loss {epoch.loss:.4f}  accuracy {percent(epoch.accuracy)}  "
+            f"held out {percent(epoch.validation_accuracy)}  {epoch.seconds:.1f} s, {left:.0f} s left"
         )
 
 
@@ -62,4 +59,4 @@ class _Bar(Listener):
         self.bar.update(self.task, total=self.epochs * batches, completed=done, epoch=f"{epoch}/{self.epochs}", loss=f"{loss:.4f}")
 
     def on_epoch(self, epoch: Epoch) -> None:
-        self.bar.update(self.task, accuracy=f"{epoch.validation_accuracy:.2%}")
+        self.bar.update(self.task, accuracy=percent(epoch.validation_accuracy))

@@ -5,21 +5,27 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mnist_edge.cli import completing
 from mnist_edge.cli.common import Output, option, subcommand, table, was_typed
 from mnist_edge.cli.group import EXIT_FAILED, EXIT_PARITY
 from mnist_edge.cli.networks import builds_networks
 from mnist_edge.errors import DataError, ModelError, UsageError
-from mnist_edge.text import percent
+from mnist_edge.text import count, percent
 
 if TYPE_CHECKING:
     from mnist_edge.store import Model
 
 
-@subcommand("verify")
-@click.argument("model", required=False)
-@option("--data", type=str, help="Where the test set is that PyTorch's answers were stored for: mnist, drawn or a folder.")
+@subcommand("verify", "verify lenet", "verify lenet --quick")
+@click.argument("model", required=False, shell_complete=completing.models)
+@option(
+    "--data",
+    type=str,
+    shell_complete=completing.data,
+    help="Where the test set is that PyTorch's answers were stored for: mnist, drawn or a folder.",
+)
 @option("--quick", is_flag=True, show_default=False, help="Take the golden inputs in the model's folder; needs no data set.")
-@option("--runtime", metavar="RUNTIME", help="Only the artifacts for this runtime: ort or torchscript.")
+@option("--runtime", metavar="RUNTIME", shell_complete=completing.runtimes, help="Only the artifacts for this runtime: ort or torchscript.")
 @builds_networks
 @click.pass_context
 def command(
@@ -43,7 +49,7 @@ def command(
     from mnist_edge import store, verification
 
     found = store.find(model, models_dir)
-    out.say(f"model: {found.name} ({found.chosen})")
+    out.model(found)
     if quick:
         if was_typed(ctx, "data"):
             raise UsageError("--quick takes the golden inputs in the model's folder; leave out --data")
@@ -60,7 +66,7 @@ def command(
                 raise
             raise DataError(f"{error} · --quick (needs no data)") from error
         about = reference.data
-        out.say(f"against PyTorch's answers to {len(proof_data):,} test images of {proof_data.name}")
+        out.say(f"against PyTorch's answers to {count(len(proof_data), 'test image')} of {proof_data.name}")
         results = verification.verify(found, reference, proof_data, runtime)
     rows, documents = [], []
     for result in results:
@@ -99,11 +105,11 @@ def command(
     out.result({"model": found.name, "data": about, "passed": passed and verified, "artifacts": documents}, text)
     for document in documents:
         if document["reason"]:
-            out.say(f"{document['file']}: {document['reason']}")
+            out.problem(f"{document['file']}: {document['reason']}")
     if not passed:
         ctx.exit(EXIT_PARITY)
     if not verified:
-        out.say("nothing could be verified here")
+        out.problem("nothing could be verified here")
         ctx.exit(EXIT_FAILED)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from mnist_edge.manifest import Artifact
 from mnist_edge.report.theme import LIGHT, Theme, bare, canvas, readable_on, shades, to_png
+from mnist_edge.text import count
 from mnist_edge.text import size as file_size
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def calibration(findings: Findings, theme: Theme = LIGHT) -> bytes:
         )
         promised = [100 * one.confidence for one in bins]
         axes.hlines(promised, places - 0.42, places + 0.42, color=theme.second, linewidth=2.4, label="what the confidence promises")
-        axes.set_xticks(places, [f"{_bounds(one)}\n{one.answers:,} answers" for one in bins])
+        axes.set_xticks(places, [f"{_bounds(one)}\n{count(one.answers, 'answer')}" for one in bins])
         axes.tick_params(length=0)
         for place, one in enumerate(bins):
             axes.text(place, 103, f"{100 * one.share:.2f} %", ha="center", fontsize=8, color=theme.faint)

@@ -114,8 +114,8 @@ def _about_curves(findings: Findings) -> str:
 def _about_calibration(findings: Findings) -> str:
     sure = findings.calibration()[-1]
     return (
-        f"Answers of about the same confidence, and how many of them were right. {sure.answers:,} of {len(findings.data):,} answers are above "
-        f"{percent(sure.low, 1)}; {sure.answers - sure.right:,} of these are wrong."
+        f"Answers of about the same confidence, and how many of them were right. Above {percent(sure.low, 1)}: "
+        f"{sure.answers:,} of {count(len(findings.data), 'answer')}, of which {sure.answers - sure.right:,} wrong."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -80,6 +81,14 @@ RUNTIMES = {
         ),
     )
 }
+
+
+def usable_threads(threads: int) -> int:
+    """Return the number of threads to start: no more than there are cores.
+
+    ONNX Runtime's threads spin while they wait for work, so that 256 of them on two cores take seconds to start.
+    """
+    return min(threads, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 def get(name: str) -> Runtime:

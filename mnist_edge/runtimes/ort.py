@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnist_edge.errors import ModelError
+from mnist_edge.runtimes import usable_threads
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +26,7 @@ ort.set_default_logger_severity(3)  # errors; what it warns of at start-up (no G
 def load(path: Path, threads: int = 1) -> Run:
     """Load an ONNX file. Raises ModelError if ONNX Runtime refuses it or it does not take pixels and give logits."""
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = usable_threads(threads)
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     try:

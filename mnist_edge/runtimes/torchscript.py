@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from mnist_edge.errors import ModelError
 from mnist_edge.parity import Run
+from mnist_edge.runtimes import usable_threads
 
 
 def load(path: Path, threads: int = 1) -> Run:
     """Load a TorchScript file. `threads` sets PyTorch's for the whole process. Raises ModelError."""
-    torch.set_num_threads(threads)
+    torch.set_num_threads(usable_threads(threads))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # deprecated in 2.x, and still complete

@@ -88,7 +88,7 @@ def test_an_answer_below_the_confidence_asked_for_is_none(run_command: Command, 
     assert line["digit"] is None
     assert "unsure" in str(line["error"])
     assert 0 < line["confidence"] < 1  # type: ignore[operator]
-    assert "--min-confidence is 100.0%" in done.stderr
+    assert "--min-confidence is 100.0 %" in done.stderr
     assert "digit" not in run_command("predict", sheet, "--models-dir", models, "--min-confidence", "1", check=1).stdout
 
 
@@ -100,7 +100,7 @@ def test_an_answer_below_the_models_own_threshold_is_doubted(run_command: Comman
     predictor = Predictor.load("lenet", models_dir=models)
     assert predictor.threshold == threshold["threshold"]
     predictor.threshold = 1.0
-    assert predictor.predict(sheet).warnings == ("low confidence: this model is reliable from 100.00% on",)
+    assert predictor.predict(sheet).warnings == ("low confidence: this model is reliable from 100.00 % on",)
     predictor.threshold = 0.0
     assert predictor.predict(sheet).warnings == ()
 

@@ -1,0 +1,66 @@
+"""``mnist-edge clean``."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mnist_edge.cli.common import Number, Output, is_terminal, option, subcommand, table
+from mnist_edge.errors import UsageError
+from mnist_edge.text import age, count, size
+
+if TYPE_CHECKING:
+    from mnist_edge.housekeeping import Leftover
+
+_DAY = 24 * 3600
+
+
+@subcommand("clean", "clean", "clean --replaced --failed --older-than 30", "clean --all --yes", data=False)
+@option("--replaced", is_flag=True, envvar=None, show_default=False, help="Remove models that a training replaced.")
+@option("--failed", is_flag=True, envvar=None, show_default=False, help="Remove the evidence of refused exports.")
+@option("--runs", is_flag=True, envvar=None, show_default=False, help="Remove unfinished trainings; --resume cannot go on with them then.")
+@option("--parts", is_flag=True, envvar=None, show_default=False, help="Remove what killed programs left half written, from a day on.")
+@option("--all", "every", is_flag=True, envvar=None, show_default=False, help="Remove all of these.")
+@option("--older-than", type=Number(0), default=0, metavar="DAYS", help="Only what is older.")
+@option("-y", "--yes", is_flag=True, envvar=None, show_default=False, help="Do not ask.")
+def command(every: bool, older_than: float, yes: bool, models_dir: Path | None, out: Output, **chosen: bool) -> None:
+    """List what trainings and exports left in the models folder; remove it where an option says what.
+
+    Models and artifacts are never removed, nor is a run while it is being trained. mnist-edge restore puts a replaced model back.
+    """
+    from mnist_edge import housekeeping, store
+
+    folder = store.models_dir(models_dir)
+    found = [one for one in housekeeping.leftovers(folder) if one.seconds >= older_than * _DAY]
+    doomed = [one for one in found if (every or chosen[one.kind]) and not one.in_use]
+    rows = [[one.kind, str(one.path.relative_to(folder)), size(one.bytes), age(one.seconds), _what(one)] for one in found]
+    text = table(rows, ["kind", "what", "size", "age", "what it is"]) if rows else f"nothing is left over in {folder}"
+    document = {"models_dir": str(folder), "leftovers": [one.to_json() for one in found]}
+    if not (every or any(chosen.values())):
+        total = f"\n\n{size(housekeeping.total_bytes(found))} in all; nothing was removed" if found else ""
+        out.result(document | {"removed": [], "freed_bytes": 0}, text + total)
+        if found:
+            out.say("to remove some of it: --replaced, --failed, --runs, --parts or --all, with --older-than DAYS")
+        return
+    if doomed and not yes:
+        freed = size(housekeeping.total_bytes(doomed))
+        if out.as_json or not is_terminal(sys.stdin):
+            raise UsageError(f"this would remove {count(len(doomed), 'folder or file', 'folders and files')}, {freed}, for good; add --yes")
+        click.echo(text, err=True)
+        if not click.confirm(f"Remove {count(len(doomed), 'of them', 'of them')}, {freed}, for good?", err=True):
+            out.result(document | {"removed": [], "freed_bytes": 0}, "nothing was removed")
+            return
+    removed = [one for one in doomed if housekeeping.remove(folder, one)]
+    for one in found:
+        if one.in_use and (every or chosen[one.kind]):
+            out.problem(f"stays: {one.path}: {one.in_use}")
+    freed_bytes = housekeeping.total_bytes(removed)
+    out.result(
+        document | {"removed": [str(one.path) for one in removed], "freed_bytes": freed_bytes},
+        "\n".join([*(f"removed {one.path}" for one in removed), f"{len(removed)} removed, {size(freed_bytes)}"]),
+    )
+
+
+def _what(one: "Leftover") -> str:
+    return f"{one.what} ({one.in_use})" if one.in_use else one.what
