@@ -131,9 +131,9 @@ def command(
         out.result(document | {"published": False, "evidence": str(proof.evidence) if proof.evidence else None}, text)
         ctx.exit(EXIT_PARITY)
     for warning in proof.artifact.details.get("warnings", ()):
-        out.say(f"warning: {warning}")
+        out.problem(f"warning: {warning}")
     if proof.artifact.unproven:
-        out.say(f"warning: unproven, because {proof.artifact.unproven}")
+        out.problem(f"warning: unproven, because {proof.artifact.unproven}")
     path = after.folder / proof.artifact.file
     verdict = f"\n  verdict          {proof.verdict.advise(proof.report)}" if proof.verdict else ""
     out.result(

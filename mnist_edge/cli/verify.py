@@ -100,7 +100,7 @@ def command(
         try:
             verification.keep_proofs(found, results, proof_data)
         except (OSError, ModelError) as error:
-            out.say(f"this proof is not kept with the model: {error}")
+            out.problem(f"this proof is not kept with the model: {error}")
     verified = any(r.passed for r in results)
     out.result({"model": found.name, "data": about, "passed": passed and verified, "artifacts": documents}, text)
     for document in documents:
