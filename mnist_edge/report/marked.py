@@ -17,7 +17,7 @@ REFERENCE_MARK = "made by make models; changes by hand are lost"
 
 def marked(text: str, mark: str = MARK) -> bytes:
     """Return a Markdown file's bytes, with the mark."""
-    return f"<!-- {mark} -->\n\n{text}".encode()
+    return _head(mark) + text.encode()
 
 
 def marked_png(picture: "Image") -> bytes:
@@ -32,7 +32,11 @@ def marked_png(picture: "Image") -> bytes:
 
 def is_reference(path: Path) -> bool:
     """Say whether a file is a card or a table of the reference models, as they lie in a clone."""
-    return path.is_file() and REFERENCE_MARK.encode() in path.read_bytes()
+    return path.is_file() and path.read_bytes().startswith(_head(REFERENCE_MARK))  # a licence can have the mark in it, too
+
+
+def _head(mark: str) -> bytes:
+    return f"<!-- {mark} -->\n\n".encode()
 
 
 def check_ours(path: Path, mark: str = MARK) -> None:

@@ -139,7 +139,7 @@ def _cells(row: Row, seeds: bool, pictures: bool) -> list[str]:
 
 
 def _what(one: Artifact) -> str:
-    return one.precision if one.runtime == "ort" else f"{one.format} {one.precision}"
+    return escape(one.precision if one.runtime == "ort" else f"{one.format} {one.precision}")
 
 
 def _training(model: Model) -> tuple[object, ...]:
