@@ -85,7 +85,7 @@ class Model:
             made = ", ".join(f"{a.file} for {a.runtime}" for a in self.artifacts) or "none yet"
             format_name = {"ort": "onnx"}.get(runtime, runtime)
             raise ModelError(
-                f"{self.folder}: no artifact for runtime {runtime} (there: {made}); make one: mnist-edge export {self.name} --format {format_name}"
+                f"{self.folder}: no artifact for runtime {runtime} (there: {made}); {self.export_again(format_name, what='make one')}"
             )
         return min(found, key=lambda artifact: (artifact.precision != "float32", artifact.file))
 
@@ -96,20 +96,31 @@ class Model:
                 return artifact
         raise ModelError(f"{path}: not an artifact in the {FILE_NAME} beside it, so nothing proves what it answers; export it again")
 
-    def _mend(self, record: FileRecord) -> str:
+    def export_again(self, format_name: str, quantize: str = "none", what: str = "make it again") -> str:
+        """Return what makes an exported file, in words that end in the command; where the weights are not here, what makes those comes first."""
         import shlex
 
-        if isinstance(record, Artifact):
-            lower = "" if record.precision == "float32" else f" --quantize {record.quantize}"
-            return f"make it again: mnist-edge export {shlex.quote(str(self.folder))} --format {record.format}{lower}"
-        if record == self.manifest.golden:
-            return f"make it again: mnist-edge export {shlex.quote(str(self.folder))} --format onnx"
-        if record == self.manifest.weights:
-            from mnist_edge.retrain import training_command
+        lower = [] if quantize == "none" else ["--quantize", quantize]
+        command = shlex.join(["mnist-edge", "export", str(self.folder), "--format", format_name, *lower])
+        if (self.folder / self.manifest.weights.file).is_file():
+            return f"{what}: {command}"
+        return f"{self._without_weights()}; then: {command}"
 
-            again = training_command(self.manifest, self.name, models_dir=self.folder.parent)
-            return f"a model can be run without its weights, but not exported again; restore them, or train it again: {again}"
-        return "restore it, or train the model again"
+    def _mend(self, record: FileRecord) -> str:
+        if isinstance(record, Artifact):
+            return self.export_again(record.format, record.quantize)
+        if record == self.manifest.golden:
+            return self.export_again("onnx")
+        return self._without_weights() if record == self.manifest.weights else "restore it, or train the model again"
+
+    def _without_weights(self) -> str:
+        from mnist_edge.retrain import training_command
+
+        again = training_command(self.manifest, self.name, models_dir=self.folder.parent)
+        return (
+            f"without {self.manifest.weights.file} a model can be run from its exported files, but not exported again; "
+            f"restore it, or train the model again: {again}"
+        )
 
 
 def models_dir(given: str | Path | None = None) -> Path:
