@@ -56,9 +56,9 @@ CALIBRATION_IMAGES = 500
 #: Held-out images that each file is asked one by one, too.
 ALONE = 500
 
-#: How far a logit may move with an image's neighbours. Rounding moves it by up to 0.004 in fp16 and static int8 of all the models; the
-#: batch's own scale in dynamic int8 by 0.07 to 2.
-MOST_BATCH_DIFFERENCE = 0.02
+#: How far a logit may move with an image's neighbours. Of the twelve models whose float32 file is kept, fp16 and static int8 move it by at
+#: most 0.000002, and dynamic int8, whose scale is the batch's, by 0.04 to 0.67.
+MOST_BATCH_DIFFERENCE = 0.001
 
 #: What of a report is kept beside the card.
 KEPT = ("README.md", "curves.png", "confusion.png")
