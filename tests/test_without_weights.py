@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mnist_edge import store
+from mnist_edge import Predictor, store
 from mnist_edge.errors import ModelError
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
@@ -46,3 +46,11 @@ def test_where_the_weights_are_the_export_is_enough(tmp_path: Path) -> None:
         (folder / name).write_bytes((MODELS / "gru" / name).read_bytes())
     with pytest.raises(ModelError, match=r"make one: mnist-edge export \S+gru --format torchscript$"):
         store.Model.read(folder).artifact("torchscript")
+
+
+def test_the_small_reference_models_run_from_their_weights() -> None:
+    """As they do in a clone: by --runtime torch, and as what an export starts from."""
+    small = [model for model in store.list_models(MODELS)[0] if (model.folder / model.manifest.weights.file).is_file()]
+    assert len(small) >= 8
+    for model in small:
+        Predictor.load(model.folder, runtime="torch", self_test=True)
