@@ -66,7 +66,7 @@ def to_fp16(float32: Path, target: Target) -> dict[str, Any]:
     with _quiet(target):
         blocked = [*DEFAULT_OP_BLOCK_LIST, *_NO_FP16]
         reduced = convert_float_to_float16(model, keep_io_types=True, op_block_list=blocked, node_block_list=kept)
-        OnnxModel.graph_topological_sort(reduced.graph)  # casts around what stays in float are at its end; ONNX wants them before their readers
+        OnnxModel.graph_topological_sort(reduced.graph)  # casts around what stays in float were added at the end, behind their readers
     return _write(reduced, target, kept)
 
 
