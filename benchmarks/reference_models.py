@@ -1,8 +1,11 @@
 """Make the models of `models/` again: train, export, prove, report, and keep what is small enough. `make models` runs it.
 
 Everything is made in `build/models` first, and what is finished there is not made again; an interrupted training goes on.
-Then each model's folder in `models/` gets its manifest, artifacts of up to 5 MB, PyTorch's answers, golden inputs, history,
-card, curves and confusion matrix; only LeNet, which is installed with the package, its weights too.
+Then each model's folder in `models/` gets its manifest, artifacts of up to 5 MB, weights of less than 1 MB, PyTorch's answers, golden
+inputs, history, card, curves and confusion matrix.
+
+A lower precision is kept beside float32. Held-out training images say which (`choose_precision`), not the test images, which only prove it.
+`--choose --build FOLDER` prints how each precision does on them, for the models in FOLDER/models, and makes nothing.
 
 One thread each gives the same bits whatever the number of cores; two trainings at a time use two of them (--jobs).
 """
@@ -11,23 +14,30 @@ import argparse
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from machine import processor
 
-from mnist_edge import architectures, store
+import exporters
+from exporters import Calibration
+from exporters.registry import Target
+from mnist_edge import architectures, parity, runtimes, store
 from mnist_edge import dataset as datasets
-from mnist_edge.dataset import Dataset
+from mnist_edge.dataset import Dataset, split_validation
 from mnist_edge.files import folder_aside
-from mnist_edge.manifest import FileRecord
+from mnist_edge.manifest import FileRecord, quantize_of
 from mnist_edge.publishing import publish_model
 from mnist_edge.report import table
 from mnist_edge.report.findings import Findings, gather
 from mnist_edge.report.marked import REFERENCE_MARK
 from mnist_edge.report.write import draw_report
 from mnist_edge.retrain import recipe_of
+from mnist_edge.text import size
 from mnist_edge.training.run import Run
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,6 +45,20 @@ MODELS, BUILD = ROOT / "models", ROOT / "build"
 
 #: Of a file in the repository.
 MOST_BYTES = 5_000_000
+
+#: Of a model's weights in the repository. With them `export` and `--runtime torch` work in a clone. Those of nine models are below this, 2.3 MB
+#: in all; those of the other six would add 81 MB to every clone.
+MOST_WEIGHTS_BYTES = 1_000_000
+
+#: What `export --quantize static` draws, too.
+CALIBRATION_IMAGES = 500
+
+#: Held-out images that each file is asked one by one, too.
+ALONE = 500
+
+#: How far a logit may move with an image's neighbours. Of the twelve models whose float32 file is kept, fp16 and static int8 move it by at
+#: most 0.000002, and dynamic int8, whose scale is the batch's, by 0.04 to 0.67.
+MOST_BATCH_DIFFERENCE = 0.001
 
 #: What of a report is kept beside the card.
 KEPT = ("README.md", "curves.png", "confusion.png")
@@ -46,8 +70,7 @@ class Plan:
 
     Attributes:
         name: of the model.
-        quantize: the lower precision that is kept beside float32: the smallest that the gate lets through and whose answers are the same in
-            any batch, which those of dynamic int8 are not (README, "Smaller"). For the GRU, the tiny ResNets and the ViT that is fp16.
+        quantize: the lower precision that is kept beside float32. `export` stops if held-out images choose another (`choose_precision`).
         network, arguments: where these are not the name, and none.
         seeds: further seeds, for the spread; only where a training is short.
         threads: LeNet's reference was trained with two, the others with one.
@@ -91,12 +114,16 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--pictures", type=Path, help="pictures of digits in folders 0…9, read with each model")
     parser.add_argument("--no-seeds", action="store_true", help="train no further seeds")
+    parser.add_argument("--choose", action="store_true", help="only print how each precision does on held-out images")
     options = parser.parse_args()
     known = {plan.name: plan for plan in PLANS}
     if unknown := [name for name in options.names if name not in known]:
         parser.error(f"no model {unknown[0]!r}; there: {', '.join(known)}")
     plans = [known[name] for name in options.names] or list(PLANS)
     models, seeds = options.build / "models", options.build / "seeds"
+    if options.choose:
+        print_candidates(plans, models, datasets.load("mnist", "train", options.data_dir))
+        return
 
     trainings = [(plan, 0, models) for plan in plans]
     if not options.no_seeds:
@@ -140,12 +167,101 @@ def is_trained(folder: Path, name: str, network: str) -> bool:
 
 
 def export(plan: Plan, folder: Path, data_dir: Path | None) -> None:
-    """Export what is missing: other formats, ONNX in float32, and the lower precision. Stops if one is refused."""
+    """Export what is missing: other formats, ONNX in float32, and the lower precision.
+
+    Stops if one is refused, or if held-out images choose another lower precision than the plan's.
+    """
     there = {(one.format, one.quantize) for one in store.Model.read(folder / plan.name).artifacts}
-    wanted = [*((name, "none") for name in plan.formats), ("onnx", "none"), ("onnx", plan.quantize)]
-    for name, quantize in wanted:
-        if (name, quantize) not in there:
-            run("export", plan.name, "--format", name, "--quantize", quantize, folder=folder, data_dir=data_dir)
+    for name, quantize in [*((name, "none") for name in plan.formats), ("onnx", "none"), ("onnx", plan.quantize)]:
+        if (name, quantize) in there:
+            continue
+        if quantize != "none":
+            tried = candidates(store.Model.read(folder / plan.name), datasets.load("mnist", "train", data_dir))
+            if (chosen := choose_precision(tried)) != plan.quantize:
+                raise SystemExit(
+                    f"{plan.name}: held-out images choose {chosen}, not {plan.quantize}: change PLANS\n{in_rows(plan.name, tried)}"
+                )
+        run("export", plan.name, "--format", name, "--quantize", quantize, folder=folder, data_dir=data_dir)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A lower precision of a model, tried on training images that were held out.
+
+    Attributes:
+        quantize: what ``--quantize`` takes to make it.
+        bytes: size of the file.
+        report: how its answers differ from those of the float32 file, which are PyTorch's within 0.0001, within this precision's budget.
+        batch_difference: how far a logit moves between an image alone and the same image in a batch.
+    """
+
+    quantize: str
+    bytes: int
+    report: parity.ParityReport
+    batch_difference: float
+
+    @property
+    def fits(self) -> bool:
+        """Whether it keeps its budget and answers an image alike in any batch."""
+        return bool(self.report) and self.batch_difference <= MOST_BATCH_DIFFERENCE
+
+
+def choose_precision(tried: Sequence[Candidate]) -> str | None:
+    """Return the ``--quantize`` of the smallest file that fits, None if none does."""
+    fitting = [one for one in tried if one.fits]
+    return min(fitting, key=lambda one: one.bytes).quantize if fitting else None
+
+
+def candidates(model: store.Model, training: Dataset) -> list[Candidate]:
+    """Make every lower precision from a model's float32 ONNX file, and try it on the held-out images of its training set.
+
+    Static int8 is calibrated on training images that were not held out, the same that `export` takes.
+    """
+    _, indices = split_validation(training)
+    images, labels = training.images[indices], training.labels[indices]
+    onnx, manifest = exporters.find("onnx"), model.manifest
+    calibration = Calibration.draw(training, CALIBRATION_IMAGES)
+    float32 = model.path(model.artifact("ort"))
+    load = runtimes.get("ort").load
+    answers = parity.logits_of(load(float32), images)
+    tried = []
+    with tempfile.TemporaryDirectory() as folder:
+        for precision, reduction in onnx.reductions.items():
+            path = Path(folder) / f"{precision}.onnx"
+            about = (manifest.name, manifest.architecture, manifest.classes, manifest.licence, precision)
+            reduction.convert(float32, Target(path, *about, calibration=calibration if reduction.calibrated else None))
+            report, logits = parity.check(load(path), answers, images, labels, parity.BUDGETS[precision])
+            alone = parity.logits_of(load(path), images[:ALONE], batch_size=1)
+            moved = float(np.abs(alone - logits[:ALONE]).max()) if len(logits) else float("inf")
+            tried.append(Candidate(quantize_of(precision), path.stat().st_size, report, moved))
+    return tried
+
+
+def print_candidates(plans: Sequence[Plan], folder: Path, training: Dataset) -> None:
+    """Print a row for each lower precision of each model whose float32 ONNX file is there."""
+    print("| model | precision | size | same answers | accuracy | moved by its batch | |\n|---|---|---|---|---|---|---|")
+    for plan in plans:
+        model = store.Model.read(folder / plan.name)
+        if any((one.format, one.quantize) == ("onnx", "none") for one in model.artifacts):
+            print(in_rows(plan.name, candidates(model, training)), flush=True)
+        else:
+            print(f"| {plan.name} | no float32 ONNX file in {folder / plan.name} | | | | | |", flush=True)
+
+
+def in_rows(name: str, tried: Sequence[Candidate]) -> str:
+    """Return candidates as rows of a Markdown table."""
+    rows = []
+    for one in tried:
+        report = one.report
+        verdict = (
+            "**chosen**"
+            if one.quantize == choose_precision(tried)
+            else "; ".join(report.failures) or ("" if one.fits else "depends on the batch")
+        )
+        gained = 100 * (report.accuracy - report.reference_accuracy)
+        figures = f"{report.equal_answers:,} of {report.images:,} | {gained:+.2f} points | {one.batch_difference:.2g}"
+        rows.append(f"| {name} | {one.quantize} | {size(one.bytes)} | {figures} | {verdict} |")
+    return "\n".join(rows)
 
 
 def run(*words: object, folder: Path, data_dir: Path | None) -> None:
@@ -161,7 +277,7 @@ def keep(made: store.Model, plan: Plan, data_dir: Path | None, pictures: Dataset
     manifest = replace(made.manifest, artifacts=tuple(one for one in made.artifacts if is_kept(one, plan)))
     records: list[FileRecord] = [*manifest.artifacts, *manifest.references, manifest.history]
     records += [manifest.golden] if manifest.golden else []
-    records += [manifest.weights] if plan.name == store.REFERENCE_MODEL else []
+    records += [manifest.weights] if manifest.weights.bytes < MOST_WEIGHTS_BYTES else []
     not_kept = [one for one in made.artifacts if one.quantize in ("none", plan.quantize) and one not in manifest.artifacts]
     findings = gather(made, None, data_dir, pictures)
     with folder_aside(MODELS, plan.name) as aside:
@@ -202,10 +318,11 @@ def only(findings: Findings, plan: Plan) -> Findings:
 
 
 INTRODUCTION = """The networks of the five tutorials, each trained by `mnist-edge train NAME` alone, as float32 ONNX and in the smallest lower precision that
-passes the gate and answers each image alike in any batch. `mnist-edge list` shows them, and `mnist-edge predict img.png --model gru` uses
-one; only LeNet is installed with the package. Each folder holds the manifest, the files, PyTorch's answers to the test set (for
-`mnist-edge verify`), golden inputs (`verify --quick`), a card, the curves and the confusion matrix; weights are LeNet's only. `make models`
-makes them again, on the same machine with the same bits.
+keeps its budget on held-out training images and answers each image alike in any batch; the test images prove it. `mnist-edge list` shows
+them, and `mnist-edge predict img.png --model gru` uses one; only LeNet is installed with the package. Each folder holds the manifest, the
+files, PyTorch's answers to the test set (for `mnist-edge verify`), golden inputs (`verify --quick`), a card, the curves and the confusion
+matrix, and weights of less than 1 MB, with which `mnist-edge export` and `--runtime torch` work; the card says where they are left out.
+`make models` makes them again, on the same machine with the same bits.
 
 Each is of seed 0, which was not chosen by its score. Recipes were chosen on held-out training images; of most networks a test figure of an
 earlier training was known by then (README, "Reference models"). Measured on {processor}."""

@@ -96,7 +96,8 @@ class Model:
         found = [artifact for artifact in self.artifacts if artifact.runtime == runtime]
         if not found:
             made = ", ".join(f"{a.file} for {a.runtime}" for a in self.artifacts) or "none yet"
-            raise ModelError(f"{self.folder}: no artifact for runtime {runtime} (there: {made}); make one: {self.export_command(runtime)}")
+            advice = self.export_again(runtime, what="make one")
+            raise ModelError(f"{self.folder}: no artifact for runtime {runtime} (there: {made}); {advice}")
         return min(found, key=lambda artifact: (artifact.precision != "float32", artifact.file))
 
     def artifact_of_file(self, path: Path) -> Artifact:
@@ -122,17 +123,27 @@ class Model:
             words += ["--allow-network", own]
         return shlex.join(words)
 
+    def export_again(self, runtime: str | None = None, *, again: Artifact | None = None, what: str = "make it again") -> str:
+        """Return what makes an artifact, in words that end in `export_command`; where the weights are not here, what makes those comes first."""
+        command = self.export_command(runtime, again=again)
+        has_weights = (self.folder / self.manifest.weights.file).is_file()
+        return f"{what}: {command}" if has_weights else f"{self._without_weights()}; then: {command}"
+
     def _mend(self, record: FileRecord) -> str:
         if isinstance(record, Artifact):
-            return f"make it again: {self.export_command(again=record)}"
+            return self.export_again(again=record)
         if record == self.manifest.golden:
-            return f"make it again: {self.export_command()}"
-        if record == self.manifest.weights:
-            from mnist_edge.retrain import training_command
+            return self.export_again()
+        return self._without_weights() if record == self.manifest.weights else "restore it, or train the model again"
 
-            again = training_command(self.manifest, self.name, models_dir=self.folder.parent)
-            return f"a model can be run without its weights, but not exported again; restore them, or train it again: {again}"
-        return "restore it, or train the model again"
+    def _without_weights(self) -> str:
+        from mnist_edge.retrain import training_command
+
+        again = training_command(self.manifest, self.name, models_dir=self.folder.parent)
+        return (
+            f"without {self.manifest.weights.file} a model can be run from its exported files, but not exported again; "
+            f"restore it, or train the model again: {again}"
+        )
 
 
 def models_dir(given: str | Path | None = None) -> Path:

@@ -119,7 +119,7 @@ def read_golden(model: Model) -> Golden:
     """Return a model's golden inputs. Raises ModelError if there are none, or they are damaged."""
     record = model.manifest.golden
     if record is None:
-        raise ModelError(f"{model.folder}: no golden inputs, for an older version made it; export it again: {model.export_command()}")
+        raise ModelError(f"{model.folder}: no golden inputs, because an older version made it; {model.export_again()}")
     return Golden.read(model.path(record))
 
 
@@ -147,7 +147,7 @@ def _artifacts(model: Model, runtime: str | None) -> list[Artifact]:
     found = [artifact for artifact in model.artifacts if runtime in (None, artifact.runtime)]
     if not found:
         which = "" if runtime is None else f" for runtime {runtime}"
-        raise ModelError(f"{model.folder}: no artifact{which} to verify; make one: {model.export_command(runtime)}")
+        raise ModelError(f"{model.folder}: no artifact{which} to verify; {model.export_again(runtime, what='make one')}")
     return found
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from exporters.registry import Target
 from mnist_edge import __version__
+from mnist_edge.errors import ExportError, one_line
 
 if TYPE_CHECKING:
     import onnx
@@ -24,7 +25,10 @@ _SCOPES = "pkg.torch.onnx.name_scopes"
 
 
 def finish(model: "onnx.ModelProto", target: Target) -> bytes:
-    """Strip and describe a graph, and return its bytes: the same weights give the same ones."""
+    """Strip, describe and check a graph, and return its bytes: the same weights give the same ones.
+
+    Raises ExportError for a graph that ONNX's own checker refuses.
+    """
     import onnx
 
     _strip(model)
@@ -46,6 +50,7 @@ def finish(model: "onnx.ModelProto", target: Target) -> bytes:
             "precision": target.precision,
         },
     )
+    _check(model, target)
     return bytes(model.SerializeToString(deterministic=True))
 
 
@@ -96,31 +101,54 @@ def layers_in_float(model: "onnx.ModelProto") -> set[str]:
 
 
 def _drop_unused_domains(model: "onnx.ModelProto") -> None:
-    """Leave out sets of operators that no node uses: ONNX Runtime's preprocessing names all that it knows, and an older one refuses them."""
-    used = {"", "ai.onnx", *(node.domain for node in model.graph.node)}
-    kept = [entry for entry in model.opset_import if entry.domain in used]
-    del model.opset_import[:]
-    model.opset_import.extend(kept)
+    """Leave out sets of operators that no node uses: ONNX Runtime's preprocessing names all that it knows, and an older one refuses them.
+
+    A branch of an If and the body of a Loop use those of the graph around them; a function names its own, and its callers need them too.
+    """
+    for function in model.functions:
+        _keep_domains(function, _domains_in(function))
+    everywhere = {function.domain for function in model.functions}.union(*map(_domains_in, (model.graph, *model.functions)))
+    _keep_domains(model, everywhere)
+
+
+def _keep_domains(where: "onnx.ModelProto | onnx.FunctionProto", used: set[str]) -> None:
+    kept = [entry for entry in where.opset_import if entry.domain in {"", "ai.onnx", *used}]
+    del where.opset_import[:]
+    where.opset_import.extend(kept)
+
+
+def _domains_in(graph: "onnx.GraphProto | onnx.FunctionProto") -> set[str]:
+    return {node.domain for inner in _graphs_in(graph) for node in inner.node}
+
+
+def _graphs_in(graph: "onnx.GraphProto | onnx.FunctionProto") -> Iterator["onnx.GraphProto | onnx.FunctionProto"]:
+    """Yield a graph or a function, and every graph that an attribute of its nodes holds, at any depth."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                yield from _graphs_in(inner)
+
+
+def _check(model: "onnx.ModelProto", target: Target) -> None:
+    """Raise ExportError for a graph that ONNX's own checker refuses. It passes over operators that it does not know, such as com.microsoft's."""
+    import onnx
+
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except Exception as error:
+        what = f"the graph in {target.precision}"
+        raise ExportError(f"{target.name}: the ONNX checker refuses {what}: {one_line(error)}") from error
 
 
 def _strip(model: "onnx.ModelProto") -> None:
     """Remove what names this machine's folders, or the moment."""
     del model.metadata_props[:]
     model.doc_string = ""
-    graphs = [model.graph, *model.functions]
-    while graphs:
-        graph = graphs.pop()
-        graph.doc_string = ""
-        del graph.metadata_props[:]
-        for value in (*graph.value_info, *getattr(graph, "initializer", ())):
-            del value.metadata_props[:]
-            value.doc_string = ""
-        for value in (*(graph.input if hasattr(graph, "initializer") else ()), *(graph.output if hasattr(graph, "initializer") else ())):
-            del value.metadata_props[:]
-            value.doc_string = ""
-        for node in graph.node:
-            del node.metadata_props[:]
-            node.doc_string = ""
-            for attribute in node.attribute:
-                graphs += [attribute.g] if attribute.HasField("g") else []
-                graphs += attribute.graphs
+    for whole in (model.graph, *model.functions):
+        for graph in _graphs_in(whole):
+            is_graph = hasattr(graph, "initializer")  # a function has none, and its inputs and outputs are mere names
+            values = (*graph.initializer, *graph.input, *graph.output) if is_graph else ()
+            for part in (graph, *graph.value_info, *values, *graph.node):
+                del part.metadata_props[:]
+                part.doc_string = ""

@@ -39,7 +39,7 @@ METHODS = ("minmax", "percentile")
 #: Of each tensor's values, with method ``percentile``; what lies beyond is clipped.
 PERCENTILE = 99.99
 
-#: onnxruntime 1.31 and 1.32 die (SIGSEGV) while they optimize a transformer's Gelu in float16 for the CPU.
+#: onnxruntime 1.31 and 1.32 die (SIGSEGV) while they load a Gelu in float16 on the CPU, at their default level of optimization.
 _NO_FP16 = ("Gelu",)
 
 #: Operators that dynamic int8 covers: the dense layers.
@@ -59,12 +59,14 @@ def to_fp16(float32: Path, target: Target) -> dict[str, Any]:
     """
     import onnx
     from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
+    from onnxruntime.transformers.onnx_model import OnnxModel
 
     model = onnx.load(float32)
     kept = _kept(model, target.options.get(KEEP_FLOAT, ()))
     with _quiet(target):
         blocked = [*DEFAULT_OP_BLOCK_LIST, *_NO_FP16]
         reduced = convert_float_to_float16(model, keep_io_types=True, op_block_list=blocked, node_block_list=kept)
+        OnnxModel.graph_topological_sort(reduced.graph)  # casts around what stays in float were added at the end, behind their readers
     return _write(reduced, target, kept)
 
 

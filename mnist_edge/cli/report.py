@@ -87,7 +87,7 @@ def _report(
 
     findings = gather(model, data, data_dir, pictures)
     if pictures is not None and findings.pictures is None:
-        out.problem(f"{model.name}: --pictures left out, for it has no ONNX file; make one: {model.export_command()}")
+        out.problem(f"{model.name}: --pictures left out, because it has no ONNX file; {model.export_again(what='make one')}")
     files = [str(path) for path in write_report(findings)]
     if str(model.folder / card.FILE) not in files:
         out.say(f"{model.folder / card.FILE} stays as it is: the card of a reference model, which make models writes")

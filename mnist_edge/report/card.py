@@ -1,10 +1,12 @@
 """A model's card: the ``README.md`` of its folder (Mitchell et al., "Model Cards for Model Reporting", 2019)."""
 
+import json
 import re
 import shlex
 from collections.abc import Sequence
 
-from mnist_edge.manifest import Artifact
+from mnist_edge.errors import printable
+from mnist_edge.manifest import Artifact, FileRecord
 from mnist_edge.report import words
 from mnist_edge.report.findings import Findings
 from mnist_edge.report.origin import Origin
@@ -20,7 +22,7 @@ print(Predictor.load(".").predict("img.png").digit)  # numpy, pillow and onnxrun
 
 _PLAIN_PYTHON = """import numpy, onnxruntime
 
-session = onnxruntime.InferenceSession("{file}")
+session = onnxruntime.InferenceSession({file})
 pixels = numpy.fromfile("t10k-images-idx3-ubyte", numpy.uint8, offset=16).reshape(-1, 1, 28, 28)  # ink bright on a dark ground
 print(session.run(["logits"], {{"pixels": pixels[:5]}})[0].argmax(1))"""
 
@@ -35,7 +37,7 @@ int main() {{
   std::ifstream images("t10k-images-idx3-ubyte", std::ios::binary);
   if (!images.ignore(16).read(reinterpret_cast<char*>(pixels.data()), pixels.size())) return 1;
   Ort::Env env;
-  Ort::Session session(env, ORT_TSTR("{file}"), Ort::SessionOptions{{}});
+  Ort::Session session(env, ORT_TSTR({file}), Ort::SessionOptions{{}});
   const std::array<int64_t, 4> shape{{1, 1, 28, 28}};
   auto memory = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
   auto input = Ort::Value::CreateTensor<uint8_t>(memory, pixels.data(), pixels.size(), shape.data(), shape.size());
@@ -45,11 +47,11 @@ int main() {{
   std::cout << std::max_element(logits, logits + 10) - logits << "\\n";
 }}"""
 
-_JAVASCRIPT = """import fs from 'node:fs';
-import ort from 'onnxruntime-node';
-const pixels = new Uint8Array(fs.readFileSync('t10k-images-idx3-ubyte')).slice(16, 16 + 784);
-const session = await ort.InferenceSession.create('{file}');
-const {{ logits }} = await session.run({{ pixels: new ort.Tensor('uint8', pixels, [1, 1, 28, 28]) }});
+_JAVASCRIPT = """import fs from "node:fs";
+import ort from "onnxruntime-node";
+const pixels = new Uint8Array(fs.readFileSync("t10k-images-idx3-ubyte")).slice(16, 16 + 784);
+const session = await ort.InferenceSession.create({file});
+const {{ logits }} = await session.run({{ pixels: new ort.Tensor("uint8", pixels, [1, 1, 28, 28]) }});
 console.log(logits.data.indexOf(Math.max(...logits.data)));"""
 
 
@@ -69,12 +71,13 @@ def card(findings: Findings, origin: Origin, has_weights: bool = True, not_kept:
         _listed(words.strengths(findings)),
         "## How it was trained",
         _listed(words.training(findings)),
-        f"{words.again(findings, origin)}:",
+        f"{escape(words.again(findings, origin))}:",
         _fenced("sh", origin.command),
-        f"Licence of the weights: {model.manifest.licence}.",
+        _about_weights(model.manifest.weights, has_weights),
+        f"Licence of the weights: {escape(model.manifest.licence)}.",
     ]
     if any(one.runtime == "ort" for one in model.artifacts):
-        file = model.artifact("ort").file
+        file = json.dumps(model.artifact("ort").file, ensure_ascii=False)  # a literal in all three languages
         parts += [
             "## How to use it",
             "`pixels`, uint8 N×1×28×28, ink bright on a dark ground → `logits`, float32 N×10. Normalisation is inside; feed it the bytes.",
@@ -86,15 +89,25 @@ def card(findings: Findings, origin: Origin, has_weights: bool = True, not_kept:
             _fenced("python", _PLAIN_PYTHON.format(file=file)),
             "C++ (`g++ -std=c++17 main.cpp -lonnxruntime`):",
             _fenced("cpp", _CPP.format(file=file)),
-            "JavaScript, in Node; in a browser, `onnxruntime-web` has the same calls:",
+            "JavaScript, as `main.mjs` in Node (`npm install --ignore-scripts onnxruntime-node`, then `node main.mjs`); in a browser, "
+            "`onnxruntime-web` has the same calls:",
             _fenced("js", _JAVASCRIPT.format(file=file)),
         ]
     return "\n\n".join(parts) + "\n"
 
 
 def escape(text: str) -> str:
-    """Return text that Markdown shows as it is."""
-    return re.sub(r"([\\`*_\[\]<>|#~])", r"\\\1", text)
+    """Return text as one line that Markdown, GitHub's too, shows as it is."""
+    return re.sub(r"([\\`*_\[\]<>|#~&$])", r"\\\1", printable(text).strip())
+
+
+def _about_weights(weights: FileRecord, are_here: bool) -> str:
+    if are_here:
+        return f"Its weights are here, in {escape(weights.file)}, so `mnist-edge export` and `--runtime torch` work on it."
+    return (
+        f"Its weights, {size(weights.bytes)}, are not kept here: its exported files run without them, but `mnist-edge export` and "
+        "`--runtime torch` need them, and the command above makes them again."
+    )
 
 
 def _artifacts(findings: Findings, origin: Origin, has_weights: bool, not_kept: Sequence[Artifact]) -> list[str]:
@@ -108,8 +121,8 @@ def _artifacts(findings: Findings, origin: Origin, has_weights: bool, not_kept: 
         proof, elsewhere = one.parity, findings.elsewhere(one)
         on = f" ({escape(elsewhere)})" if elsewhere else ""
         lines.append(
-            f"| {escape(one.label)}{'¹' if one in not_kept else ''} | {one.precision} | {size(one.bytes)} | {percent(proof['accuracy'])}{on} | "
-            f"{proof['equal_answers']:,} of {proof['images']:,} | {one.oldest_runtime} |"
+            f"| {escape(one.label)}{'¹' if one in not_kept else ''} | {escape(one.precision)} | {size(one.bytes)} | {percent(proof['accuracy'])}{on} | "
+            f"{proof['equal_answers']:,} of {proof['images']:,} | {escape(one.oldest_runtime)} |"
         )
     parts = ["\n".join(lines)]
     if not_kept:
@@ -134,4 +147,7 @@ def _listed(lines: list[str]) -> str:
 
 
 def _fenced(language: str, code: str) -> str:
-    return f"```{language}\n{code}\n```"
+    code = "\n".join(map(printable, code.split("\n")))  # nothing in it is hidden
+    longest = max(map(len, re.findall("`+", code)), default=0)
+    fence = "`" * max(3, longest + 1)  # code cannot end a fence that is longer than any in it
+    return f"{fence}{language}\n{code}\n{fence}"

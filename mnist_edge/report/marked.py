@@ -17,7 +17,7 @@ REFERENCE_MARK = "made by make models; changes by hand are lost"
 
 def marked(text: str, mark: str = MARK) -> bytes:
     """Return a Markdown file's bytes, with the mark."""
-    return f"<!-- {mark} -->\n\n{text}".encode()
+    return f"{_head(mark)}\n\n{text}".encode()
 
 
 def marked_png(picture: "Image") -> bytes:
@@ -32,7 +32,12 @@ def marked_png(picture: "Image") -> bytes:
 
 def is_reference(path: Path) -> bool:
     """Say whether a file is a card or a table of the reference models, as they lie in a clone."""
-    return path.is_file() and REFERENCE_MARK.encode() in path.read_bytes()
+    # at its head, for a licence can have the mark in it, too
+    return path.is_file() and path.read_bytes().splitlines()[:1] == [_head(REFERENCE_MARK).encode()]
+
+
+def _head(mark: str) -> str:
+    return f"<!-- {mark} -->"
 
 
 def check_ours(path: Path, mark: str = MARK) -> None:

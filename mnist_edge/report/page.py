@@ -1,9 +1,10 @@
 """A report as one HTML page that needs nothing else: pictures inside, no script, in the reader's light or dark."""
 
+import html
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from html import escape
 
+from mnist_edge.errors import printable
 from mnist_edge.report import words
 from mnist_edge.report.findings import Findings
 from mnist_edge.report.marked import MARK
@@ -85,6 +86,11 @@ def page(findings: Findings, origin: Origin, pictures: Mapping[str, Mapping[str,
         + f'\n<p class="note">Weights SHA-256 {escape(manifest.weights.sha256)}, test set SHA-256 {findings.data.sha256}. Licence: {escape(manifest.licence)}.</p>'
         "</body></html>\n"
     )
+
+
+def escape(text: str) -> str:
+    """Return text as one line that HTML shows as it is."""
+    return html.escape(printable(text))
 
 
 def _section(name: str, title: str, text: str, pictures: Mapping[str, Mapping[str, bytes]], more: str = "") -> str:

@@ -139,7 +139,8 @@ def _cells(row: Row, seeds: bool, pictures: bool) -> list[str]:
 
 
 def _what(one: Artifact) -> str:
-    return (one.precision if one.runtime == "ort" else f"{one.format} {one.precision}") + (" (unproven)" if one.unproven else "")
+    what = one.precision if one.runtime == "ort" else f"{one.format} {one.precision}"
+    return escape(what) + (" (unproven)" if one.unproven else "")
 
 
 def _training(model: Model) -> tuple[object, ...]:

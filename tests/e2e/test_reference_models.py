@@ -43,6 +43,10 @@ FLOORS = {
 REACHED = {"vgg": 99.56, "resnet-tiny": 96.88, "resnet-tiny-conv": 96.73}
 
 
+#: Small, but without weights: batch normalisation is folded into its float32 file, which does not give them back. Goes when it is trained again.
+WITHOUT_WEIGHTS = {"resnet-tiny-conv"}
+
+
 def test_every_network_is_there() -> None:
     assert set(FLOORS) == {plan.name for plan in reference_models.PLANS}
     assert set(MODELS) == set(FLOORS)
@@ -53,6 +57,9 @@ def test_a_model_is_whole_and_small(name: str) -> None:
     model = MODELS[name]
     manifest = model.manifest
     records = [*manifest.artifacts, *manifest.references, manifest.history, manifest.golden]
+    has_weights = manifest.weights.bytes < reference_models.MOST_WEIGHTS_BYTES and name not in WITHOUT_WEIGHTS
+    assert (model.folder / manifest.weights.file).is_file() is has_weights
+    records += [manifest.weights] if has_weights else []
     for record in records:
         assert record is not None
         assert sha256(model.folder / record.file) == record.sha256
@@ -97,7 +104,8 @@ def test_the_card_says_what_the_manifest_says(name: str, mnist_dir: Path) -> Non
     findings = gather(model, data_dir=mnist_dir)
     assert origin(model).is_exact  # the network's recipe is still the one that this model was trained by
     shipped = set((model.folder / "README.md").read_text().splitlines())  # it also says what was too large, and how pictures are read
-    own = set(card.card(findings, origin(model)).splitlines()) - {"No exported file is here. This makes one:"}
+    has_weights = (model.folder / model.manifest.weights.file).is_file()
+    own = set(card.card(findings, origin(model), has_weights).splitlines()) - {"No exported file is here. This makes one:"}
     assert not own - shipped
 
 
