@@ -121,6 +121,54 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[bool]:
         os.close(descriptor)
 
 
+@contextmanager
+def lock_file(path: Path) -> Iterator[bool]:
+    """Take the lock that the file `path` stands for, at once; gives False if another program has it.
+
+    The file, and its folder, are made where they are missing, and removed by whoever had the lock. A lock on a folder would not do for
+    one that is renamed or removed meanwhile: the next program would lock another folder of the same name.
+    Where the system has no such locks (Windows) everybody gets True. Raises OSError.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield True
+        return
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except FileNotFoundError:  # its last owner removed the empty folder just now
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_open_at(descriptor, path):
+                break
+        except BlockingIOError:
+            os.close(descriptor)
+            yield False
+            return
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # its last owner removed it between our opening and our locking: what we locked, nobody else sees
+    try:
+        yield True
+    finally:
+        with suppress(OSError):
+            path.unlink()
+        os.close(descriptor)  # only now: whoever opened the file before it was removed must not get the lock on it and think it current
+        with suppress(OSError):  # others may lie beside it
+            path.parent.rmdir()
+
+
+def _is_open_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
 def flush(path: Path) -> None:
     """Ask the operating system to put a file, or a folder's entries, on the disk."""
     try:

@@ -57,10 +57,10 @@ def settings_for(data: Dataset, architecture: str = "lenet", **changes: object) 
 def train_small(
     models_dir: Path, architecture: str = "lenet", *, data: Dataset, test: Dataset, name: str = "", **changes: object
 ) -> store.Model:
-    run = Run(models_dir, name or architecture)
     settings = settings_for(data, architecture, **changes)
-    run.start(settings)
-    return train(run, settings, data, test, Silent()).model
+    with Run(models_dir, name or architecture) as run:
+        run.start(settings)
+        return train(run, settings, data, test, Silent()).model
 
 
 @pytest.fixture(scope="session")

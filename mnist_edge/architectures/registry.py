@@ -12,7 +12,8 @@ from typing import Any
 
 from torch import nn
 
-from mnist_edge.errors import UsageError, unknown_name
+from mnist_edge.architectures.own import called, place
+from mnist_edge.errors import UsageError, one_line, unknown_name
 from mnist_edge.plugins import register_plugins
 from mnist_edge.training.recipe import Recipe
 
@@ -89,8 +90,9 @@ def build(name: str, arguments: Mapping[str, Any] | None = None) -> nn.Module:
             raise UsageError(f"argument {key} of network {name} is {type(default).__name__}, like {default}; not {arguments[key]!r}")
     try:
         network = architecture.network(**arguments)
-    except Exception as error:  # a network may check its arguments by any exception, assertions included
-        raise UsageError(f"network {name}: cannot be built with {dict(arguments)}: {error}") from error
+    except (Exception, SystemExit) as error:  # a network may check its arguments by any exception, assertions included
+        reason = f"{one_line(error)} ({place(error.__traceback__)})" if place(error.__traceback__) else str(error)
+        raise UsageError(f"{called(name)}: cannot be built with {dict(arguments)}: {reason}") from error
     if not isinstance(network, nn.Module):
         raise UsageError(f"network {name}: {_origin(architecture)} returned {type(network).__name__}, not a torch.nn.Module")
     return network

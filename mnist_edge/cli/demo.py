@@ -49,11 +49,11 @@ def command(
     out.say(f"   {len(training):,} training images and {len(test):,} test images of {training.name}")
 
     out.say(f"2. training LeNet for {epochs} epochs")
-    run = Run(models_dir or folder / "models", "lenet")
     given = {"epochs": epochs}
-    settings = settle(run, replace(new_settings("lenet", given), data=datasets.describe(training)), given, False, out)
-    with show_training(epochs) as listener:
-        finished = train(run, settings, training, test, listener)
+    with Run(models_dir or folder / "models", "lenet") as run:
+        settings = settle(run, replace(new_settings("lenet", given), data=datasets.describe(training)), given, False, out)
+        with show_training(epochs) as listener:
+            finished = train(run, settings, training, test, listener)
     model = finished.model
     if finished.replaced is not None:
         out.say(f"   the model of an earlier demo is kept in {finished.replaced}")

@@ -57,22 +57,22 @@ def command(
     from mnist_edge.dataset import describe
     from mnist_edge.training.run import Run, train
 
-    run = Run(store.models_dir(models_dir), _default_name(architecture) if name is None else name)
     asked = new_settings(architecture, given)
-    training, test = load_data(data, data_dir, out, train_images)
-    settings = settle(run, replace(asked, data=describe(training)), given, resume, out)
-    out.say(
-        f"training {architecture} as {run.name!r} on {len(training):,} images of {training.name}, {settings.recipe.epochs} epochs, {settings.device}"
-    )
     again = resume_line(
         architecture, name=name, data=None if data == "mnist" else data, train_images=train_images, models_dir=models_dir, data_dir=data_dir
     )
-    try:
-        with show_training(settings.recipe.epochs) as listener:
-            finished = train(run, settings, training, test, listener)
-    except KeyboardInterrupt:
-        out.say(f"stopped; every finished epoch is kept. Go on with: {again}")
-        raise
+    with Run(store.models_dir(models_dir), _default_name(architecture) if name is None else name) as run:
+        training, test = load_data(data, data_dir, out, train_images)
+        settings = settle(run, replace(asked, data=describe(training)), given, resume, out)
+        out.say(
+            f"training {architecture} as {run.name!r} on {len(training):,} images of {training.name}, {settings.recipe.epochs} epochs, {settings.device}"
+        )
+        try:
+            with show_training(settings.recipe.epochs) as listener:
+                finished = train(run, settings, training, test, listener)
+        except KeyboardInterrupt:
+            out.say(f"stopped; every finished epoch is kept. Go on with: {again}")
+            raise
     model, scores = finished.model, finished.model.manifest.scores
     if finished.replaced is not None:
         out.say(f"the model that was there is kept in {finished.replaced}")
