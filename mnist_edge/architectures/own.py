@@ -5,7 +5,7 @@ import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 
 import torch
 
@@ -20,7 +20,7 @@ _INSTALLED = tuple(Path(sysconfig.get_path(name)) for name in ("purelib", "platl
 _STANDARD = Path(sysconfig.get_path("stdlib"))
 
 #: How each device's allocator says that there is no memory left, beside `torch.OutOfMemoryError`.
-_NO_MEMORY = ("not enough memory", "out of memory")
+_NO_MEMORY = ("not enough memory", "out of memory", "can't allocate memory", "DefaultCPUAllocator")
 
 
 def called(name: str) -> str:
@@ -40,10 +40,15 @@ def place(traceback: TracebackType | None) -> str | None:
 def place_now() -> str | None:
     """Return file and line of the user's code that runs at this moment and called this; None if there is none."""
     calls: list[tuple[str, int]] = []
-    frame = sys._getframe(1)
-    while frame is not None and (not calls or not frame.f_code.co_filename.startswith(str(_OURS[0]))):  # which called the user's
-        calls.insert(0, (frame.f_code.co_filename, frame.f_lineno))
-        frame = frame.f_back  # type: ignore[assignment]
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        ours = any(Path(file).is_relative_to(folder) for folder in _OURS)
+        if ours and calls:  # what called the user's
+            break
+        if not ours:
+            calls.insert(0, (file, frame.f_lineno))
+        frame = frame.f_back
     return _innermost(calls)
 
 

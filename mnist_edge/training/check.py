@@ -248,8 +248,10 @@ def _unsaved(network: nn.Module, again: nn.Module) -> str | None:
 
 def _differ(a: Any, b: Any) -> bool:
     """Say whether two values that a module may keep are different, as far as that can be told."""
-    if isinstance(a, (Tensor, np.ndarray)):
-        return not (type(a) is type(b) and a.shape == b.shape and bool((a == b).all()))
+    if isinstance(a, Tensor):
+        return not (isinstance(b, Tensor) and torch.equal(a.detach().cpu(), b.detach().cpu()))
+    if isinstance(a, np.ndarray):
+        return not (isinstance(b, np.ndarray) and np.array_equal(a, b))
     if isinstance(a, (bool, int, float, str)):
         return bool(a != b)
     if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
