@@ -223,6 +223,12 @@ def test_a_disk_without_room_is_said_before_the_first_epoch(tmp_path: Path, monk
         check_disk(tmp_path, 2**60)
 
 
+def test_a_network_that_is_refused_leaves_nothing(tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset) -> None:
+    with pytest.raises(UsageError, match="own:Half"):
+        train_small(tmp_path / "models", "own:Half", data=drawn_train, test=drawn_test, name="half")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_run_in_vain_leaves_nothing(tmp_path: Path) -> None:
     with Run(tmp_path / "models", "lenet"):
         assert (tmp_path / "models" / RUNS / ".lenet.lock").is_file()

@@ -73,6 +73,11 @@ class Run:
         if self._lock is None:
             raise TrainingError(f"the run of {self.name} is used without its lock; write: with Run(…) as run")
 
+    @property
+    def has_checkpoint(self) -> bool:
+        """True once an epoch is finished."""
+        return self._checkpoint.exists()
+
     def read_settings(self) -> Settings | None:
         """Return the settings of the unfinished run, None if there is none. Raises TrainingError if they are damaged."""
         self.demand_lock()
@@ -104,7 +109,7 @@ class Run:
 
     def load(self, trainer: Trainer) -> list[Epoch]:
         """Restore the last checkpoint into `trainer` and return the history; empty if no epoch was finished."""
-        if not self._checkpoint.exists():
+        if not self.has_checkpoint:
             return []
         try:
             state = torch.load(self._checkpoint, map_location="cpu", weights_only=True)
@@ -145,7 +150,12 @@ def train(run: Run, settings: Settings, data: Dataset, test: Dataset, listener: 
         raise UsageError(f"{test.name}: there are no test images, so the trained network could not be tested")
     torch.set_num_threads(settings.threads)
     keep_freed_memory()
-    trainer = _trainer(run, settings, data)
+    try:
+        trainer = _trainer(run, settings, data)
+    except BaseException:
+        if not run.has_checkpoint:  # nothing was begun that could be gone on with
+            run.remove()
+        raise
     history = run.load(trainer)
     started = time.time()
     before = sum(epoch.seconds for epoch in history)
