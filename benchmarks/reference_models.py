@@ -153,9 +153,9 @@ def train(plan: Plan, seed: int, folder: Path, data_dir: Path | None) -> None:
 
 def is_trained(folder: Path, name: str, network: str) -> bool:
     """Say whether a model is there. Stops if it, or what there is of it, was trained by a recipe that is no longer the network's."""
-    run = Run(folder, name)
     finished = (folder / name / "manifest.json").is_file()
-    settings = None if finished else run.read_settings()
+    with Run(folder, name) as run:
+        settings = None if finished else run.read_settings()
     if not finished and settings is None:
         return False
     recipe = recipe_of(store.Model.read(folder / name).manifest) if finished else settings.recipe.to_json()

@@ -81,11 +81,11 @@ def ours(training: Dataset, test: Dataset, epochs: int | None) -> tuple[float, l
     with tempfile.TemporaryDirectory() as folder:
         recipe = architectures.find("lenet").best.changed(epochs=epochs)
         settings = Settings("lenet", {}, recipe, 0, "cpu", torch.get_num_threads(), describe(training), "MIT")
-        run = Run(Path(folder), "lenet")
-        run.start(settings)
-        started = time.perf_counter()
-        model = train(run, settings, training, test, listener).model
-        seconds = time.perf_counter() - started
+        with Run(Path(folder), "lenet") as run:
+            run.start(settings)
+            started = time.perf_counter()
+            model = train(run, settings, training, test, listener).model
+            seconds = time.perf_counter() - started
     return seconds, listener.epochs, model.manifest.scores["test_accuracy"]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge import dataset as datasets
-from mnist_edge import golden, parity, probes, proof, publishing, store, verification
+from mnist_edge import golden, parity, probes, proof, publishing, steady, store, verification
 from mnist_edge.dataset import Dataset
 from mnist_edge.errors import ModelError
 from mnist_edge.extras import require
@@ -14,8 +14,8 @@ from mnist_edge.golden import Golden
 from mnist_edge.manifest import Manifest
 from mnist_edge.probes import Probes
 
-#: The network itself is checked for neighbours that leak into each other on this many images.
-_NEIGHBOURS = 16
+#: The network itself is asked about so many images again, in batches of several sizes.
+_STEADY = 16
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Answers:
 def answers(model: store.Model, data: Dataset) -> Answers:
     """Ask PyTorch, after checking that the network is fit to be a reference.
 
-    Raises ModelError for weights that do not fit, answers that are not finite, answers that depend on an image's
-    neighbours in the batch, and answers that are not those which the manifest's machine stored for the same images.
+    Raises ModelError for weights that do not fit, answers that are not finite, answers that change when it is asked again,
+    answers that depend on an image's neighbours in the batch, and answers that are not those which the manifest's machine stored for the same images.
     """
     from mnist_edge.training.deploy import load_deployed
     from mnist_edge.training.result import torch_logits
@@ -50,21 +50,18 @@ def answers(model: store.Model, data: Dataset) -> Answers:
     logits = torch_logits(deployed, data.images)
     if not np.isfinite(logits).all():
         raise ModelError(f"{model.folder}: PyTorch itself answers NaN or infinity; train it again")
-    few = data.first(min(_NEIGHBOURS, len(data)))
-    together = torch_logits(deployed, few.images)
-    alone = np.concatenate([torch_logits(deployed, few.images[i : i + 1]) for i in range(len(few))])
-    tolerance = parity.BUDGETS["float32"].logit_difference or 0.0
-    leak = float(np.abs(together - alone).max())
-    if not leak <= tolerance:
-        raise ModelError(
-            f"{model.folder}: network {model.manifest.architecture} answers an image differently by {leak:.3g} when others are in its batch; "
-            "look for attention without batch_first, or normalisation over the batch in eval mode"
-        )
+    few = data.images[:_STEADY]
+
+    def ask(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return torch_logits(deployed, images)
+
+    unsteady = steady.find_unsteadiness(ask, few, logits[: len(few)]) or steady.find_unsteadiness(ask, steady.with_extremes(few[:5]))
+    if unsteady is not None:
+        raise ModelError(f"{model.folder}: network {model.manifest.architecture}: {unsteady}")
+    tolerance = parity.FLOAT32_TOLERANCE
     stored = model.manifest.reference_on(data.sha256)
     if stored is not None:
         before = store.read_reference(model, stored)
-        if before.shape != logits.shape:
-            raise ModelError(f"{model.folder / stored.file}: {before.shape} answers where {logits.shape} were expected; train it again")
         drift = float(np.abs(logits - before).max())
         if not drift <= tolerance:
             raise ModelError(
@@ -72,14 +69,11 @@ def answers(model: store.Model, data: Dataset) -> Answers:
                 f"it was trained with torch {model.manifest.training['versions'].get('torch')}"
             )
 
-    def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return torch_logits(deployed, pixels)
-
-    asked = probes.ask(run, data.images)
+    asked = probes.ask(ask, data.images)
     try:
         return Answers(data, logits, verification.read_golden(model), True, asked)
     except ModelError:  # an older version made the model, or the file is lost or damaged: it follows from the weights
-        return Answers(data, logits, golden.choose(run), False, asked)
+        return Answers(data, logits, golden.choose(ask), False, asked)
 
 
 def store_answers(model: store.Model, given: Answers, manifest: Manifest) -> Manifest:

@@ -3,13 +3,12 @@
 import io
 import json
 import re
-import warnings
 import zipfile
 from typing import TYPE_CHECKING, Any
 
 from exporters.registry import Format, Target, register
 from mnist_edge import __version__
-from mnist_edge.errors import ExportError, one_line
+from mnist_edge.errors import ExportError
 
 if TYPE_CHECKING:
     from mnist_edge.training.deploy import Deployed
@@ -21,9 +20,13 @@ _MANGLED = re.compile(rb"___torch_mangle_(\d+)")
 def export(deployed: "Deployed", target: Target) -> dict[str, Any]:
     """Write a TorchScript archive that takes any batch. Its extra file ``mnist_edge.json`` says what it is.
 
+    Returns its versions and, if there are any, ``warnings``: a line for each thing in the network that the file may not do as the network does.
     Raises ExportError if the network cannot be traced.
     """
     import torch
+
+    from exporters.tracing import collected_warnings
+    from mnist_edge.architectures.own import raised
 
     pixels = torch.zeros(2, 1, 28, 28, dtype=torch.uint8)  # an example of 1 would freeze the batch of some networks
     about = {
@@ -34,16 +37,16 @@ def export(deployed: "Deployed", target: Target) -> dict[str, Any]:
         "producer": f"mnist-edge {__version__}",
     }
     buffer = io.BytesIO()  # a file's name would become the archive's inner name
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # deprecated in 2.x, and still complete
+    with collected_warnings() as about_the_network:  # and not that it is deprecated in 2.x: it is still complete
         try:
             # the tracer's own check compares bit for bit and stumbles over float noise; the gate checks instead
             traced = torch.jit.trace(deployed, (pixels,), check_trace=False)
             torch.jit.save(torch.jit.freeze(traced), buffer, _extra_files={"mnist_edge.json": json.dumps(about, sort_keys=True).encode()})
-        except Exception as error:  # the tracer runs the network, which may raise anything
-            raise ExportError(f"{target.name}: TorchScript cannot trace {target.architecture}: {one_line(error)}") from error
+        except (Exception, SystemExit) as error:  # the tracer runs the network, which may raise anything
+            raise ExportError(f"{target.name}: TorchScript cannot trace {raised(target.architecture, error)}") from error
     target.path.write_bytes(_canonical(buffer.getvalue()))
-    return {"torch": torch.__version__.split("+")[0], "oldest_runtime": f"torch {_release(torch.__version__)} (the one that wrote it)"}
+    details = {"torch": torch.__version__.split("+")[0], "oldest_runtime": f"torch {_release(torch.__version__)} (the one that wrote it)"}
+    return details | ({"warnings": about_the_network} if about_the_network else {})
 
 
 def _canonical(archive: bytes) -> bytes:

@@ -140,6 +140,10 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[bool]:
         os.close(descriptor)
 
 
+#: So often a lock's folder may be removed by another program just before the lock is taken.
+_ATTEMPTS = 100
+
+
 @contextmanager
 def lock_file(path: Path) -> Iterator[bool]:
     """Take the lock that the file `path` stands for, at once; gives False if another program has it.
@@ -153,11 +157,14 @@ def lock_file(path: Path) -> Iterator[bool]:
     except ImportError:
         yield True
         return
+    attempts = 0
     while True:
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         except FileNotFoundError:  # its last owner removed the empty folder just now
+            if (attempts := attempts + 1) == _ATTEMPTS:  # or the working folder is gone, for good
+                raise
             continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

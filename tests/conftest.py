@@ -109,10 +109,10 @@ def train_small(
 ) -> store.Model:
     if ":" in architecture:
         allow(architecture)
-    run = Run(models_dir, name or architecture)
     settings = settings_for(data, architecture, **changes)
-    run.start(settings)
-    return train(run, settings, data, test, Silent()).model
+    with Run(models_dir, name or architecture) as run:
+        run.start(settings)
+        return train(run, settings, data, test, Silent()).model
 
 
 @pytest.fixture(scope="session")

@@ -54,9 +54,9 @@ def test_a_recipe_can_add_drawn_digits_and_holds_none_of_them_out(tmp_path: Path
 
     for share in (0.0, 0.5):
         settings = settings_for(drawn_train, "mlp-256", recipe=Recipe(epochs=1, batch_size=50, drawn=share))
-        run = Run(tmp_path / str(share), "mlp-256")
-        run.start(settings)
-        train(run, settings, drawn_train, drawn_test, Counts())
+        with Run(tmp_path / str(share), "mlp-256") as run:
+            run.start(settings)
+            train(run, settings, drawn_train, drawn_test, Counts())
     assert set(seen) == {22, 33}  # 1,100 images and half as many more
 
 
@@ -100,13 +100,16 @@ def test_an_interrupted_training_ends_with_the_undisturbed_bits(
     data, test = drawn_train.first(360), drawn_test.first(100)
     undisturbed = train_small(tmp_path / "a", architecture, data=data, test=test, recipe=recipe, threads=threads)
     run, settings = Run(tmp_path / "b", architecture), settings_for(data, architecture, recipe=recipe, threads=threads)
-    run.start(settings)
+    with run:
+        run.start(settings)
     for epoch, batch in ((1, 3), (1, None), (3, 2)):
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt), run:
             train(run, settings, data, test, StopsIn(epoch, batch))
         assert not (tmp_path / "b" / architecture).exists()
-        settings = run.read_settings() or settings
-    resumed = train(run, settings, data, test, Silent()).model
+        with run:
+            settings = run.read_settings() or settings
+    with run:
+        resumed = train(run, settings, data, test, Silent()).model
     assert weights_of(resumed) == weights_of(undisturbed)
     assert len(resumed.path(resumed.manifest.history).read_text().splitlines()) == 3
 
@@ -127,19 +130,20 @@ def test_weights_that_break_in_the_last_step_are_not_published(tmp_path: Path, d
 
 def test_a_run_in_progress_is_left_alone(tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset) -> None:
     drawn_train = drawn_train.first(240)
-    run, settings = Run(tmp_path, "lenet"), settings_for(drawn_train)
-    run.start(settings)
+    settings = settings_for(drawn_train)
 
     class Second(Silent):
         def on_batch(self, epoch: int, batch: int, batches: int, loss: float) -> None:
-            for another in (
-                lambda: Run(tmp_path, "lenet").start(settings),
-                lambda: train(run, settings, drawn_train, drawn_test, Silent()),
-            ):
-                with pytest.raises(TrainingError, match="being trained by another program"):
+            with pytest.raises(TrainingError, match="being trained by another program"), Run(tmp_path, "lenet"):
+                pass
+            second = Run(tmp_path, "lenet")
+            for another in (lambda: second.start(settings), lambda: train(second, settings, drawn_train, drawn_test, Silent())):
+                with pytest.raises(TrainingError, match="without its lock"):
                     another()
 
-    train(run, settings, drawn_train, drawn_test, Second())
+    with Run(tmp_path, "lenet") as run:
+        run.start(settings)
+        train(run, settings, drawn_train, drawn_test, Second())
 
 
 def test_weights_that_share_memory_are_refused_before_the_first_epoch(tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset) -> None:
@@ -148,24 +152,25 @@ def test_weights_that_share_memory_are_refused_before_the_first_epoch(tmp_path: 
 
 
 def test_a_damaged_checkpoint_is_said_and_not_trusted(tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset) -> None:
-    run, settings = Run(tmp_path, "lenet"), settings_for(drawn_train)
-    run.start(settings)
-    (run.folder / "checkpoint.pt").write_bytes(b"rubbish")
-    with pytest.raises(TrainingError, match="cannot be resumed from"):
-        train(run, settings, drawn_train, drawn_test, Silent())
-    (run.folder / "run.json").write_text("{}")
-    with pytest.raises(TrainingError, match="damaged"):
-        run.read_settings()
+    settings = settings_for(drawn_train)
+    with Run(tmp_path, "lenet") as run:
+        run.start(settings)
+        (run.folder / "checkpoint.pt").write_bytes(b"rubbish")
+        with pytest.raises(TrainingError, match="cannot be resumed from"):
+            train(run, settings, drawn_train, drawn_test, Silent())
+        (run.folder / "run.json").write_text("{}")
+        with pytest.raises(TrainingError, match="damaged"):
+            run.read_settings()
 
 
 def test_starting_over_keeps_the_unfinished_run(tmp_path: Path, drawn_train: Dataset) -> None:
-    run = Run(tmp_path, "lenet")
-    assert run.start(settings_for(drawn_train)) is None
-    (run.folder / "checkpoint.pt").write_bytes(b"hours of work")
-    kept = run.start(settings_for(drawn_train))
-    assert kept is not None
-    assert (kept / "checkpoint.pt").read_bytes() == b"hours of work"
-    assert not (run.folder / "checkpoint.pt").exists()
+    with Run(tmp_path, "lenet") as run:
+        assert run.start(settings_for(drawn_train)) is None
+        (run.folder / "checkpoint.pt").write_bytes(b"hours of work")
+        kept = run.start(settings_for(drawn_train))
+        assert kept is not None
+        assert (kept / "checkpoint.pt").read_bytes() == b"hours of work"
+        assert not (run.folder / "checkpoint.pt").exists()
 
 
 def test_settings_survive_their_round_trip(drawn_train: Dataset) -> None:

@@ -2,13 +2,12 @@
 
 import io
 import logging
-import warnings
 from contextlib import redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 from exporters.onnx.graph import IR_OF_OPSET, details_of, finish, name_nodes, opset_of
 from exporters.registry import Target
-from mnist_edge.errors import ExportError, UsageError, one_line
+from mnist_edge.errors import ExportError, UsageError
 
 if TYPE_CHECKING:
     from mnist_edge.training.deploy import Deployed
@@ -22,11 +21,14 @@ OLDEST_OPSET = 18
 def export(deployed: "Deployed", target: Target) -> dict[str, Any]:
     """Write one self-contained file, with a symbolic batch and nothing of this machine in it.
 
-    Returns ``opset``, ``ir_version`` and ``oldest_runtime``. Raises UsageError for an opset that cannot be written,
+    Returns ``opset``, ``ir_version``, ``oldest_runtime`` and, if there are any, ``warnings``: a line for each thing in the
+    network that the file may not do as the network does. Raises UsageError for an opset that cannot be written,
     ExportError if torch cannot convert the network.
     """
     import onnx
     import torch
+
+    from exporters.tracing import collected_warnings
 
     opset = int(target.options.get("opset", DEFAULT_OPSET))
     newest = max(IR_OF_OPSET)
@@ -35,8 +37,7 @@ def export(deployed: "Deployed", target: Target) -> dict[str, Any]:
     pixels = torch.zeros(2, 1, 28, 28, dtype=torch.uint8)  # an example of 1 would freeze the batch of GRU and ViT
     silence = io.StringIO()
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings(), redirect_stdout(silence), redirect_stderr(silence):
-        warnings.simplefilter("ignore")
+    with collected_warnings() as about_the_network, redirect_stdout(silence), redirect_stderr(silence):
         try:
             program = torch.onnx.export(
                 deployed,
@@ -49,8 +50,8 @@ def export(deployed: "Deployed", target: Target) -> dict[str, Any]:
                 output_names=["logits"],
                 dynamic_shapes={"pixels": {0: torch.export.Dim("batch")}},
             )
-        except Exception as error:  # the converter raises many kinds, most of them private
-            raise ExportError(f"{target.name}: torch.onnx cannot convert {target.architecture}: {one_line(error)}") from error
+        except (Exception, SystemExit) as error:  # the converter raises many kinds, most of them private
+            raise ExportError(f"{target.name}: torch.onnx cannot convert {_why_not(target.architecture, error)}") from error
     if program is None:
         raise ExportError(f"{target.name}: torch.onnx gave no program for {target.architecture}")
     model: onnx.ModelProto = program.model_proto
@@ -59,4 +60,16 @@ def export(deployed: "Deployed", target: Target) -> dict[str, Any]:
         raise ExportError(f"{target.name}: torch.onnx wrote opset {written} where {opset} was asked for; ask for --opset {written}")
     name_nodes(model)
     target.path.write_bytes(finish(model, target))
-    return details_of(model)
+    return details_of(model) | ({"warnings": about_the_network} if about_the_network else {})
+
+
+def _why_not(architecture: str, error: BaseException) -> str:
+    """Say what stopped the conversion, with the line of the user's code: the innermost of what torch raised because of another."""
+    from mnist_edge.architectures.own import called, place, raised
+
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    if "data-dependent" not in str(error):
+        return raised(architecture, error)
+    where = place(error.__traceback__)
+    return f"{called(architecture)}: an if, or a number, depends on the values of the images" + (f" ({where})" if where else "")

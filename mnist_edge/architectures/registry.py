@@ -14,6 +14,7 @@ from typing import Any
 from torch import nn
 
 from mnist_edge import trust
+from mnist_edge.architectures.own import called, place
 from mnist_edge.errors import UsageError, one_line, unknown_name
 from mnist_edge.plugins import register_plugins
 from mnist_edge.training.recipe import Recipe
@@ -99,7 +100,8 @@ def build(name: str, arguments: Mapping[str, Any] | None = None) -> nn.Module:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a network may check its arguments by any exception, assertions and sys.exit included
-        raise UsageError(f"network {name}: cannot be built with {dict(arguments)}: {one_line(error)}") from error
+        reason = f"{one_line(error)} ({place(error.__traceback__)})" if place(error.__traceback__) else str(error)
+        raise UsageError(f"{called(name)}: cannot be built with {dict(arguments)}: {reason}") from error
     if not isinstance(network, nn.Module):
         raise UsageError(f"network {name}: {_origin(architecture)} returned {type(network).__name__}, not a torch.nn.Module")
     return network

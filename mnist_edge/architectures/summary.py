@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from mnist_edge.architectures.own import place
 from mnist_edge.errors import UsageError, one_line
 
 
@@ -53,8 +54,11 @@ def layers(network: nn.Module) -> list[Layer]:
     try:
         with torch.no_grad():
             network.eval()(torch.zeros(2, 1, 28, 28))
-    except Exception as error:  # the user's own network, which may raise anything
-        raise UsageError(f"network {type(network).__name__} does not take float32 N×1×28×28: {one_line(error)}") from error
+    except (Exception, SystemExit) as error:  # the user's own network, which may raise anything
+        where = place(error.__traceback__)
+        raise UsageError(
+            f"network {type(network).__name__} does not take float32 N×1×28×28: {one_line(error)}" + (f" ({where})" if where else "")
+        ) from error
     finally:
         network.train(was_training)
         for handle in handles:

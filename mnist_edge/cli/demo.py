@@ -56,11 +56,11 @@ def command(
 
     out.say(f"2. training LeNet for {count(epochs, 'epoch')}")
     given = {"epochs": epochs}
-    settings = settle(
-        run, replace(new_settings("lenet", given), data=datasets.describe(training), train_images=train_images), given, False, out
-    )
-    with show_training(epochs, out) as listener:
-        finished = train(run, settings, training, test, listener)
+    asked = replace(new_settings("lenet", given), data=datasets.describe(training), train_images=train_images)
+    with run:
+        settings = settle(run, asked, given, False, out)
+        with show_training(epochs, out) as listener:
+            finished = train(run, settings, training, test, listener)
     model = finished.model
     if finished.replaced is not None:
         out.say(f"   the model of an earlier demo is kept in {finished.replaced}")

@@ -68,22 +68,22 @@ def command(
 
     if own_network(architecture):
         allow(architecture)  # typed here, so its code may run
-    run = Run(store.models_dir(models_dir), _default_name(architecture) if name is None else name)
     asked = new_settings(architecture, given)
-    training, test = load_data(data, data_dir, out, train_images)
-    settings = settle(run, replace(asked, data=describe(training), train_images=train_images), given, resume, out)
-    out.say(
-        f"training {architecture} as {run.name!r} on {count(len(training), 'image')} of {training.name}, {count(settings.recipe.epochs, 'epoch')}, {settings.device}"
-    )
     again = resume_line(
         architecture, name=name, data=None if data == "mnist" else data, train_images=train_images, models_dir=models_dir, data_dir=data_dir
     )
-    try:
-        with show_training(settings.recipe.epochs, out) as listener:
-            finished = train(run, settings, training, test, listener)
-    except KeyboardInterrupt:
-        out.problem(f"stopped; every finished epoch is kept. Go on with: {again}")
-        raise
+    with Run(store.models_dir(models_dir), _default_name(architecture) if name is None else name) as run:
+        training, test = load_data(data, data_dir, out, train_images)
+        settings = settle(run, replace(asked, data=describe(training), train_images=train_images), given, resume, out)
+        out.say(
+            f"training {architecture} as {run.name!r} on {count(len(training), 'image')} of {training.name}, {count(settings.recipe.epochs, 'epoch')}, {settings.device}"
+        )
+        try:
+            with show_training(settings.recipe.epochs, out) as listener:
+                finished = train(run, settings, training, test, listener)
+        except KeyboardInterrupt:
+            out.problem(f"stopped; every finished epoch is kept. Go on with: {again}")
+            raise
     model, scores = finished.model, finished.model.manifest.scores
     if finished.replaced is not None:
         out.say(f"the model that was there is kept in {finished.replaced} ({_restore_line(run, model.name)} puts it back)")

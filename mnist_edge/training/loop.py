@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
 
+from mnist_edge.architectures.own import told_as_its_own
 from mnist_edge.errors import TrainingError
 from mnist_edge.training.augment import augment
 from mnist_edge.training.deploy import Deployed
@@ -67,10 +69,13 @@ class Images:
 
 
 class Trainer:
-    """A network on its way: weights, optimiser and schedule, which go into a checkpoint and come back from it."""
+    """A network on its way: weights, optimiser and schedule, which go into a checkpoint and come back from it.
 
-    def __init__(self, deployed: Deployed, recipe: Recipe, seed: int, training: Images, validation: Images) -> None:
-        self.deployed, self.recipe, self.seed = deployed, recipe, seed
+    `name` is what a user calls the network.
+    """
+
+    def __init__(self, name: str, deployed: Deployed, recipe: Recipe, seed: int, training: Images, validation: Images) -> None:
+        self.name, self.deployed, self.recipe, self.seed = name, deployed, recipe, seed
         self.training, self.validation = training, validation
         self.batches = math.ceil(len(training) / recipe.batch_size)
         self.optimizer = _optimizer(deployed, recipe)
@@ -97,7 +102,7 @@ class Trainer:
         """Train the epochs that are left, one at a time.
 
         All that is random in an epoch comes from the seed and its number, so that a resumed run is the undisturbed one.
-        Raises TrainingError if the loss is not finite.
+        Raises TrainingError if the loss is not finite, or the network raises anything.
         """
         while self.done < self.recipe.epochs:
             started = time.perf_counter()
@@ -122,17 +127,17 @@ class Trainer:
             pixels, labels = self.training.pixels[indices].float(), self.training.labels[indices]
             if self.recipe.augmentation is not None:
                 pixels = augment(pixels, self.recipe.augmentation, random)
-            with torch.autocast(pixels.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
-                logits = self.deployed(pixels)
-            loss = cross_entropy(logits.float(), labels)
-            value = loss.item()
+            with self._told_as_its_own(f"epoch {number}, batch {batch} of {self.batches}"):
+                loss, logits = loss_of(self.deployed, self.recipe, pixels, labels)
+                value = loss.item()
             if not math.isfinite(value):
                 raise TrainingError(
                     f"the loss is {value} in epoch {number}, batch {batch} of {self.batches}; try a lower --lr than {self.recipe.lr:g}"
                 )
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
+            with self._told_as_its_own(f"epoch {number}, batch {batch} of {self.batches}"):
+                self.optimizer.zero_grad()
+                loss.backward()
+                self.optimizer.step()
             self.schedule.step()
             loss_sum += value * len(labels)
             correct += (logits.detach().argmax(dim=1) == labels).sum()
@@ -146,16 +151,32 @@ class Trainer:
         for pixels, labels in zip(
             self.validation.pixels.split(EVALUATION_BATCH), self.validation.labels.split(EVALUATION_BATCH), strict=True
         ):
-            logits = self.deployed(pixels)
+            with self._told_as_its_own(f"epoch {self.done + 1}, held-out images"):
+                logits = self.deployed(pixels)
             loss += cross_entropy(logits, labels, reduction="sum").item()
             correct += int((logits.argmax(dim=1) == labels).sum())
         return loss / len(self.validation), correct / len(self.validation)
 
+    def _told_as_its_own(self, when: str) -> AbstractContextManager[None]:
+        """Tell what the network raises as its own, and what becomes of the training."""
+        kept = f"the {self.done} finished epochs are kept" if self.done > 1 else f"{'the first' if self.done else 'no'} epoch is kept"
+        return told_as_its_own(
+            self.name,
+            TrainingError,
+            advice=f"in {when}; {kept}, and --resume goes on from there",
+            memory=f"free some and go on with --resume ({kept}), or start over with a smaller --batch-size than {self.recipe.batch_size}",
+        )
+
+
+def loss_of(deployed: Deployed, recipe: Recipe, pixels: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return loss and logits of a step, computed in the recipe's precision."""
+    with torch.autocast(pixels.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+        logits = deployed(pixels)
+    return cross_entropy(logits.float(), labels), logits
+
 
 def _optimizer(deployed: Deployed, recipe: Recipe) -> torch.optim.Optimizer:
     parameters = list(deployed.parameters())
-    if not parameters:
-        raise TrainingError(f"network {type(deployed.network).__name__} has no parameters, so there is nothing to train")
     fused = parameters[0].device.type in ("cpu", "cuda")
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(parameters, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=fused)

@@ -102,7 +102,7 @@ def test_the_layer_that_costs_most_is_named_and_keeping_it_in_float_passes(
     assert sorted(p.name for p in after.folder.iterdir()) == before
     assert refused.costs[0].layer == "first/Gemm"
     assert refused.costs[0].added > 0.3
-    with pytest.raises(ExportError, match=r"saves no space: .* only \d+% of its weights"):
+    with pytest.raises(ExportError, match=r"saves no space: .* only \d+ % of its weights"):
         gate.export(fragile, "onnx", drawn_test, precision="int8-static", calibration=images, options={"keep_float": ["first"]})
     after, forced = gate.export(
         fragile,

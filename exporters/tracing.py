@@ -1,0 +1,108 @@
+"""What PyTorch's tracer and exporter say about a network while they write it, in plain words and with the line of its code.
+
+Warnings about a network say that the file may answer otherwise than the network does. Chatter of PyTorch's own is left out.
+"""
+
+import logging
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import PurePath
+from typing import Any
+
+from torch.jit._trace import TracerWarning
+
+from mnist_edge.architectures.own import place_now
+
+#: What the tracer calls it, and what that means.
+_MEANINGS = {
+    "Python boolean": "an if (or an assert) on a value is decided once, while the file is written, and never again",
+    "Python integer": "a number taken from a tensor, such as int(x.shape[0]), is written into the file as it was for the example",
+    "Python number": "a number taken from a tensor is written into the file as it was for the example",
+    "Python float": "a number taken from a tensor is written into the file as it was for the example",
+    "Python index": "a number taken from a tensor is written into the file as it was for the example",
+    "NumPy array": "what numpy computes is written into the file as it was for the example",
+    "Using len": "len(x) is written into the file as it was for the example; x.shape[0] is not",
+    "Iterating over a tensor": "a loop over a tensor is written into the file with as many turns as the example had",
+    "registered as constants": "a tensor made in forward is written into the file as a constant; make it in __init__, by self.register_buffer(…)",
+    "assigned during export": "forward sets {names}; the file does not, and keeps what was there",
+    "not properly registered as a parameter": "a tensor that could be trained is no nn.Parameter; the file keeps it as a constant",
+}
+
+_DEPENDS_ON_THE_BATCH = (
+    "something depends on the batch's size, and the file has it as it was for the example, a batch of 2; "
+    "write it without an if on x.shape[0], len(x) and int(x.shape[0])"
+)
+
+#: Where a condition was asked for: ``(folder/mine.py:12 in forward)``.
+_PLACE = re.compile(r"\(([^():]+):(\d+) in [^()]*\)")
+
+#: Loggers and words by which torch.export tells that a graph holds for some batch sizes only.
+_GUARDS, _GUARD, _SUPPRESSED = "torch.fx.experimental.symbolic_shapes", "[guard added]", "[guard suppressed]"
+
+
+@contextmanager
+def collected_warnings() -> Iterator[list[str]]:
+    """Give a list that fills, while the block runs, with one line for each thing said about the network; nothing is printed."""
+    found: list[str] = []
+    listener = _GuardListener(found)
+    logger = logging.getLogger(_GUARDS)
+    level, propagate, others = logger.level, logger.propagate, logger.handlers[:]
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        TracerWarning.ignore_lib_warnings()  # of what PyTorch's own layers do, which it vouches for
+
+        def hear(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
+            if _is_about_the_network(str(message), category) and (line := _in_plain_words(str(message))):
+                _add(found, line)
+
+        warnings.showwarning = hear
+        logger.handlers = [listener]
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+        try:
+            yield found
+        finally:
+            logger.handlers = others
+            logger.setLevel(level)
+            logger.propagate = propagate
+
+
+def _is_about_the_network(message: str, category: type[Warning]) -> bool:
+    """Of the exporter's many UserWarnings only those count that are known to be about the network; of the tracer's, all."""
+    return issubclass(category, TracerWarning) or any(words in message for words in _MEANINGS)
+
+
+def _in_plain_words(message: str) -> str | None:
+    """Return what a warning means; None where it is about nothing but PyTorch's own layers, whose recurrent ones set `_flat_weights`."""
+    named = re.findall(r"self\.(?:network\.)?([\w.]+)", message)
+    theirs = [f"self.{name}" for name in named if not name.endswith("._flat_weights")]
+    if named and not theirs:
+        return None
+    names = ", ".join(theirs) or "an attribute"
+    return next((meaning.format(names=names) for words, meaning in _MEANINGS.items() if words in message), " ".join(message.split())[:200])
+
+
+def _add(found: list[str], what: str) -> None:
+    where = place_now()
+    line = f"{where}: {what}" if where else what
+    if line not in found:
+        found.append(line)
+
+
+class _GuardListener(logging.Handler):
+    """Hears which conditions on the batch's size torch.export takes for granted from now on."""
+
+    def __init__(self, found: list[str]) -> None:
+        super().__init__(logging.INFO)
+        self._found = found
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        where = _PLACE.findall(text)
+        if _GUARD not in text or _SUPPRESSED in text or not text.startswith("eval") or not where:
+            return
+        file, line = where[-1]
+        if (place_now() or "").endswith(f"{PurePath(file).name}:{line}"):  # or a layer of PyTorch's own asked
+            _add(self._found, _DEPENDS_ON_THE_BATCH)
