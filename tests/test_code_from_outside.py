@@ -75,7 +75,7 @@ def test_a_plug_in_does_not_swallow_ctrl_c(tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.parametrize(("how", "message"), [("exit", "SystemExit: 0"), ("odd", "Odd: odd")])
 def test_a_network_that_ends_the_program_when_it_is_built(networks: None, how: str, message: str) -> None:
-    with pytest.raises(UsageError, match=f"network ExitsWhenBuilt: cannot be built with .*: {message}$"):
+    with pytest.raises(UsageError, match=f"network ExitsWhenBuilt: cannot be built with .*: {message} \\(\\S+:\\d+\\)$"):
         build("ExitsWhenBuilt", {"how": how})
     with pytest.raises(KeyboardInterrupt):
         build("ExitsWhenBuilt", {"how": "ctrl-c"})
@@ -91,8 +91,8 @@ def test_a_module_that_ends_the_program_when_it_is_imported(tmp_path: Path, monk
 @pytest.mark.parametrize(
     ("network", "message"),
     [
-        ("ExitsWhenBuilt", "error: network ExitsWhenBuilt: cannot be built with {}: SystemExit: 0"),
-        ("ExitsWhenRun", f"error: {__file__}:37 called sys.exit(0), which left the command unfinished"),
+        ("ExitsWhenBuilt", "error: network ExitsWhenBuilt: cannot be built with {}: SystemExit: 0 (tests/test_code_from_outside.py:25)"),
+        ("ExitsWhenRun", "error: network ExitsWhenRun does not take float32 N×1×28×28: SystemExit: 0 (tests/test_code_from_outside.py:37)"),
         ("RaisesOddWhenRun", f"error: {__file__}:42 raised Odd: odd news, which left the command unfinished"),
     ],
 )

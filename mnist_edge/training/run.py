@@ -146,8 +146,6 @@ def train(run: Run, settings: Settings, data: Dataset, test: Dataset, listener: 
     until the model is in its place. Raises UsageError for a network that cannot be trained, TrainingError, DataError, OSError.
     """
     run.demand_lock()
-    if not len(test):
-        raise UsageError(f"{test.name}: there are no test images, so the trained network could not be tested")
     torch.set_num_threads(settings.threads)
     keep_freed_memory()
     try:
