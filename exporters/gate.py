@@ -242,10 +242,10 @@ def _write(chosen: Format, target: Target, write: Callable[[Target], Mapping[str
     if extra:
         raise ExportError(f"format {chosen.name}: an artifact is one file; it also wrote {', '.join(extra)}")
     try:
-        json.dumps(details, allow_nan=False)
+        kept: dict[str, Any] = json.loads(json.dumps(details, allow_nan=False))
     except (TypeError, ValueError) as error:
         raise ExportError(f"format {chosen.name}: its details are no JSON: {error}") from error
-    return details
+    return kept
 
 
 def _load(runtime: runtimes.Runtime, chosen: Format, path: Path) -> parity.Run:

@@ -115,6 +115,7 @@ class ParityReport:
         """Return the figures as JSON values; a figure that is not finite becomes None."""
         figures = asdict(self) | {"passed": bool(self), "smallest_tolerance": self.smallest_tolerance}
         del figures["misses_tolerance_alone"]
+        figures |= {"changed": list(self.changed), "failures": list(self.failures)}
         return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in figures.items()}
 
 

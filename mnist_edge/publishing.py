@@ -80,8 +80,9 @@ def change_manifest(model: Model, change: Callable[[Manifest], Manifest]) -> Mod
     Raises ModelError if the model was trained anew meanwhile, OSError.
     """
     with locked(model.home, wait=True):
-        change(current(model)).write(model.folder)
-    return Model.read(model.folder, model.chosen)
+        changed = change(current(model))
+        changed.write(model.folder)
+    return replace(model, manifest=changed)
 
 
 def publish_artifact(
@@ -111,7 +112,7 @@ def publish_artifact(
         os.replace(aside, target)
         flush(model.folder)
         done.write(model.folder)
-    return Model.read(model.folder, model.chosen), artifact
+    return replace(model, manifest=done), artifact
 
 
 def current(model: Model) -> Manifest:

@@ -86,7 +86,7 @@ def test_a_self_test_passes_in_every_runtime(trained: Path, runtime: str) -> Non
 
 def test_a_model_without_golden_inputs_says_how_to_get_them(models: Path, tmp_path: Path) -> None:
     model = change(store.find("lenet", models), golden=None)
-    with pytest.raises(ModelError, match="no golden inputs, .* export it again: mnist-edge export .*lenet --format onnx"):
+    with pytest.raises(ModelError, match="no golden inputs, .* make it again: mnist-edge export .*lenet --format onnx"):
         verification.verify_quickly(model)
     lone = tmp_path / "lone.onnx"
     shutil.copy(model.folder / "lenet.onnx", lone)

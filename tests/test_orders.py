@@ -81,7 +81,7 @@ def check(house: House, turns: Turns, weights: set[str]) -> None:
     assert {store.Model.read(folder).manifest.weights.sha256 for folder in folders} >= weights
     assert store.Model.read(house.models / "lenet")
     assert not list(house.models.rglob("*.part"))
-    published = [(outcome[0], outcome[1].artifact) for outcome in turns.outcomes if isinstance(outcome, tuple)]
+    published = [(outcome[0], outcome[1].artifact) for outcome in turns.outcomes if isinstance(outcome, tuple) and outcome[1].artifact]
     for model, artifact in published:
         places = [place for place in map(store.Model.read, folders) if place.manifest.weights.sha256 == model.manifest.weights.sha256]
         assert any(one.sha256 == artifact.sha256 and one.file == artifact.file for place in places for one in place.artifacts), (

@@ -38,13 +38,13 @@ def test_manifests_that_do_not_know_it_are_read_as_before(trained: Path) -> None
 
 def test_a_run_is_resumed_with_its_own_number_only(tmp_path: Path, drawn_train: Dataset) -> None:
     part = settings_for(drawn_train.first(120), train_images=120)
-    run = Run(tmp_path, "lenet")
-    run.start(part)
-    assert run.read_settings() == part
-    assert settle(run, part, {}, True, OUT) == part
     other = replace(part, data=describe(drawn_train.first(240)), train_images=240)
-    with pytest.raises(UsageError, match="was started on 120 images, not 240; give --train-images as then"):
-        settle(run, other, {}, True, OUT)
+    with Run(tmp_path, "lenet") as run:
+        run.start(part)
+        assert run.read_settings() == part
+        assert settle(run, part, {}, True, OUT) == part
+        with pytest.raises(UsageError, match="was started on 120 images, not 240; give --train-images as then"):
+            settle(run, other, {}, True, OUT)
 
 
 def test_a_run_of_an_older_version_goes_on(tmp_path: Path, drawn_train: Dataset) -> None:
@@ -52,19 +52,18 @@ def test_a_run_of_an_older_version_goes_on(tmp_path: Path, drawn_train: Dataset)
     older = part.to_json()
     del older["train_images"]
     assert Settings.from_json(older) == replace(part, train_images=None)
-    run = Run(tmp_path, "lenet")
-    run.start(part)
-    (run.folder / "run.json").write_text(json.dumps(older))
-    assert settle(run, part, {}, True, OUT) == replace(part, train_images=None)
+    with Run(tmp_path, "lenet") as run:
+        run.start(part)
+        (run.folder / "run.json").write_text(json.dumps(older))
+        assert settle(run, part, {}, True, OUT) == replace(part, train_images=None)
 
 
 def test_two_folders_of_the_same_name_are_told_apart(tmp_path: Path) -> None:
     for parent, seed in (("a", 1), ("b", 2)):
         write_folder(drawn.draw("train", 40, seed), tmp_path / parent / "pics")
     first, second = (load(str(tmp_path / parent / "pics"), "train") for parent in "ab")
-    run = Run(tmp_path / "models", "lenet")
-    run.start(settings_for(first))
-    with pytest.raises(DataError) as error:
+    with Run(tmp_path / "models", "lenet") as run, pytest.raises(DataError) as error:
+        run.start(settings_for(first))
         settle(run, settings_for(second), {}, True, OUT)
     assert f"started on 40 images of folder:pics (SHA-256 {first.sha256[:12]}…), this is 40" in str(error.value)
     assert second.sha256[:12] in str(error.value)

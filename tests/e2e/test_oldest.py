@@ -13,7 +13,7 @@ from exporters import gate
 from mnist_edge import store
 from mnist_edge.dataset import Dataset
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.proof
 
 ROOT = Path(__file__).resolve().parents[2]
 
