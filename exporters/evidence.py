@@ -11,7 +11,7 @@ from PIL import Image
 from exporters.reference import Answers
 from mnist_edge import parity, proof
 from mnist_edge.files import write_atomically
-from mnist_edge.housekeeping import FAILED
+from mnist_edge.publishing import FAILED
 
 #: A refused artifact is kept with at least so many images, and at most so many pictures of them.
 _WORST, _PICTURES = 20, 100

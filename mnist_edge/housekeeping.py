@@ -13,14 +13,8 @@ from typing import Any, NamedTuple
 from mnist_edge.errors import ModelError, TrainingError, unknown_name
 from mnist_edge.files import lock_file, locked
 from mnist_edge.manifest import FILE_NAME, Manifest
-from mnist_edge.publishing import REPLACED, publish_model
+from mnist_edge.publishing import FAILED, REPLACED, RUNS, publish_model
 from mnist_edge.text import data_name, percent
-
-#: Unfinished runs lie in this folder of the models folder, each in its model's name; one that was set aside is ``.NAME-DATE``.
-RUNS = ".runs"
-
-#: A refused export leaves its evidence in this folder of the models folder.
-FAILED = ".failed"
 
 #: What can be left behind.
 KINDS = ("replaced", "failed", "runs", "parts")

@@ -19,8 +19,9 @@ from mnist_edge.manifest import FILE_NAME, Artifact, FileRecord, Manifest, Refer
 from mnist_edge.proof import keep_stronger
 from mnist_edge.store import Model, models_dir
 
-#: Models that a training replaced are kept in this folder of the models folder.
-REPLACED = ".replaced"
+#: Folders of a models folder: models that others replaced; exports that were refused; unfinished runs, each in its model's name, where
+#: one that was set aside is ``.NAME-DATE``.
+REPLACED, FAILED, RUNS = ".replaced", ".failed", ".runs"
 
 
 def publish_model(aside: Path, target: Path) -> Path | None:

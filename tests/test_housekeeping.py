@@ -84,13 +84,6 @@ def test_lists_what_is_left_and_nothing_else(full: Path) -> None:
     assert sum(one.bytes for one in leftovers(full) if one.kind == "replaced") > 3 * (REFERENCE / "lenet.onnx").stat().st_size
 
 
-def test_looks_where_trainings_and_exports_put_things() -> None:
-    from exporters.evidence import FAILED
-    from mnist_edge.training.run import RUNS
-
-    assert (housekeeping.FAILED, housekeeping.RUNS) == (FAILED, RUNS)
-
-
 def test_age_is_since_it_was_replaced_not_since_it_was_trained(tmp_path: Path) -> None:
     now = time.strftime("%Y%m%d-%H%M%S")
     aged(model(tmp_path / ".replaced" / f"lenet-{now}"), 100 * DAY)

@@ -17,7 +17,8 @@ from mnist_edge import files
 from mnist_edge.dataset import Dataset
 from mnist_edge.errors import TrainingError
 from mnist_edge.files import lock_file, write_atomically
-from mnist_edge.training.run import RUNS, Run
+from mnist_edge.publishing import RUNS
+from mnist_edge.training.run import Run
 from mnist_edge.training.settings import Settings
 
 #: Steps in the file system, by the name of their audit event.

@@ -4,9 +4,10 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mnist_edge.errors import ModelError, UsageError
+from mnist_edge.errors import UsageError
 from mnist_edge.files import locked, write_atomically
-from mnist_edge.manifest import Artifact, Manifest
+from mnist_edge.manifest import Artifact
+from mnist_edge.publishing import current
 from mnist_edge.report import card, figures, page
 from mnist_edge.report.findings import Findings
 from mnist_edge.report.marked import MARK, check_ours, is_reference, marked
@@ -57,9 +58,8 @@ def write_report(findings: Findings) -> list[Path]:
         if name != _ALWAYS_OURS:
             check_ours(folder / name)
     files = draw_report(findings, (folder / findings.model.manifest.weights.file).exists())
-    with locked(folder.parent, wait=True):
-        if Manifest.read(folder).weights.sha256 != findings.model.manifest.weights.sha256:
-            raise ModelError(f"{folder}: trained anew meanwhile, so this report is of a model that is no longer there; do it again")
+    with locked(findings.model.home, wait=True):
+        current(findings.model)
         written = [name for name in files if name in names]
         for name in written:
             write_atomically(folder / name, files[name])

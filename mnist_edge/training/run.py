@@ -20,15 +20,13 @@ from mnist_edge.confidence import find_threshold
 from mnist_edge.dataset import Dataset
 from mnist_edge.errors import TrainingError, UsageError
 from mnist_edge.files import folder_aside, lock_file, write_atomically
+from mnist_edge.publishing import RUNS
 from mnist_edge.training import places
 from mnist_edge.training.check import assemble, check_disk, check_network, check_trained
 from mnist_edge.training.loop import Epoch, Images, Listener, Trainer
 from mnist_edge.training.memory import keep_freed_memory
 from mnist_edge.training.result import torch_logits, write_model
 from mnist_edge.training.settings import Settings
-
-#: Unfinished runs lie in this folder of the models folder, each in its model's name.
-RUNS = ".runs"
 
 
 @dataclass(frozen=True)
