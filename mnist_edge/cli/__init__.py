@@ -49,7 +49,7 @@ cli = Cli(
     name="mnist-edge",
     commands_help=COMMANDS,
     help="Train a digit classifier in PyTorch, export it, and prove that what runs on the device is the same model.\n\n"
-    "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 parity failed, 130 interrupted. "
+    "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 parity failed or not proven, 130 interrupted. "
     "Each option can be set in the environment: --models-dir as MNIST_EDGE_MODELS_DIR.",
     epilog=epilog("train lenet", "export --format onnx", "predict img.png"),
 )
