@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.errors import ModelError, UsageError
+from mnist_edge.errors import ModelError, UsageError, printable
 from mnist_edge.files import flush, folder_aside, locked, sha256_file, write_atomically
 from mnist_edge.golden import GOLDEN, Golden
 from mnist_edge.manifest import FILE_NAME, Artifact, FileRecord, Manifest, Reference
@@ -41,7 +41,7 @@ def check_target(target: Path) -> None:
     """Raise UsageError where a model cannot be put: what lies there is a link, or no model."""
     if target.is_symlink():
         raise UsageError(
-            f"{target}: a symbolic link to {target.readlink()}, which a new model would break; remove the link, "
+            f"{target}: a symbolic link to {printable(target.readlink())}, and a new model would take the link's place; remove it, "
             "or give the model another name with --name"
         )
     if target.exists() and not (target / FILE_NAME).is_file():

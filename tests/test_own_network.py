@@ -206,7 +206,7 @@ def test_a_place_where_the_end_could_not_be_written_is_refused_at_once(tmp_path:
     (tmp_path / "there").mkdir()
     (tmp_path / "relative").symlink_to("there")
     for name in ("link", "relative"):
-        with pytest.raises(UsageError, match=f"{name} is a symbolic link to .*; remove it, or choose another name with --name"):
+        with pytest.raises(UsageError, match=f"{name}: a symbolic link to .*; remove it, or give the model another name with --name"):
             Run(tmp_path, name)
     (tmp_path / "file").write_text("mine")
     with pytest.raises(TrainingError, match="file: not a folder"):

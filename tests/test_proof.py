@@ -211,7 +211,7 @@ def test_a_models_place_that_is_a_link_is_left_alone(models: Path, tmp_path: Pat
     shutil.move(models / "lenet", tmp_path / "elsewhere")
     (models / "lenet").symlink_to(Path("..") / "elsewhere")
     aside = Path(shutil.copytree(tmp_path / "elsewhere", models / ".new.part"))
-    with pytest.raises(UsageError, match=r"lenet: a symbolic link to \.\./elsewhere, which a new model would break"):
+    with pytest.raises(UsageError, match=r"lenet: a symbolic link to \.\./elsewhere, and a new model would take the link"):
         publishing.publish_model(aside, models / "lenet")
     assert store.Model.read(models / "lenet")
     assert aside.exists()

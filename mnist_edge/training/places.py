@@ -3,20 +3,16 @@
 import os
 from pathlib import Path
 
-from mnist_edge.errors import TrainingError, UsageError, printable
-from mnist_edge.manifest import FILE_NAME
-from mnist_edge.publishing import REPLACED
+from mnist_edge.errors import TrainingError, UsageError
+from mnist_edge.publishing import REPLACED, RUNS, check_target
 
 #: Longest name of a model in bytes. Names are made from it: of an unfinished file, a model that was replaced, an artifact in a lower
 #: precision, and a refused export, ``lenet-lenet.int8-dynamic.onnx-20261124-131500``; file systems allow 255 bytes, some 143.
 LONGEST_NAME = 100
 
 
-def check(models_dir: Path, name: str, runs: str) -> None:
-    """Find out whether a training could be published at its end. Writes nothing.
-
-    `runs` is the folder in the models folder where unfinished runs lie. Raises UsageError for the name, TrainingError for a folder.
-    """
+def check(models_dir: Path, name: str) -> None:
+    """Find out whether a training could be published at its end. Writes nothing. Raises UsageError for the name, TrainingError for a folder."""
     if not name or Path(name).name != name or name.startswith(".") or not name.isprintable():
         raise UsageError(f"{name!r} is no name for a model: it becomes a folder's name; choose one with --name")
     length = len(os.fsencode(name))
@@ -25,11 +21,8 @@ def check(models_dir: Path, name: str, runs: str) -> None:
             f"{name[:20]}…: a model's name has at most {LONGEST_NAME} bytes, and this one has {length}; choose a shorter one with --name"
         )
     target = models_dir / name
-    if target.is_symlink():
-        raise UsageError(f"{target} is a symbolic link to {printable(target.readlink())}; remove it, or choose another name with --name")
-    if target.exists() and not (target / FILE_NAME).is_file():
-        raise UsageError(f"{target}: there, but not a model; move it away, or give the model another name with --name")
-    for folder in (models_dir, models_dir / runs, models_dir / REPLACED, target):
+    check_target(target)
+    for folder in (models_dir, models_dir / RUNS, models_dir / REPLACED, target):
         _check_folder(folder, models_dir)
 
 

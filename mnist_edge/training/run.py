@@ -44,7 +44,7 @@ class Run:
     """
 
     def __init__(self, models_dir: Path, name: str) -> None:
-        places.check(models_dir, name, RUNS)
+        places.check(models_dir, name)
         self.name, self.models_dir = name, models_dir
         self.folder = models_dir / RUNS / name
         self._settings, self._checkpoint = self.folder / "run.json", self.folder / "checkpoint.pt"
