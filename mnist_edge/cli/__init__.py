@@ -23,8 +23,7 @@ from typing import Any, NoReturn
 # numpy's linear algebra starts a thread a core on import, 50 ms that no command here gets back; set it to override
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from mnist_edge.cli.common import epilog
-from mnist_edge.cli.group import Cli
+from mnist_edge.cli.group import Cli, epilog
 
 COMMANDS = {
     "train": "Train a network and put the model into the models folder.",

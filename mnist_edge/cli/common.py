@@ -15,6 +15,7 @@ import click
 from click.core import ParameterSource
 
 from mnist_edge.cli import interrupt
+from mnist_edge.cli.group import epilog
 from mnist_edge.errors import UsageError, printable_lines
 
 if TYPE_CHECKING:
@@ -163,13 +164,6 @@ def subcommand(name: str, *examples: str, data: bool = True, models: bool = True
         return click.command(name, epilog=epilog(*examples))(decorated)
 
     return decorate
-
-
-def epilog(*examples: str) -> str | None:
-    """Return examples for the end of a command's help, a line each."""
-    if not examples:
-        return None
-    return "\n".join(["\b", "Example:" if len(examples) == 1 else "Examples:", *(f"  mnist-edge {example}" for example in examples)])
 
 
 def _settle_loudness(ctx: click.Context, quiet: bool, verbose: bool) -> tuple[bool, bool]:

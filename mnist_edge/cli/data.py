@@ -5,7 +5,8 @@ from pathlib import Path
 import click
 
 from mnist_edge.cli import completing
-from mnist_edge.cli.common import PATH, Output, epilog, option, subcommand, table
+from mnist_edge.cli.common import PATH, Output, option, subcommand, table
+from mnist_edge.cli.group import epilog
 from mnist_edge.text import count
 
 

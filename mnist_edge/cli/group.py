@@ -97,6 +97,13 @@ class Cli(click.Group):
         sys.exit(code if isinstance(code, int) else 0)
 
 
+def epilog(*examples: str) -> str | None:
+    """Return examples for the end of a command's help, a line each."""
+    if not examples:
+        return None
+    return "\n".join(["\b", "Example:" if len(examples) == 1 else "Examples:", *(f"  mnist-edge {example}" for example in examples)])
+
+
 def _who_ended(error: BaseException) -> str:
     import traceback
 
