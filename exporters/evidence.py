@@ -10,7 +10,7 @@ from PIL import Image
 
 from exporters.reference import Answers
 from mnist_edge import parity, proof
-from mnist_edge.files import write_atomically
+from mnist_edge.files import unused, write_atomically
 from mnist_edge.publishing import FAILED
 
 #: A refused artifact is kept with at least so many images, and at most so many pictures of them.
@@ -30,9 +30,7 @@ def keep_evidence(
     None where it cannot be saved: the verdict counts, whatever becomes of its evidence.
     """
     data, expected = answers.data, answers.logits
-    folder = folder / FAILED / f"{name}-{artifact.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    while folder.exists():
-        folder = folder.with_name(folder.name + "-")
+    folder = unused(folder / FAILED / f"{name}-{artifact.name}-{time.strftime('%Y%m%d-%H%M%S')}")
     try:
         folder.mkdir(parents=True)
         artifact.rename(folder / artifact.name)

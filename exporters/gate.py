@@ -68,8 +68,8 @@ def export(
     no smaller. `max_accuracy_drop`, 0 to 1, replaces the one in the precision's budget. A proof without an artifact means that
     parity failed: the model's folder is as it was.
 
-    `force` publishes what would otherwise be refused for one of these reasons: too few images for a proof, which marks the artifact
-    as unproven; a stronger proof of the file that it replaces; no gain in size; warnings of the exporter.
+    `force` publishes what would otherwise be refused for one of these reasons: too few images for a proof or warnings of the exporter,
+    which mark the artifact as unproven; a stronger proof of the file that it replaces; no gain in size.
 
     Raises UnknownNameError, UsageError, MissingExtraError, ModelError, ExportError, ParityError, OSError; then, too, nothing was published.
     """
@@ -118,7 +118,7 @@ def export(
             precision=precision,
             runtime=runtime.name,
             oldest_runtime=oldest,
-            parity=proof.record(report, data, too_little),
+            parity=proof.record(report, data, "; ".join(filter(None, [too_little, proof.doubts(details)]))),
             details=details,
             golden={"max_difference": at_home.max_difference},
         )
@@ -130,9 +130,11 @@ def export(
 
 
 def _check_worth(model: store.Model, precision: str, written: "_Written") -> None:
-    """Raise ExportError for what only `force` publishes: a lower precision that gains nothing, and what the exporter warned of."""
+    """Raise ExportError for what only `force` publishes: a lower precision that is hardly smaller, and what the exporter warned of."""
     if written.verdict and not written.verdict.gains:
-        raise ExportError(f"{model.name}: not published as {precision}, for {written.verdict.why_not()}; --force publishes it all the same")
+        raise ExportError(
+            f"{model.name}: not published as {precision}, because {written.verdict.why_not()}; --force publishes it all the same"
+        )
     if warned := written.details.get("warnings"):
         raise ExportError(
             f"{model.name}: not published, because the exporter warns that the file may answer otherwise than the network: "

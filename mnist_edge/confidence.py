@@ -1,4 +1,4 @@
-"""How sure an answer is, and from where on that can be relied on."""
+"""How sure a model is of an answer, and above which confidence it is reliable."""
 
 from __future__ import annotations
 

@@ -117,6 +117,13 @@ def _unique() -> str:
     return os.urandom(4).hex()
 
 
+def unused(path: Path) -> Path:
+    """Return `path`, or a like one if something is there."""
+    while os.path.lexists(path):
+        path = path.with_name(path.name + "-")
+    return path
+
+
 @contextmanager
 def locked(folder: Path, *, wait: bool = False) -> Iterator[bool]:
     """Take a folder's lock, which the system gives back when a program dies; gives False if another program has it.

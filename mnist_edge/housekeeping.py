@@ -6,14 +6,14 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mnist_edge.errors import ModelError, TrainingError, unknown_name
-from mnist_edge.files import lock_file, locked
+from mnist_edge.files import locked, unused
 from mnist_edge.manifest import FILE_NAME, Manifest
-from mnist_edge.publishing import FAILED, REPLACED, RUNS, publish_model
+from mnist_edge.publishing import FAILED, REPLACED, RUNS, publish_model, run_lock
 from mnist_edge.text import data_name, percent
 
 #: What can be left behind.
@@ -61,7 +61,7 @@ class Leftover(NamedTuple):
 
 
 class Restored(NamedTuple):
-    """What was put back, its place now, and where that keeps which was there; None where nothing was."""
+    """What was put back, its place now, and where the model or run that was there is kept; None where nothing was there."""
 
     what: Leftover
     place: Path
@@ -111,7 +111,7 @@ def remove(models_dir: Path, leftover: Leftover) -> bool:
 
 def restorable(models_dir: Path) -> list[Leftover]:
     """Return what `restore` can put back: replaced models and runs that were set aside, the newest first. Raises OSError."""
-    return [*_newest_first(_replaced(models_dir)), *_newest_first(one for one in _runs(models_dir) if one.set_aside)]
+    return [*_newest_first(_replaced(models_dir)), *_newest_first(_set_aside(models_dir))]
 
 
 def restore(models_dir: Path, which: str) -> Restored:
@@ -132,7 +132,7 @@ def restore(models_dir: Path, which: str) -> Restored:
             raise TrainingError(f"{one.name} is being trained by another program; restore the run {one.path.name} when that has ended")
         kept = None
         if target.exists():
-            kept = _free(target.with_name(f".{one.name}-{time.strftime('%Y%m%d-%H%M%S')}"))
+            kept = unused(target.with_name(f".{one.name}-{time.strftime('%Y%m%d-%H%M%S')}"))
             os.rename(target, kept)
         try:
             os.rename(one.path, target)
@@ -143,23 +143,12 @@ def restore(models_dir: Path, which: str) -> Restored:
     return Restored(one, target, kept)
 
 
-@contextmanager
-def run_lock(models_dir: Path, name: str) -> Iterator[bool]:
-    """Take a run's lock, so that no training starts or goes on with it; gives False while one does. Raises OSError."""
-    run = models_dir / RUNS / name
-    with ExitStack() as stack:
-        free = stack.enter_context(lock_file(run.with_name(f".{name}.lock")))
-        if free and run.is_dir():
-            free = stack.enter_context(locked(run))  # which version 0.1 holds
-        yield free
-
-
 def resume_command(run: Path, name: str, models_dir: Path | None = None) -> str:
     """Return the command that goes on with an unfinished run, as far as the run tells: the place of a data folder it does not keep."""
     import shlex
 
     settings = _settings(run)
-    data = settings.get("data", {})
+    data = settings["data"] if isinstance(settings.get("data"), dict) else {}
     words = ["mnist-edge", "train", str(settings.get("architecture", name)), "--resume"]
     if words[2] != name:
         words += ["--name", name]
@@ -193,11 +182,15 @@ def _failed(models_dir: Path) -> Iterator[Leftover]:
         yield Leftover("failed", name, path, _size(path), seconds, _describe_refusal(path), in_use)
 
 
-def _runs(models_dir: Path) -> Iterator[Leftover]:
-    runs = models_dir / RUNS
-    for path, name, seconds in _dated(runs):
+def _set_aside(models_dir: Path) -> Iterator[Leftover]:
+    for path, name, seconds in _dated(models_dir / RUNS):
         if path.name.startswith("."):
             yield Leftover("runs", name, path, _size(path), seconds, f"{_describe_run(path)}, set aside by a new start")
+
+
+def _runs(models_dir: Path) -> Iterator[Leftover]:
+    yield from _set_aside(models_dir)
+    runs = models_dir / RUNS
     for path in _entries(runs):
         if path.is_dir() and not path.name.startswith("."):
             in_use = "is being trained" if _is_trained(runs, path.name) else ""
@@ -236,25 +229,22 @@ def _newest_first(found: Iterator[Leftover]) -> list[Leftover]:
     return sorted(found, key=lambda one: one.seconds)
 
 
-def _free(path: Path) -> Path:
-    while path.exists():
-        path = path.with_name(path.name + "-")
-    return path
-
-
 def _is_trained(runs: Path, name: str) -> bool:
-    for holder in (runs / f".{name}.lock", runs / name):
-        if holder.exists():
-            with locked(holder) as free:
-                if not free:
-                    return True
+    for holder in (runs / f".{name}.lock", runs / name):  # the folder is what version 0.1 locks
+        with suppress(FileNotFoundError), locked(holder) as free:
+            if not free:
+                return True
     return False
 
 
 def _measure(path: Path, of: Callable[[os.stat_result], float]) -> list[float]:
     """Return a figure of a file, or of a folder and all that is in it; links are not followed, what vanishes is left out."""
     figures = []
-    paths = [path, *path.rglob("*")] if path.is_dir() and not path.is_symlink() else [path]
+    paths = [path]
+    if path.is_dir() and not path.is_symlink():
+        paths += [
+            Path(root, name) for root, folders, files in os.walk(path) for name in (*folders, *files)
+        ]  # which passes over what vanishes
     for one in paths:
         with suppress(FileNotFoundError):
             figures.append(of(one.lstat()))

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from mnist_edge.errors import ModelError
 from mnist_edge.files import sha256_bytes, write_atomically
+from mnist_edge.shape import FILE_NAME as PLAIN_NAME
 from mnist_edge.shape import Closed, mismatch
 
 FILE_NAME = "manifest.json"
@@ -170,7 +171,8 @@ class Manifest:
             )
         if body.pop("sha256", None) != _own_hash(body):
             raise ModelError(f"{path}: edited or damaged (its own hash does not match); restore it, or train or export the model again")
-        del body["schema"], body["program"]
+        del body["schema"]
+        body.pop("program", None)
         if wrong := mismatch(body, _SHAPE):
             raise ModelError(f"{path}: not readable: {wrong}; restore it, or train or export the model again")
         return cls(
@@ -186,7 +188,7 @@ class Manifest:
         )
 
 
-_FILE = {"file": str, "sha256": str, "bytes": int}
+_FILE = {"file": PLAIN_NAME, "sha256": str, "bytes": int}
 _DATA = {"name": str, "split": str, "images": int, "sha256": str}
 _BUDGET = {"equal_answers": float, "logit_difference": (float, None), "?accuracy_drop": float}
 _PARITY = {"images": int, "equal_answers": int, "max_difference": (float, None), "accuracy": float, "reference_accuracy": float,

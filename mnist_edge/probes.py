@@ -1,4 +1,4 @@
-"""Inputs that no test set has. A network that branches on its data, or overflows, may answer these otherwise and every digit rightly."""
+"""Inputs that no test set has. A file that branches on its data, or overflows, may answer these wrongly and every digit rightly."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class Probes:
 def ask(run: Run, images: NDArray[np.uint8]) -> Probes:
     """Return all black, all white, noise, and the first of `images`, uint8 N×1×28×28, inverted, with the answers of `run`, PyTorch.
 
-    PyTorch may answer NaN to some of these, such as a network that divides by an image's own contrast does for an even one.
+    PyTorch may answer NaN to some of these: a network that divides by an image's contrast does for an image of one brightness.
     """
     shape = (1, 28, 28)
     pixels = {

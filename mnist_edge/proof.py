@@ -35,6 +35,12 @@ def record(report: ParityReport, data: Dataset, unproven: str = "") -> dict[str,
     return kept | {"unproven": unproven} if unproven else kept
 
 
+def doubts(details: Mapping[str, Any]) -> str:
+    """Return why images alone do not prove an artifact whose exporter had something to warn of; nothing where it had not."""
+    warned = details.get("warnings") or ()
+    return f"the exporter warned: {'; '.join(map(str, warned))}" if warned else ""
+
+
 def is_weaker(proof: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Say whether a proof, as a manifest keeps it, is weaker than another.
 

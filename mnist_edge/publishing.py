@@ -4,7 +4,8 @@ import io
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.errors import ModelError, UsageError, printable
-from mnist_edge.files import flush, folder_aside, locked, sha256_file, write_atomically
+from mnist_edge.files import flush, folder_aside, lock_file, locked, sha256_file, unused, write_atomically
 from mnist_edge.golden import GOLDEN, Golden
 from mnist_edge.manifest import FILE_NAME, Artifact, FileRecord, Manifest, Reference
 from mnist_edge.proof import keep_stronger
@@ -58,11 +59,11 @@ def _place(aside: Path, target: Path) -> Path | None:
         os.rename(aside, target)
         flush(target.parent)
         return None
-    kept = _free(target.parent / REPLACED / f"{target.name}-{time.strftime('%Y%m%d-%H%M%S')}")
+    kept = unused(target.parent / REPLACED / f"{target.name}-{time.strftime('%Y%m%d-%H%M%S')}")
     kept.parent.mkdir(exist_ok=True)
     os.rename(aside, kept)
     if not _exchange(kept, target):
-        parked = _free(kept.with_name(kept.name + ".old"))
+        parked = unused(kept.with_name(kept.name + ".old"))
         os.rename(target, parked)
         try:
             os.rename(kept, target)
@@ -124,10 +125,20 @@ def current(model: Model) -> Manifest:
     return manifest
 
 
-def _free(path: Path) -> Path:
-    while path.exists():
-        path = path.with_name(path.name + "-")
-    return path
+@contextmanager
+def run_lock(models_dir: Path, name: str, patiently: bool = False) -> Iterator[bool]:
+    """Take the lock of a model's training run, so that no other training begins or goes on with it; gives False while one does.
+
+    `patiently` asks for a tenth of a second, because whoever lists the runs takes each lock for a moment. Raises OSError.
+    """
+    with ExitStack() as stack:
+        for pause in (0.0, *([0.01] * 10 if patiently else [])):
+            time.sleep(pause)
+            if free := stack.enter_context(lock_file(models_dir / RUNS / f".{name}.lock")):
+                break
+        if free and (models_dir / RUNS / name).is_dir():
+            free = stack.enter_context(locked(models_dir / RUNS / name))  # which version 0.1 holds
+        yield free
 
 
 def writable(model: Model, folder: Path | None = None) -> Model:
@@ -159,8 +170,8 @@ def check_writable(model: Model, folder: Path | None = None) -> None:
     check_target(target)
     if Manifest.read(target).weights.sha256 != model.manifest.weights.sha256:
         raise UsageError(
-            f"{target}: a model of your own, which a copy of the reference {model.name} would replace; say which of the two you mean: "
-            f"{model.name} is yours, and --models-dir FOLDER gives the copy another place"
+            f"{target}: a model of your own, which a copy of the reference would replace. To export yours, name it {model.name}; "
+            "to export the reference, give its copy another place with --models-dir FOLDER"
         )
 
 

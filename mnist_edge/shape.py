@@ -1,11 +1,15 @@
 """JSON from outside: does it have the shape that the program expects?
 
-A shape is a type (`float` takes whole numbers, too, and nothing that is not finite; `int` takes no negative ones; `object` takes anything); a
-dict of shapes by key, where ``?key`` may be left out; ``{str: shape}`` for any keys; a list of one shape; or a tuple of shapes to choose from.
+A shape is a type (`float` takes whole numbers, too, and nothing that is not finite; `int` takes no negative ones; `object` takes anything);
+`FILE_NAME`; a dict of shapes by key, where ``?key`` may be left out; ``{str: shape}`` for any keys; a list of one shape; or a tuple of shapes to choose from.
 """
 
-import math
+import sys
+from pathlib import Path
 from typing import Any, NamedTuple
+
+#: The shape of a file's name that leads nowhere else.
+FILE_NAME = object()
 
 
 class Closed(NamedTuple):
@@ -30,11 +34,17 @@ def mismatch(value: Any, shape: Any, where: str = "") -> str:
     if shape is None:
         return "" if value is None else _wrong(value, where, "null")
     if shape is float:
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
         return "" if is_number else _wrong(value, where, "a number")
+    if shape is FILE_NAME:
+        return "" if _is_file_name(value) else _wrong(value, where, "the name of a file in this folder")
     if shape is int:
         return "" if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else _wrong(value, where, "a count")
     return "" if isinstance(value, shape) else _wrong(value, where, {str: "text", dict: "an object"}.get(shape, shape.__name__))
+
+
+def _is_file_name(value: Any) -> bool:
+    return isinstance(value, str) and value.isprintable() and value not in ("", "..") and Path(value).name == value
 
 
 def _mismatch_of_dict(value: Any, shape: dict[Any, Any], where: str) -> str:

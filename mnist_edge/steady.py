@@ -66,10 +66,11 @@ def find_unsteadiness(ask: Ask, pixels: NDArray[np.uint8], expected: NDArray[np.
 
 
 def difference(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """Return the largest difference of two sets of logits, float32 N×10; 0 where it is no more than rounding, infinity for other shapes or NaN."""
+    """Return the largest difference of two sets of logits, float32 N×10; 0 where it is no more than rounding, infinity for other shapes or where one alone is NaN."""
     if a.shape != b.shape:
         return float("inf")
-    allowed = ABSOLUTE + RELATIVE * np.abs(a).max(axis=1, keepdims=True)
+    allowed = ABSOLUTE + RELATIVE * np.nan_to_num(np.abs(a), nan=0.0, posinf=0.0).max(axis=1, keepdims=True)
     with np.errstate(invalid="ignore"):  # of two infinities
         off = np.nan_to_num(np.abs(a - b), nan=np.inf)
+    off[(a == b) | (np.isnan(a) & np.isnan(b))] = 0.0
     return float(off.max()) if not (off <= allowed).all() else 0.0

@@ -193,6 +193,8 @@ def resolve(model: str | Path | None = None, folder: Path | None = None) -> Foun
     if model is None:
         return Found(_default(folder))
     name = str(model)
+    if not name:
+        raise UnknownNameError("an empty name is no model's; mnist-edge list shows the models")
     if Path(name).name == name and (folder / name / FILE_NAME).is_file():
         return Found(Model.read(folder / name, f"in {folder}"))
     path = Path(model)
@@ -205,7 +207,7 @@ def resolve(model: str | Path | None = None, folder: Path | None = None) -> Foun
     if name == REFERENCE_MODEL:
         return Found(_reference())
     if len(path.parts) != 1 or path.suffix:
-        raise UnknownNameError(f"{name or 'an empty name'}: no such model folder or file; mnist-edge list shows the models")
+        raise UnknownNameError(f"{name}: no such model folder or file; mnist-edge list shows the models")
     known = [m.name for m in list_models(folder)[0]]
     raise UnknownNameError(
         f"{unknown_name('model', name, {*known, REFERENCE_MODEL})}; looked in {folder}; mnist-edge train NETWORK makes one"

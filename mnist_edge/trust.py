@@ -3,12 +3,14 @@
 A manifest names its network, and a manifest may come from anybody. Elsewhere this is called trust_remote_code, and is off.
 """
 
+import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from mnist_edge.errors import NotAllowedError, UsageError
 
 _allowed: set[str] = set()
+_on_path: list[str] = []
 
 
 def own_network(architecture: object) -> str | None:
@@ -46,10 +48,17 @@ def check_allowed(architecture: object) -> None:
         )
 
 
+def keep_on_path(folder: str) -> None:
+    """Let what an allowed network imports while it runs be found in a folder, after everything that is installed, until `allowing` ends."""
+    if folder not in sys.path:
+        sys.path.append(folder)
+        _on_path.append(folder)
+
+
 @contextmanager
 def allowing(paths: Iterable[str] = ()) -> Iterator[None]:
     """Allow networks for as long as this lasts, and forget afterwards what was allowed meanwhile. Raises UsageError."""
-    before = set(_allowed)
+    before, places = set(_allowed), len(_on_path)
     try:
         for path in paths:
             allow(path)
@@ -57,3 +66,7 @@ def allowing(paths: Iterable[str] = ()) -> Iterator[None]:
     finally:
         _allowed.clear()
         _allowed.update(before)
+        for folder in _on_path[places:]:
+            with suppress(ValueError):  # the network took it away itself
+                sys.path.remove(folder)
+        del _on_path[places:]

@@ -106,7 +106,8 @@ def keep_proofs(model: Model, results: Sequence[Verified], data: Dataset) -> Mod
     def change(manifest: Manifest) -> Manifest:
         for artifact in Model(model.folder, manifest).artifacts:
             report = passed.get(artifact.sha256)
-            if report and proof.is_weaker(artifact.parity, kept := proof.record(report, data)):
+            kept = proof.record(report, data, proof.doubts(artifact.details)) if report else artifact.parity
+            if proof.is_weaker(artifact.parity, kept):
                 manifest = manifest.with_artifact(replace(artifact, parity=kept))
         return manifest
 

@@ -22,7 +22,7 @@ from once import lacking, once, unchanged
 from PIL import Image
 
 from exporters import Calibration
-from mnist_edge import store
+from mnist_edge import store, trust
 from mnist_edge.architectures import allow
 from mnist_edge.dataset import Dataset, describe, drawn, load
 from mnist_edge.dataset.sources import find_mnist
@@ -56,6 +56,18 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     for change in checkout.changes(config):
         terminalreporter.write_line(f"FAILED the checkout changed while the tests ran: {change}", red=True)
+
+
+@pytest.fixture(autouse=True)
+def _networks_are_forgotten() -> Iterator[None]:
+    """Forget what a test allowed, but for the networks in this folder."""
+    yield
+    here = Path(__file__).parent
+    for path in trust.allowed():
+        module = path.partition(":")[0]
+        if not (here / f"{module}.py").exists():
+            trust._allowed.discard(path)
+            sys.modules.pop(module, None)
 
 
 @pytest.fixture(autouse=True)

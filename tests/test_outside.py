@@ -103,6 +103,12 @@ def replace_hash(body: dict[str, Any], file: str, content: bytes) -> None:
     [
         (lambda body: body.update(name=5), "name is 5, not text"),
         (lambda body: body.update(parameters="many"), "parameters is 'many', not a count"),
+        (lambda body: body["scores"].update(test_accuracy=10**400), "test_accuracy is 1000.*, not a number"),
+        (lambda body: body["weights"].update(file="../x"), r"weights.file is '\.\./x', not the name of a file in this folder"),
+        (lambda body: body["history"].update(file="/x"), "history.file is '/x', not the name"),
+        (lambda body: body["golden"].update(file=".."), r"golden.file is '\.\.', not the name"),
+        (lambda body: body["artifacts"][0].update(file="a/b"), "file is 'a/b', not the name"),
+        (lambda body: body["references"][0].update(file=""), "file is '', not the name"),
         (lambda body: body.update(parameters=-1), "parameters is -1, not a count"),
         (lambda body: body.update(weights=[]), r"weights is \[\], not an object"),
         (lambda body: body["weights"].update(bytes=1.5), "weights.bytes is 1.5, not a count"),
@@ -134,6 +140,11 @@ def test_a_manifest_of_the_wrong_shape_is_no_crash_and_stops_nothing_else(
     assert [model.name for model in found] == ["lenet"]
     assert len(problems) == 1
     assert store.find(None, models).name == "lenet"
+
+
+def test_a_manifest_without_the_programs_name_is_read(models: Path) -> None:
+    edit(models / "lenet", lambda body: body.pop("program"))
+    assert store.find("lenet", models)
 
 
 @pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity", "1e999"])

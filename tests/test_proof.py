@@ -221,6 +221,27 @@ def test_the_reference_takes_no_place_of_a_model_of_ones_own(models: Path, drawn
     reference = store.find("lenet", Path("no such folder"))
     before = store.find("lenet", models).manifest
     done = run_command("export", reference.folder, "--format", "onnx", "--data", "drawn", "--models-dir", models, check=2)
-    assert "a model of your own, which a copy of the reference lenet would replace" in done.stderr
+    assert "a model of your own, which a copy of the reference would replace" in done.stderr
     assert store.find("lenet", models).manifest == before
     assert [path.name for path in models.iterdir()] == ["lenet"]
+
+
+def test_what_the_exporter_warned_of_stays_unproven(models: Path, drawn_test: Dataset, copies: str) -> None:
+    source = (models / "lenet" / "lenet.onnx").read_bytes()
+
+    def export(deployed: Any, target: Target) -> dict[str, Any]:
+        target.path.write_bytes(source)
+        return {"warnings": ["mine.py:3: an if on the values of an image"]}
+
+    exporters.register(Format(name="warned", summary="x", suffix=".warned.onnx", runtime="ort", export=export))
+    with pytest.raises(
+        ExportError, match=r"exporter warns .*: mine\.py:3: an if on the values of an image; change the network, or add --force"
+    ):
+        gate.export(store.find("lenet", models), "warned", drawn_test)
+    model, forced = gate.export(store.find("lenet", models), "warned", drawn_test, force=True)
+    assert forced.artifact is not None
+    assert forced.artifact.label == "lenet.warned.onnx (unproven)"
+    stored = model.manifest.reference_on(drawn_test.sha256)
+    assert stored is not None
+    model = verification.keep_proofs(model, verification.verify(model, stored, drawn_test, "ort"), drawn_test)
+    assert model.artifact_of_file(Path("lenet.warned.onnx")).unproven == "the exporter warned: mine.py:3: an if on the values of an image"

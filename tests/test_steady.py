@@ -41,7 +41,8 @@ def test_noise_and_missing_answers_are_found() -> None:
     assert found.noise
     assert "not deterministic" in str(found)
     assert find_unsteadiness(lambda pixels: logits(pixels)[:1], PIXELS, logits(PIXELS)) is not None
-    assert find_unsteadiness(lambda pixels: logits(pixels) * np.float32(np.nan), PIXELS) is not None
+    assert find_unsteadiness(lambda pixels: logits(pixels) * np.float32(np.nan), PIXELS, logits(PIXELS)) is not None
+    assert find_unsteadiness(lambda pixels: logits(pixels) * np.float32(np.nan), PIXELS) is None  # always the same, and refused elsewhere
 
 
 def test_what_pytorch_answers_at_random_is_no_reference(trained: Path, drawn_test: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

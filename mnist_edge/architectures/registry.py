@@ -4,7 +4,7 @@ import inspect
 import pkgutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -137,17 +137,18 @@ def _from_path(path: str) -> Architecture:
 
 @contextmanager
 def _working_folder() -> Iterator[None]:
-    """Find modules in the working folder first, as ``python -m`` does, but only while a network that was allowed is imported or built."""
+    """Find modules in the working folder first, as ``python -m`` does, while a network that was allowed is imported or built.
+
+    Afterwards the folder is the last place that is looked in, for what the network imports while it runs, until `trust.allowing` ends.
+    """
     here = str(Path.cwd())
-    if here in sys.path:
-        yield
-        return
+    before = sys.path[:]
     sys.path.insert(0, here)
     try:
         yield
     finally:
-        with suppress(ValueError):  # the module took it away itself
-            sys.path.remove(here)
+        sys.path[:] = before
+        trust.keep_on_path(here)
 
 
 def _origin(architecture: Architecture) -> str:

@@ -20,7 +20,9 @@ _DAY = 24 * 3600
 @option("--replaced", is_flag=True, envvar=None, show_default=False, help="Remove models that a training replaced.")
 @option("--failed", is_flag=True, envvar=None, show_default=False, help="Remove the evidence of refused exports.")
 @option("--runs", is_flag=True, envvar=None, show_default=False, help="Remove unfinished trainings; --resume cannot go on with them then.")
-@option("--parts", is_flag=True, envvar=None, show_default=False, help="Remove what killed programs left half written, from a day on.")
+@option(
+    "--parts", is_flag=True, envvar=None, show_default=False, help="Remove half-written files of killed programs that are older than a day."
+)
 @option("--all", "every", is_flag=True, envvar=None, show_default=False, help="Remove all of these.")
 @option("--older-than", type=Number(0), default=0, metavar="DAYS", help="Only what is older.")
 @option("-y", "--yes", is_flag=True, envvar=None, show_default=False, help="Do not ask.")

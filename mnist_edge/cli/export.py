@@ -58,7 +58,7 @@ SOUND_CALIBRATION = 100
     "--force",
     is_flag=True,
     show_default=False,
-    help="Publish it even if the exporter warns, it saves no space, or too few images prove it: then as unproven.",
+    help="Publish it though it is hardly smaller, or replaces a stronger proof; and, as unproven, though the exporter warns or the images are too few.",
 )
 @builds_networks
 @click.pass_context
@@ -82,7 +82,7 @@ def command(
     """Export MODEL, run the file on the whole test set, compare with PyTorch, and publish it only if it answers the same.
 
     MODEL is a name in the models folder, a folder, or a file of one; left out, the model trained last, else the reference.
-    With --quantize it may answer a few images otherwise, within a budget, and has to be smaller or faster for it.
+    With --quantize it may answer a few images otherwise, within a budget, and has to be smaller for it.
     """
     import exporters
     from exporters import gate
@@ -130,8 +130,6 @@ def command(
         text = f"NOT published: {what} does not answer as PyTorch does\n{report}{_describe_costs(proof.costs)}\nevidence: {proof.evidence or 'could not be saved'}"
         out.result(document | {"published": False, "evidence": str(proof.evidence) if proof.evidence else None}, text)
         ctx.exit(EXIT_PARITY)
-    for warning in proof.artifact.details.get("warnings", ()):
-        out.problem(f"warning: {warning}")
     if proof.artifact.unproven:
         out.problem(f"warning: unproven, because {proof.artifact.unproven}")
     path = after.folder / proof.artifact.file

@@ -1,8 +1,10 @@
 """``mnist-edge train``."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -68,11 +70,12 @@ def command(
 
     if own_network(architecture):
         allow(architecture)  # typed here, so its code may run
-    asked = new_settings(architecture, given)
     again = resume_line(
         architecture, name=name, data=None if data == "mnist" else data, train_images=train_images, models_dir=models_dir, data_dir=data_dir
     )
     with Run(store.models_dir(models_dir), _default_name(architecture) if name is None else name) as run:
+        earlier = run.read_settings() if resume else None
+        asked = new_settings(architecture, given, earlier.arguments if earlier else {})
         training, test = load_data(data, data_dir, out, train_images)
         settings = settle(run, replace(asked, data=describe(training), train_images=train_images), given, resume, out)
         out.say(
@@ -167,8 +170,11 @@ def _pair(settings: "Settings", asked: "Settings", key: str) -> tuple[Any, Any]:
     return getattr(holders[0], key), getattr(holders[1], key)
 
 
-def new_settings(architecture: str, given: dict[str, Any]) -> "Settings":
-    """Return the settings that the options ask for, without data; what is not given is not asked. Raises UsageError for what makes no sense."""
+def new_settings(architecture: str, given: dict[str, Any], arguments: Mapping[str, Any] = MappingProxyType({})) -> "Settings":
+    """Return the settings that the options ask for, without data. Where no --set is given, the network gets these `arguments`.
+
+    Raises UsageError for what makes no sense.
+    """
     import torch
 
     from mnist_edge import architectures
@@ -177,11 +183,11 @@ def new_settings(architecture: str, given: dict[str, Any]) -> "Settings":
     recipe = architectures.find(architecture).recipe(given.get("recipe") or "best")
     device = choose_device(given.get("device") or "auto")
     precision = given.get("precision") or (recipe.precision if computes_in(recipe.precision, device) else "float32")
-    arguments = parse_arguments(given.get("arguments", ()))
-    architectures.build(architecture, arguments)
+    built_with = parse_arguments(given.get("arguments", ())) or dict(arguments)
+    architectures.build(architecture, built_with)
     return Settings(
         architecture=architecture,
-        arguments=arguments,
+        arguments=built_with,
         recipe=recipe.changed(epochs=given.get("epochs"), batch_size=given.get("batch_size"), lr=given.get("lr"), precision=precision),
         seed=given.get("seed") or 0,
         device=device,
@@ -202,6 +208,10 @@ def parse_arguments(pairs: tuple[str, ...]) -> dict[str, Any]:
             arguments[key] = json.loads(value)
         except ValueError:
             arguments[key] = {"True": True, "False": False, "None": None}.get(value, value)
+        try:
+            json.dumps(arguments[key], allow_nan=False)
+        except ValueError:
+            raise UsageError(f"--set {key}: NaN and infinity are no numbers that a manifest can hold") from None
     return arguments
 
 

@@ -117,7 +117,8 @@ def _completed(model: "Model", data_dir: Path | None, out: Output) -> "Model":
     """Return the model with answers to MNIST where only those to drawn digits were stored and both MNIST and torch are here."""
     from mnist_edge.dataset.sources import find_mnist
 
-    if {r.data["name"] for r in model.manifest.references} != {"drawn"} or find_mnist(data_dir).raw_dir is None:
+    names = {reference.data["name"] for reference in model.manifest.references}
+    if "mnist" in names or "drawn" not in names or find_mnist(data_dir).raw_dir is None:
         return model
     from mnist_edge.extras import is_installed
 
@@ -126,19 +127,12 @@ def _completed(model: "Model", data_dir: Path | None, out: Output) -> "Model":
     if not (is_installed("torch") and is_installed("safetensors")):
         out.say("proven on drawn digits only; MNIST is here, but without torch its answers cannot be computed")
         return model
-    from mnist_edge.trust import check_allowed
-
-    try:
-        check_allowed(model.manifest.architecture)
-    except UsageError as error:
-        out.say(f"proven on drawn digits only; MNIST is here, but PyTorch's answers to it cannot be computed: {error}")
-        return model
     from exporters.reference import complete
     from mnist_edge import dataset as datasets
 
     out.say("proven on drawn digits so far; computing PyTorch's answers to MNIST")
     try:
         return complete(model, datasets.load("mnist", "test", data_dir))
-    except OSError as error:
-        out.say(f"they cannot be kept with the model ({error}), so it is verified on drawn digits again")
+    except (OSError, ModelError, UsageError) as error:
+        out.problem(f"PyTorch's answers to MNIST cannot be computed or kept, so only those to drawn digits count: {error}")
         return model

@@ -147,7 +147,7 @@ def _check_trainable(name: str, network: nn.Module) -> None:
     parameters = list(network.parameters())
     if not any(parameter.requires_grad for parameter in parameters):
         why = "all its parameters are frozen (requires_grad is False)" if parameters else "it has no parameters"
-        raise UsageError(f"{called(name)}: there is nothing to train, for {why}")
+        raise UsageError(f"{called(name)}: there is nothing to train, because {why}")
 
 
 def _check_step(settings: Settings, deployed: Deployed, pixels: NDArray[np.uint8]) -> None:
@@ -164,7 +164,7 @@ def _check_step(settings: Settings, deployed: Deployed, pixels: NDArray[np.uint8
     loss = cross_entropy(logits.float(), labels)
     if not loss.requires_grad:
         raise UsageError(
-            f"{called(name)}: there is nothing to train, for its answer depends on no parameter (no_grad or detach in forward?)"
+            f"{called(name)}: there is nothing to train, because its answer depends on no parameter (no_grad or detach in forward?)"
         )
     optimizer = torch.optim.Adam(deployed.parameters(), lr=1e-3)
     loss.backward()

@@ -19,8 +19,8 @@ from mnist_edge.architectures.own import told_as_its_own
 from mnist_edge.confidence import find_threshold
 from mnist_edge.dataset import Dataset
 from mnist_edge.errors import TrainingError, UsageError
-from mnist_edge.files import folder_aside, lock_file, write_atomically
-from mnist_edge.publishing import RUNS
+from mnist_edge.files import folder_aside, unused, write_atomically
+from mnist_edge.publishing import RUNS, run_lock
 from mnist_edge.training import places
 from mnist_edge.training.check import assemble, check_disk, check_network, check_trained
 from mnist_edge.training.loop import Epoch, Images, Listener, Trainer
@@ -54,7 +54,7 @@ class Run:
         """Take the lock, and try whether the models folder can be written to. Raises TrainingError if another program has it; OSError."""
         with ExitStack() as stack:
             stack.enter_context(_removed_if_unused(self.models_dir))
-            if not stack.enter_context(lock_file(self.folder.with_name(f".{self.name}.lock"))):
+            if not stack.enter_context(run_lock(self.models_dir, self.name, patiently=True)):
                 raise TrainingError(f"{self.name} is being trained by another program; wait for it, or choose another name with --name")
             with folder_aside(self.models_dir, self.name):  # what the end will need
                 pass
@@ -89,14 +89,16 @@ class Run:
     def start(self, settings: Settings) -> Path | None:
         """Begin anew. An unfinished run of the same name is moved aside; its new place is returned."""
         self.demand_lock()
+        try:
+            text = json.dumps(settings.to_json(), indent=1, allow_nan=False)
+        except (TypeError, ValueError) as error:  # else the manifest could not be written at the end
+            raise UsageError(f"these settings cannot be kept: {error}; look at the network's arguments ({settings.arguments})") from error
         kept = None
         if self.folder.exists():
-            kept = self.folder.with_name(f".{self.name}-{time.strftime('%Y%m%d-%H%M%S')}")
-            while kept.exists():
-                kept = kept.with_name(kept.name + "-")
+            kept = unused(self.folder.with_name(f".{self.name}-{time.strftime('%Y%m%d-%H%M%S')}"))
             os.rename(self.folder, kept)
         self.folder.mkdir()
-        write_atomically(self._settings, json.dumps(settings.to_json(), indent=1).encode())
+        write_atomically(self._settings, text.encode())
         return kept
 
     def save(self, trainer: Trainer, history: list[Epoch]) -> None:
@@ -148,8 +150,8 @@ def train(run: Run, settings: Settings, data: Dataset, test: Dataset, listener: 
     keep_freed_memory()
     try:
         trainer = _trainer(run, settings, data)
-    except BaseException:
-        if not run.has_checkpoint:  # nothing was begun that could be gone on with
+    except Exception:
+        if not run.has_checkpoint:  # this network cannot be trained, so there is nothing to go on with
             run.remove()
         raise
     history = run.load(trainer)
@@ -173,9 +175,11 @@ def train(run: Run, settings: Settings, data: Dataset, test: Dataset, listener: 
     threshold = find_threshold(torch_logits(deployed, data.images[held_out]), data.labels[held_out])
     with folder_aside(run.models_dir, run.name) as aside:
         write_model(aside, run.name, settings, deployed, history, seconds, threshold, test, logits)
-        replaced = publishing.publish_model(aside, run.models_dir / run.name)
+        made = store.Model.read(aside).manifest  # by the time that it is published another may take its place
+        place = run.models_dir / run.name
+        replaced = publishing.publish_model(aside, place)
     run.remove()
-    return Finished(store.Model.read(run.models_dir / run.name), replaced)
+    return Finished(store.Model(place, made, f"folder {place}"), replaced)
 
 
 def _trainer(run: Run, settings: Settings, data: Dataset) -> Trainer:
