@@ -125,15 +125,17 @@ def current(model: Model) -> Manifest:
     return manifest
 
 
+#: A training asks for its run's lock so often, with so many seconds between: whoever lists the runs takes each lock for a moment.
+PATIENCE = (10, 0.01)
+
+
 @contextmanager
 def run_lock(models_dir: Path, name: str, patiently: bool = False) -> Iterator[bool]:
-    """Take the lock of a model's training run, so that no other training begins or goes on with it; gives False while one does.
-
-    `patiently` asks for a tenth of a second, because whoever lists the runs takes each lock for a moment. Raises OSError.
-    """
+    """Take the lock of a model's training run, so that no other training begins or goes on with it; gives False while one does. Raises OSError."""
+    times, pause = PATIENCE if patiently else (1, 0.0)
     with ExitStack() as stack:
-        for pause in (0.0, *([0.01] * 10 if patiently else [])):
-            time.sleep(pause)
+        for attempt in range(times):
+            time.sleep(pause if attempt else 0.0)
             if free := stack.enter_context(lock_file(models_dir / RUNS / f".{name}.lock")):
                 break
         if free and (models_dir / RUNS / name).is_dir():

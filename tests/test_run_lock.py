@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import settings_for
 
-from mnist_edge import files
+from mnist_edge import files, publishing
 from mnist_edge.dataset import Dataset
 from mnist_edge.errors import TrainingError
 from mnist_edge.files import lock_file, write_atomically
@@ -104,9 +104,10 @@ def steps_of(models: Path, settings: Settings, ends: bool) -> int:
 
 
 @pytest.fixture(autouse=True)
-def no_flush(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The disk is not asked to finish: that takes long, and no power is cut here."""
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is not asked to finish, and a lock is asked for once: both take long, no power is cut here, and nobody lists the runs."""
     monkeypatch.setattr(files, "flush", lambda path: None)
+    monkeypatch.setattr(publishing, "PATIENCE", (1, 0.0))
 
 
 def every_order(tmp_path: Path, drawn_train: Dataset, ends: bool) -> tuple[int, int]:
@@ -152,7 +153,7 @@ def test_the_orders_find_a_lock_that_is_not_sound(tmp_path: Path, drawn_train: D
     """Without the look at the file behind the name, who opened it before it was removed locks what nobody else sees."""
     monkeypatch.setattr(files, "_is_open_at", lambda descriptor, path: True)
     with pytest.raises(AssertionError):
-        every_order(tmp_path, drawn_train, ends=False)
+        every_order(tmp_path, drawn_train, ends=True)
 
 
 def test_a_lock_is_one_programs_and_leaves_nothing(tmp_path: Path) -> None:
@@ -162,3 +163,21 @@ def test_a_lock_is_one_programs_and_leaves_nothing(tmp_path: Path) -> None:
     assert not path.parent.exists()
     with lock_file(path) as third:
         assert third
+
+
+def test_a_training_waits_for_who_only_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever lists the runs takes each lock for a moment; a training was refused for that."""
+    monkeypatch.setattr(publishing, "PATIENCE", (100, 0.01))
+    begun = threading.Event()
+
+    def look() -> None:
+        with lock_file(tmp_path / RUNS / ".lenet.lock"):
+            begun.set()
+            threading.Event().wait(0.05)
+
+    looker = threading.Thread(target=look)
+    looker.start()
+    begun.wait()
+    with Run(tmp_path, "lenet"):
+        pass
+    looker.join()
