@@ -140,10 +140,8 @@ class Model:
         from mnist_edge.retrain import training_command
 
         again = training_command(self.manifest, self.name, models_dir=self.folder.parent)
-        return (
-            f"without {self.manifest.weights.file} a model can be run from its exported files, but not exported again; "
-            f"restore it, or train the model again: {again}"
-        )
+        what = "can be run from its exported files, but not exported again" if self.artifacts else "cannot be exported"
+        return f"without {self.manifest.weights.file} it {what}; restore that file, or train the model again: {again}"
 
 
 def models_dir(given: str | Path | None = None) -> Path:
@@ -205,7 +203,7 @@ def resolve(model: str | Path | None = None, folder: Path | None = None) -> Foun
             return Found(None, path)
         return Found(Model.read(path.parent, f"beside {path.name}"), path)
     if name == REFERENCE_MODEL:
-        return Found(_reference())
+        return Found(installed_reference())
     if len(path.parts) != 1 or path.suffix:
         raise UnknownNameError(f"{name}: no such model folder or file; mnist-edge list shows the models")
     known = [m.name for m in list_models(folder)[0]]
@@ -247,10 +245,11 @@ def _default(folder: Path) -> Model:
     if damaged:
         raise ModelError(f"no readable model in {folder}: {damaged[0]}")
     shipped = next((model for model in models if model.name == REFERENCE_MODEL), None)
-    return replace(shipped, chosen="the reference model; nothing else was trained here") if shipped else _reference()
+    return replace(shipped, chosen="the reference model; nothing else was trained here") if shipped else installed_reference()
 
 
-def _reference() -> Model:
+def installed_reference() -> Model:
+    """Return the model that is installed with the package. Raises ModelError if there is none."""
     folder = _installed_reference()
     if not (folder / FILE_NAME).is_file():
         raise ModelError(f"no model in {models_dir()} and no reference in {folder}; make one: mnist-edge train {REFERENCE_MODEL}")

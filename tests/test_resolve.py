@@ -1,5 +1,6 @@
 """One rule finds what MODEL means, for every command and for Python."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -81,3 +82,20 @@ def test_what_is_no_model_is_said_the_same_way(models: Path, tmp_path: Path) -> 
     for nothing in ("", "a/b", "x.onnx", "/"):
         with pytest.raises((UnknownNameError, ModelError)):
             store.find(nothing, models)
+
+
+def test_the_reference_is_listed_once_whatever_else_there_is(models: Path, tmp_path: Path, run_command: Command) -> None:
+    reference = store.installed_reference().folder
+    for folder, others in ((models, 1), (tmp_path / "nothing", 0), (reference.parent, len(store.list_models(reference.parent)[0]) - 1)):
+        listed = json.loads(run_command("list", "--json", "--models-dir", folder).stdout)["models"]
+        assert sum(one["installed_reference"] for one in listed) == 1, folder
+        assert len(listed) == others + 1
+
+
+def test_what_is_proposed_for_a_model_without_its_weights_begins_with_them(run_command: Command) -> None:
+    done = run_command("show", ROOT / "models" / "resnet18")
+    assert (
+        "without weights.safetensors it cannot be exported; restore that file, or train the model again: mnist-edge train resnet18"
+        in done.stderr
+    )
+    assert done.stderr.rstrip().endswith("--format onnx")

@@ -9,9 +9,7 @@ from mnist_edge import Predictor, store
 from mnist_edge.errors import ModelError
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
-WORDS = (
-    "without weights.safetensors a model can be run from its exported files, but not exported again; restore it, or train the model again: "
-)
+WORDS = "without weights.safetensors it can be run from its exported files, but not exported again; restore that file, or train the model again: "
 
 
 @pytest.mark.parametrize("what", ["weights", "an artifact that is not there", "an artifact of another runtime", "golden inputs"])

@@ -15,11 +15,11 @@ def command(models_dir: Path | None, out: Output) -> None:
     folder = store.models_dir(models_dir)
     models, problems = store.list_models(folder)
     try:
-        reference = store.find(store.REFERENCE_MODEL, folder)
+        reference = store.installed_reference()
     except ModelError as error:
         problems.append(str(error))
     else:
-        if reference.is_installed_reference and all(m.folder.resolve() != reference.folder for m in models):
+        if all(m.folder.resolve() != reference.folder.resolve() for m in models):
             models.append(reference)
     rows, documents = [], []
     for model in models:

@@ -7,7 +7,6 @@ import click
 from mnist_edge.cli import completing
 from mnist_edge.cli.common import Output, subcommand, table
 from mnist_edge.text import count, percent, size
-from mnist_edge.trust import own_network
 
 
 @subcommand("show", "show", "show lenet --json", data=False)
@@ -68,4 +67,4 @@ def command(model: str | None, models_dir: Path | None, out: Output) -> None:
     )
     out.result(manifest.to_json(), text)
     if not rows:
-        out.next_step("export", found.name, "--format", "onnx", models_dir=models_dir, allow_network=own_network(manifest.architecture))
+        out.say(found.export_again(what="next"))
