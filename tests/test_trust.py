@@ -199,7 +199,7 @@ def test_what_is_typed_to_train_is_allowed_and_the_next_lines_can_be_pasted(stra
     model = store.find("net")
     assert model.export_command() == "mnist-edge export models/net --format onnx --allow-network mine:Net"
     assert origin(model).command.startswith("mnist-edge train mine:Net --name net --set wide=true --epochs 1 --data drawn")
-    assert run(capsys, "show", "net")[2].splitlines()[-1] == "next: mnist-edge export net --format onnx --allow-network mine:Net"
+    assert run(capsys, "show", "net")[2].splitlines()[-1] == "next: mnist-edge export models/net --format onnx --allow-network mine:Net"
 
 
 @pytest.mark.parametrize("name", [None, 5, ["lenet"], "", "a\x1b[31mb", "a\nb:C", "lenet:", ":Net", "a b:Net", "a/b:Net"])
