@@ -241,6 +241,8 @@ def _write(chosen: Format, target: Target, write: Callable[[Target], Mapping[str
         raise ExportError(f"format {chosen.name}: wrote a symbolic link; an artifact is a file of its own")
     if not target.path.is_file():
         raise ExportError(f"format {chosen.name}: wrote no file")
+    if target.path.stat().st_nlink > 1:
+        raise ExportError(f"format {chosen.name}: wrote a hard link to a file that lies elsewhere, too; an artifact is a file of its own")
     if extra:
         raise ExportError(f"format {chosen.name}: an artifact is one file; it also wrote {', '.join(extra)}")
     try:

@@ -72,7 +72,8 @@ def written_aside(path: Path) -> Iterator[Path]:
         os.replace(aside, path)
         flush(path.parent)
     except OSError as error:
-        error.filename = error.filename or str(path)  # a full disk does not say which
+        if error.filename in (None, str(aside), aside):  # a full disk does not say which; nobody knows the other
+            error.filename = str(path)
         raise
     finally:
         with suppress(FileNotFoundError):
@@ -102,10 +103,12 @@ def folder_aside(parent: Path, name: str) -> Iterator[Path]:
                 shutil.rmtree(stale)
     aside = parent / f".{name}.{_unique()}.part"
     _open.add(aside)
-    aside.mkdir()
     try:
+        aside.mkdir()
         yield aside
     except OSError as error:
+        if error.filename in (str(aside), aside):  # nobody knows this name
+            error.filename = str(parent)
         error.filename = error.filename or str(parent / name)
         raise
     finally:

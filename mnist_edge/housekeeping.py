@@ -69,7 +69,8 @@ class Restored(NamedTuple):
 
 
 def leftovers(models_dir: Path) -> list[Leftover]:
-    """Return all that trainings and exports left in a models folder, by kind and then the newest first. Raises OSError."""
+    """Return all that trainings and exports left in a models folder, by kind and then the newest first. Raises ModelError, OSError."""
+    check_models_dir(models_dir)
     found = [*_replaced(models_dir), *_failed(models_dir), *_runs(models_dir), *_parts(models_dir)]
     return sorted(found, key=lambda one: (KINDS.index(one.kind), one.seconds))
 
@@ -110,7 +111,8 @@ def remove(models_dir: Path, leftover: Leftover) -> bool:
 
 
 def restorable(models_dir: Path) -> list[Leftover]:
-    """Return what `restore` can put back: replaced models and runs that were set aside, the newest first. Raises OSError."""
+    """Return what `restore` can put back: replaced models and runs that were set aside, the newest first. Raises ModelError, OSError."""
+    check_models_dir(models_dir)
     return [*_newest_first(_replaced(models_dir)), *_newest_first(_set_aside(models_dir))]
 
 
@@ -219,6 +221,12 @@ def _dated(folder: Path) -> Iterator[tuple[Path, str, float]]:
             with suppress(ValueError, OverflowError):  # digits that are no date
                 then = time.mktime(time.strptime(found["when"], "%Y%m%d-%H%M%S"))
                 yield path, found["name"], max(0.0, time.time() - then)
+
+
+def check_models_dir(folder: Path) -> None:
+    """Raise ModelError for a models folder that is there and no folder."""
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise ModelError(f"{folder}: not a folder; --models-dir names another")
 
 
 def _entries(folder: Path) -> list[Path]:

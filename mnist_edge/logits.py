@@ -16,7 +16,7 @@ def check(logits: Any, rows: int, source: str = "", columns: int = 10) -> NDArra
     """Return `logits` if they are float32, `rows`×`columns`, and all finite. Raises ModelError, which names the `source`."""
     check_shape(logits, rows, source, columns)
     if not np.isfinite(logits).all():
-        raise ModelError(f"{_of(source)}answered NaN or infinity; verify it: mnist-edge verify")
+        raise ModelError(f"{_of(source)}answered NaN or infinity, so it is of no use; export or train it again")
     checked: NDArray[np.float32] = logits
     return checked
 

@@ -191,14 +191,14 @@ class Manifest:
 _FILE = {"file": PLAIN_NAME, "sha256": str, "bytes": int}
 _DATA = {"name": str, "split": str, "images": int, "sha256": str}
 _BUDGET = {"equal_answers": float, "logit_difference": (float, None), "?accuracy_drop": float}
-_PARITY = {"images": int, "equal_answers": int, "max_difference": (float, None), "accuracy": float, "reference_accuracy": float,
+_PARITY = {"images": int, "equal_answers": int, "max_difference": float, "accuracy": float, "reference_accuracy": float,
            "budget": Closed(_BUDGET), "data": _DATA, "?unproven": str}  # fmt: skip
 _ARTIFACT = _FILE | {"format": str, "precision": str, "runtime": str, "oldest_runtime": str, "parity": _PARITY, "?details": dict,
                      "?inputs": [dict], "?outputs": [dict], "?golden": {"?max_difference": float}}  # fmt: skip
 _RECIPE = {"name": str, "epochs": int, "batch_size": int, "optimizer": str, "lr": float, "weight_decay": float, "schedule": str,
            "?precision": str, "augmentation": ({str: float}, None), "?drawn": float}  # fmt: skip
 _TRAINING = {"recipe": _RECIPE, "data": _DATA | {"held_out": int}, "seed": int, "epochs": int, "device": str, "threads": int,
-             "seconds": float, "finished": str, "versions": {str: str}}  # fmt: skip
+             "seconds": float, "finished": str, "versions": {"torch": str}}  # fmt: skip
 _SCORES = {"validation_accuracy": float, "test_accuracy": float, "test_correct": int, "test_data": _DATA,
            "?confidence": {"threshold": float, "reliable": float, "answered": float}}  # fmt: skip
 

@@ -246,3 +246,10 @@ def test_a_run_that_cannot_be_put_back_leaves_the_other_in_its_place(full: Path,
     with pytest.raises(OSError, match="stopped"):
         restore(full, ".vgg-20260102-030405")
     assert (full / ".runs" / "vgg" / "checkpoint.pt").read_text() == "going"
+
+
+def test_a_models_folder_that_is_no_folder_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for look in (leftovers, housekeeping.restorable):
+        with pytest.raises(ModelError, match="file: not a folder; --models-dir names another"):
+            look(tmp_path / "file")

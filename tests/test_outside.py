@@ -116,6 +116,8 @@ def replace_hash(body: dict[str, Any], file: str, content: bytes) -> None:
         (lambda body: body.update(artifacts=3), "artifacts is 3, not a list"),
         (lambda body: body["artifacts"][0].update(parity={}), r"artifacts\[0\].parity.images is missing"),
         (lambda body: body["artifacts"][0]["parity"]["budget"].update(equal_answers=None), "equal_answers is None, not a number"),
+        (lambda body: body["artifacts"][0]["parity"].update(max_difference=None), "max_difference is None, not a number"),
+        (lambda body: body["training"].update(versions={}), "training.versions.torch is missing"),
         (lambda body: body["training"].update(seconds=None), "training.seconds is None, not a number"),
         (lambda body: body["training"].update(finished=5), "training.finished is 5, not text"),
         (lambda body: body["training"]["recipe"].pop("lr"), "training.recipe.lr is missing"),

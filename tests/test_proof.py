@@ -69,6 +69,9 @@ def test_too_few_images_publish_nothing_unless_forced(models: Path, drawn_test: 
     assert "1 test image is too few for a proof, which takes 1,000; name a larger test set with --data, or add --force" in done.stderr
     assert sorted(path.name for path in (models / "lenet").iterdir()) == before
 
+    done = run_command(*export, "--force")  # over a stronger proof of the same bytes
+    assert "the stronger proof that this file had, on 1,000 test images of drawn digits, is kept" in done.stderr
+    assert not store.find("lenet", models).artifact("ort").unproven
     (models / "lenet" / "lenet.onnx").unlink()  # else the stronger proof of the same bytes stays
     model = store.find("lenet", models)
     replace(model.manifest, artifacts=()).write(model.folder)
@@ -183,6 +186,18 @@ def test_a_link_that_a_format_writes_is_no_artifact(models: Path, drawn_test: Da
     with pytest.raises(ExportError, match="wrote a symbolic link"):
         gate.export(store.find("lenet", models), "linked", drawn_test)
     assert not list((models / "lenet").glob("*.linked.onnx"))
+
+
+def test_a_hard_link_that_a_format_writes_is_no_artifact(models: Path, drawn_test: Dataset, tmp_path: Path, copies: str) -> None:
+    (tmp_path / "mine.onnx").write_bytes((models / "lenet" / "lenet.onnx").read_bytes())
+
+    def export(deployed: Any, target: Target) -> dict[str, Any]:
+        target.path.hardlink_to(tmp_path / "mine.onnx")
+        return {}
+
+    exporters.register(Format(name="linked", summary="x", suffix=".linked.onnx", runtime="ort", export=export))
+    with pytest.raises(ExportError, match="wrote a hard link"):
+        gate.export(store.find("lenet", models), "linked", drawn_test)
 
 
 def test_what_is_refused_from_within_the_models_folder_lies_beside_the_model(

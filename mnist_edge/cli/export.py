@@ -13,7 +13,7 @@ from mnist_edge.cli.networks import builds_networks
 from mnist_edge.cli.parity_text import describe_report
 from mnist_edge.errors import UsageError
 from mnist_edge.manifest import quantize_of
-from mnist_edge.text import size
+from mnist_edge.text import count, data_name, size
 
 if TYPE_CHECKING:
     from exporters import Calibration, Format, LayerCost
@@ -133,6 +133,11 @@ def command(
     if proof.artifact.unproven:
         out.problem(f"warning: unproven, because {proof.artifact.unproven}")
     path = after.folder / proof.artifact.file
+    kept = proof.artifact.parity
+    if kept["data"]["sha256"] != proof_data.sha256:
+        out.problem(
+            f"the stronger proof that this file had, on {count(kept['images'], 'test image')} of {data_name(kept['data']['name'])}, is kept"
+        )
     verdict = f"\n  verdict          {proof.verdict.advise(proof.report)}" if proof.verdict else ""
     out.result(
         document
