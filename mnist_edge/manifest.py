@@ -196,7 +196,7 @@ _PARITY = {"images": int, "equal_answers": int, "max_difference": float, "accura
 _ARTIFACT = _FILE | {"format": str, "precision": str, "runtime": str, "oldest_runtime": str, "parity": _PARITY, "?details": dict,
                      "?inputs": [dict], "?outputs": [dict], "?golden": {"?max_difference": float}}  # fmt: skip
 _RECIPE = {"name": str, "epochs": int, "batch_size": int, "optimizer": str, "lr": float, "weight_decay": float, "schedule": str,
-           "?precision": str, "augmentation": ({str: float}, None), "?drawn": float}  # fmt: skip
+           "?precision": str, "augmentation": ({"rotation": float, "scale": float, "shear": float, "shift": float, "?elastic": float}, None), "?drawn": float}  # fmt: skip
 _TRAINING = {"recipe": _RECIPE, "data": _DATA | {"held_out": int}, "seed": int, "epochs": int, "device": str, "threads": int,
              "seconds": float, "finished": str, "versions": {"torch": str}}  # fmt: skip
 _SCORES = {"validation_accuracy": float, "test_accuracy": float, "test_correct": int, "test_data": _DATA,

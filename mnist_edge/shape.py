@@ -4,12 +4,15 @@ A shape is a type (`float` takes whole numbers, too, and nothing that is not fin
 `FILE_NAME`; a dict of shapes by key, where ``?key`` may be left out; ``{str: shape}`` for any keys; a list of one shape; or a tuple of shapes to choose from.
 """
 
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
 #: The shape of a file's name that leads nowhere else.
 FILE_NAME = object()
+
+
+#: Numbers beyond this are no figures of anything, and infinite as soon as they are multiplied.
+_LARGEST = 1e300
 
 
 class Closed(NamedTuple):
@@ -34,7 +37,7 @@ def mismatch(value: Any, shape: Any, where: str = "") -> str:
     if shape is None:
         return "" if value is None else _wrong(value, where, "null")
     if shape is float:
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _LARGEST
         return "" if is_number else _wrong(value, where, "a number")
     if shape is FILE_NAME:
         return "" if _is_file_name(value) else _wrong(value, where, "the name of a file in this folder")

@@ -71,7 +71,7 @@ def choose_reference(model: Model, data: str | None = None, data_dir: Path | Non
         reasons.append(f"{name} here (SHA-256 {found.sha256[:12]}…) is not what PyTorch's answers were stored for ({others})")
     folders = sorted({reference.data["name"] for reference in stored} - {"mnist", "drawn"})
     reasons += [f"answers are stored for {name}: name that folder with --data" for name in folders]
-    raise DataError(f"{model.name}: {'; '.join(reasons)}")
+    raise DataError(f"{model.name}: {'; '.join(reasons) or 'no answers of PyTorch are stored with it; export it again'}")
 
 
 def verify(model: Model, stored: Reference, data: Dataset, runtime: str | None = None) -> list[Verified]:
