@@ -80,3 +80,29 @@ def test_a_lone_file_works_and_says_that_nothing_proves_it(trained: Path, tmp_pa
 def test_an_answer_that_is_not_finite_is_no_digit() -> None:
     with pytest.raises(ModelError, match="NaN"):
         predictions(np.full((1, 10), np.nan, np.float32))
+
+
+def test_loading_in_threads_leaves_the_filters_of_warnings_alone(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`catch_warnings` puts back what it found, and in threads that is another thread's: for good."""
+    import threading
+    import time
+    import warnings
+
+    import torch
+
+    Predictor.load("lenet", "torchscript", models_dir=models)
+    before, real, both = warnings.filters[:], torch.jit.load, threading.Barrier(2)
+
+    def load(path: str, **options: object) -> object:
+        order = both.wait(10)  # both are within
+        time.sleep(0.2 * order)  # and leave one after the other
+        return real(path, **options)
+
+    monkeypatch.setattr(torch.jit, "load", load)
+    threads = [threading.Thread(target=Predictor.load, args=("lenet", "torchscript"), kwargs={"models_dir": models}) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.05)
+    for thread in threads:
+        thread.join()
+    assert warnings.filters == before

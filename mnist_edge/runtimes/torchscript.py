@@ -15,10 +15,10 @@ from mnist_edge.runtimes import usable_threads
 def load(path: Path, threads: int = 1) -> Run:
     """Load a TorchScript file. `threads` sets PyTorch's for the whole process. Raises ModelError."""
     torch.set_num_threads(usable_threads(threads))
+    # still complete; not by catch_warnings, which puts another thread's filters back
+    warnings.filterwarnings("ignore", "`torch.jit.load` is deprecated", FutureWarning)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # deprecated in 2.x, and still complete
-            module = torch.jit.load(str(path), map_location="cpu").eval()
+        module = torch.jit.load(str(path), map_location="cpu").eval()
     except (RuntimeError, ValueError, OSError) as error:
         raise ModelError(f"{path}: torch {torch.__version__} cannot load it: {str(error).strip().splitlines()[0]}") from error
 
