@@ -24,7 +24,7 @@ test: $(ENVIRONMENT)  ## all tests, on all cores; those on MNIST run where it is
 test-fast: $(ENVIRONMENT)  ## the tests that take under a minute together, for while one works
 	$(PYTEST) -m "not slow and not proof"
 
-proofs: $(ENVIRONMENT)  ## what is slow by nature: an emulated processor (needs qemu-user), the oldest onnxruntime, the largest network
+proofs: $(ENVIRONMENT)  ## what is slow by nature: an emulated processor (needs qemu-user), the oldest onnxruntime, the largest networks
 	$(PYTEST) -m proof
 
 lint: $(ENVIRONMENT)  ## ruff and mypy

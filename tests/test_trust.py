@@ -178,7 +178,7 @@ def test_verify_completes_no_proof_by_a_strangers_network(stranger: Stranger, mn
     model = store.find("lenet")
     assert _completed(model, mnist_dir, Output(False)) is model
     err = capsys.readouterr().err
-    assert "proven on drawn digits only" in err
+    assert "only those to drawn digits count" in err
     assert "--allow-network evilmod:Net" in err
     assert not stranger.ran.exists()
 

@@ -108,8 +108,18 @@ def test_the_card_says_what_the_manifest_says(name: str, mnist_dir: Path) -> Non
 PLAIN = ROOT / "benchmarks" / "plain" / "accuracy.py"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name, model in MODELS.items() if model.artifacts])
+#: Two transformers take half a minute together.
+LONGEST = {"vit", "vit-cls"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.proof if name in LONGEST else pytest.mark.slow)
+        for name, model in MODELS.items()
+        if model.artifacts
+    ],
+)
 def test_plain_onnxruntime_measures_the_same_accuracy(name: str, mnist_dir: Path) -> None:
     """With no code of ours, fed the test set's bytes."""
     raw = next(mnist_dir.rglob("t10k-images-idx3-ubyte")).parent
