@@ -152,9 +152,12 @@ _READERS = {
 
 
 def is_picture(path: Path) -> bool:
-    """Say whether a file begins as a picture of a format that is read here. Raises OSError."""
-    with path.open("rb") as file:
-        first = file.read(16)
+    """Say whether a file begins as a picture of a format that is read here; False for a file that cannot be read."""
+    try:
+        with path.open("rb") as file:
+            first = file.read(16)
+    except OSError:
+        return False
     return any(re.match(pattern, first) for pattern, _, _ in _READERS.values())
 
 
