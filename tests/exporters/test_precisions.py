@@ -272,4 +272,4 @@ def test_wrong_things_are_named_in_one_line(
         "export", "lenet", "--models-dir", models, "--data", "data", "--format", "onnx", "--quantize", "static", "--calibration-images", "3",
         check=None,
     )  # fmt: skip
-    assert "warning: 3 calibration images are few" in few.stderr
+    assert "warning: 3 calibration images are too few" in few.stderr
