@@ -37,7 +37,7 @@ from mnist_edge.report.findings import Findings, gather
 from mnist_edge.report.marked import REFERENCE_MARK
 from mnist_edge.report.write import draw_report
 from mnist_edge.retrain import recipe_of
-from mnist_edge.text import size
+from mnist_edge.text import points, size
 from mnist_edge.training.run import Run
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -258,8 +258,8 @@ def in_rows(name: str, tried: Sequence[Candidate]) -> str:
             if one.quantize == choose_precision(tried)
             else "; ".join(report.failures) or ("" if one.fits else "depends on the batch")
         )
-        gained = 100 * (report.accuracy - report.reference_accuracy)
-        figures = f"{report.equal_answers:,} of {report.images:,} | {gained:+.2f} points | {one.batch_difference:.2g}"
+        gained = points(report.accuracy - report.reference_accuracy)
+        figures = f"{report.equal_answers:,} of {report.images:,} | {gained} points | {one.batch_difference:.2g}"
         rows.append(f"| {name} | {one.quantize} | {size(one.bytes)} | {figures} | {verdict} |")
     return "\n".join(rows)
 
@@ -325,7 +325,7 @@ matrix, and weights of less than 1 MB, with which `mnist-edge export` and `--run
 `make models` makes them again, on the same machine with the same bits.
 
 Each is of seed 0, which was not chosen by its score. Recipes were chosen on held-out training images; of most networks a test figure of an
-earlier training was known by then (README, "Reference models"). Measured on {processor}."""
+earlier training was known by then (docs/reference-models.md). Measured on {processor}."""
 
 
 if __name__ == "__main__":

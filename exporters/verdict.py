@@ -51,7 +51,7 @@ class Verdict:
 
     def describe(self) -> str:
         """Return size and speed in words."""
-        return f"{_share(self.size)} of the size; {self._speed()} here"
+        return f"{_share(self.size)}; {self._speed()} here"
 
     def advise(self, report: ParityReport) -> str:
         """Return size, speed, accuracy and what follows, in a sentence."""
@@ -105,7 +105,7 @@ def judge(reduced: tuple[Path, Run], float32: tuple[Path, Run], image: NDArray[n
 
 
 def _share(size: float) -> str:
-    for most, words in ((0.27, "a quarter"), (0.36, "a third"), (0.55, "half")):
+    for most, words in ((0.27, "a quarter of the size"), (0.36, "a third of the size"), (0.55, "half the size")):
         if most - 0.06 <= size <= most:
             return words
-    return f"{100 * size:.0f} %"
+    return f"{100 * size:.0f} % of the size"

@@ -73,9 +73,15 @@ def printable_lines(text: str) -> str:
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
     """Return an error for `name` that lists the `known` names of this `kind` and proposes the nearest."""
+    return UnknownNameError(f"unknown {kind} {name!r}{among(name, known)}")
+
+
+def among(name: str, known: Iterable[str]) -> str:
+    """Return the end of an error on an unknown `name`: the nearest of the `known` names, whatever its case, and all of them."""
     import difflib
 
     names = sorted(known)
-    nearest = difflib.get_close_matches(name, names, n=1)
-    hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
-    return UnknownNameError(f"unknown {kind} {name!r}{hint}; known: {', '.join(names) or 'none'}")
+    folded = {one.casefold(): one for one in names}
+    nearest = difflib.get_close_matches(name.casefold(), folded, n=1)
+    hint = f" (did you mean {folded[nearest[0]]!r}?)" if nearest else ""
+    return f"{hint}; known: {', '.join(names) or 'none'}"

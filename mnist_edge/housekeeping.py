@@ -180,7 +180,7 @@ def _replaced(models_dir: Path) -> Iterator[Leftover]:
 
 def _failed(models_dir: Path) -> Iterator[Leftover]:
     for path, name, seconds in _dated(models_dir / FAILED):
-        in_use = "may still be written" if _idle_seconds(path) < _EVIDENCE_SECONDS else ""
+        in_use = "may still be written: it is younger than a minute" if _idle_seconds(path) < _EVIDENCE_SECONDS else ""
         yield Leftover("failed", name, path, _size(path), seconds, _describe_refusal(path), in_use)
 
 

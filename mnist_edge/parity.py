@@ -157,9 +157,7 @@ def compare(
     if not_finite:
         failures.append(f"{not_finite} logits are NaN or infinite")
     if not _enough(equal, len(reference), budget):
-        failures.append(
-            f"{len(reference) - equal} of {len(reference)} answers changed; at least {percent(budget.equal_answers)} must be equal"
-        )
+        failures.append(f"{len(reference) - equal} of {len(reference)} answers changed; {_must_be_equal(budget)}")
     if complete and not _accurate(reference_accuracy, accuracy, rows, budget):
         fall = 100 * (reference_accuracy - accuracy)
         failures.append(f"accuracy fell by {fall:.2f} points; allowed: {100 * budget.accuracy_drop:.2f}")
@@ -223,8 +221,7 @@ def check(
     changed = sorted({*whole.changed, *(offset + index for offset, report in small for index in report.changed)})
     equal = min(whole.equal_answers, len(reference) - len(changed))
     if _enough(whole.equal_answers, len(reference), budget) and not _enough(equal, len(reference), budget):
-        share = f"at least {percent(budget.equal_answers)} must be equal"
-        failures.append(f"{len(reference) - equal} of {len(reference)} answers changed in small batches or large; {share}")
+        failures.append(f"{len(reference) - equal} of {len(reference)} answers changed in small batches or large; {_must_be_equal(budget)}")
     not_finite = whole.not_finite + sum(report.not_finite for _, report in small)
     farthest = max(report.max_difference for report in (whole, *(report for _, report in small)))
     together = replace(
@@ -254,6 +251,10 @@ def batches_checked(images: int) -> Iterator[int]:
         yield BATCH_SIZE
     if images % BATCH_SIZE:
         yield images % BATCH_SIZE
+
+
+def _must_be_equal(budget: Budget) -> str:
+    return "all must be equal" if budget.equal_answers == 1 else f"at least {percent(budget.equal_answers)} must be equal"
 
 
 def _enough(equal: int, images: int, budget: Budget) -> bool:

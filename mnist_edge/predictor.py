@@ -103,6 +103,8 @@ class Predictor:
     def _load_file(cls, path: Path, model: store.Model | None, runtime: runtimes.Runtime, threads: int, self_test: bool) -> Self:
         if runtime.from_weights:
             raise UsageError(f"{path}: runtime {runtime.name} takes a model, not a file; name the folder, or another runtime")
+        if image.is_picture(path):
+            raise ModelError(f"{path} is a picture, not a model")
         if model is None:
             if self_test:
                 raise ModelError(f"{path}: no {FILE_NAME} beside it, so there are no golden inputs for a self-test")

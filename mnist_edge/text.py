@@ -21,6 +21,19 @@ def data_name(name: str) -> str:
     return {"mnist": "MNIST", "drawn": "drawn digits"}.get(name, name.removeprefix("folder:"))
 
 
+def points(share: float) -> str:
+    """Return a change, such as 0.0123, in percentage points with its sign: ``+1.23``; what rounds to nothing has none: ``0.00``."""
+    text = f"{100 * share:+.2f}"
+    return text if float(text) else "0.00"
+
+
+def duration(seconds: float) -> str:
+    """Return how long something took or will take, in the unit that a person would take: ``45 s``, ``12 min``, ``2.0 h``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
+
+
 def age(seconds: float) -> str:
     """Return how long ago something was, in the unit that a person would take: ``12 minutes``, ``3 days``."""
     for unit, length in (("day", 24 * 3600), ("hour", 3600), ("minute", 60)):

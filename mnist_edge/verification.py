@@ -15,6 +15,7 @@ from mnist_edge.errors import DataError, MissingExtraError, ModelError, ParityEr
 from mnist_edge.golden import Golden, compare, tolerance
 from mnist_edge.manifest import Artifact, Manifest, Reference
 from mnist_edge.store import Model
+from mnist_edge.text import data_name
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,9 @@ def choose_reference(model: Model, data: str | None = None, data_dir: Path | Non
         found = datasets.load(data, "test", data_dir)
         reference = model.manifest.reference_on(found.sha256)
         if reference is None:
-            known = ", ".join(f"{r.data['name']} (SHA-256 {r.data['sha256'][:12]}…)" for r in stored)
+            known = ", ".join(f"{data_name(r.data['name'])} (SHA-256 {r.data['sha256'][:12]}…)" for r in stored)
             raise DataError(
-                f"{model.name}: no answers of PyTorch are stored for {found.name} (SHA-256 {found.sha256[:12]}…), only for {known}"
+                f"{model.name}: no answers of PyTorch are stored for {data_name(found.name)} (SHA-256 {found.sha256[:12]}…), only for {known}"
             )
         return reference, found
     reasons = []
@@ -68,9 +69,9 @@ def choose_reference(model: Model, data: str | None = None, data_dir: Path | Non
         if reference := model.manifest.reference_on(found.sha256):
             return reference, found
         others = ", ".join(f"{reference.data['sha256'][:12]}…" for reference in of_name)
-        reasons.append(f"{name} here (SHA-256 {found.sha256[:12]}…) is not what PyTorch's answers were stored for ({others})")
+        reasons.append(f"{data_name(name)} here (SHA-256 {found.sha256[:12]}…) is not what PyTorch's answers were stored for ({others})")
     folders = sorted({reference.data["name"] for reference in stored} - {"mnist", "drawn"})
-    reasons += [f"answers are stored for {name}: name that folder with --data" for name in folders]
+    reasons += [f"answers are stored for {data_name(name)}: name that folder with --data" for name in folders]
     raise DataError(f"{model.name}: {'; '.join(reasons) or 'no answers of PyTorch are stored with it; export it again'}")
 
 
@@ -84,7 +85,7 @@ def verify(model: Model, stored: Reference, data: Dataset, runtime: str | None =
     def report(artifact: Artifact, run: parity.Run) -> parity.ParityReport:
         return parity.check(run, reference, data.images, data.labels, _budget(artifact))[0]
 
-    return [_verify(model, artifact, report) for artifact in _artifacts(model, runtime)]
+    return [_verify(model, artifact, report) for artifact in artifacts_for(model, runtime)]
 
 
 def verify_quickly(model: Model, runtime: str | None = None) -> list[Verified]:
@@ -93,7 +94,7 @@ def verify_quickly(model: Model, runtime: str | None = None) -> list[Verified]:
     Raises ModelError if there is no artifact or there are no golden inputs, UnknownNameError.
     """
     golden = read_golden(model)
-    return [_verify(model, artifact, lambda artifact, run: _compare(artifact, run, golden)) for artifact in _artifacts(model, runtime)]
+    return [_verify(model, artifact, lambda artifact, run: _compare(artifact, run, golden)) for artifact in artifacts_for(model, runtime)]
 
 
 def keep_proofs(model: Model, results: Sequence[Verified], data: Dataset) -> Model:
@@ -142,7 +143,8 @@ def _compare(artifact: Artifact, run: parity.Run, golden: Golden) -> parity.Pari
     return compare(run, golden, tolerance(artifact.precision, artifact.golden.get("max_difference", 0.0)))
 
 
-def _artifacts(model: Model, runtime: str | None) -> list[Artifact]:
+def artifacts_for(model: Model, runtime: str | None) -> list[Artifact]:
+    """Return the artifacts to verify: all, or those for one runtime. Raises ModelError if there is none, UsageError, UnknownNameError."""
     if runtime is not None and runtimes.get(runtime).from_weights:
         raise UsageError(f"runtime {runtime} takes the weights, so there is no artifact to verify; leave out --runtime {runtime}")
     found = [artifact for artifact in model.artifacts if runtime in (None, artifact.runtime)]

@@ -69,11 +69,11 @@ def test_a_name_is_registered_once_and_the_unknown_is_named() -> None:
         find("lenet4")
     with pytest.raises(UnknownNameError, match="unknown argument of network resnet-tiny 'useConv'.*use_conv"):
         build("resnet-tiny", {"useConv": True})
-    with pytest.raises(UsageError, match="use_conv of network resnet-tiny is bool"):
+    with pytest.raises(UsageError, match="use_conv of network resnet-tiny takes true or false, not 'maybe'"):
         build("resnet-tiny", {"use_conv": "maybe"})
     with pytest.raises(UsageError, match="cannot be built"):
         build("vit", {"heads": 5})
-    with pytest.raises(UnknownNameError, match="unknown recipe of lenet 'bset'"):
+    with pytest.raises(UnknownNameError, match="lenet has no recipe 'bset'"):
         find("lenet").recipe("bset")
 
 
@@ -98,9 +98,9 @@ def test_a_network_of_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for path, message in (
         ("mine:Nothing", "Nothing"),
         ("nowhere:Net", r"nowhere\.py"),
-        ("mine:number", "no class"),
+        ("mine:number", "is not a class"),
         ("broken:Net", "no_such_module_anywhere"),
-        ("mine:nn", "no class"),
+        ("mine:nn", "is not a class"),
     ):
         with pytest.raises(UsageError, match=message):
             build(path)

@@ -339,7 +339,7 @@ def test_a_tolerance_is_proposed_only_where_it_is_what_was_missed(drawn_test: Da
 def test_an_unknown_precision_is_named_in_plain_words(call: Call) -> None:
     done = call("export", "lenet", "--format", "onnx", "--quantize", "int8")
     assert done.code == 2
-    assert done.err == "error: --quantize int8: format onnx has no such precision; known: none, fp16, dynamic, static\n"
+    assert done.err == "error: --quantize int8: format onnx has no such precision; known: dynamic, fp16, none, static\n"
 
 
 def test_more_threads_than_cores_are_not_started(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,5 +65,5 @@ def test_two_folders_of_the_same_name_are_told_apart(tmp_path: Path) -> None:
     with Run(tmp_path / "models", "lenet") as run, pytest.raises(DataError) as error:
         run.start(settings_for(first))
         settle(run, settings_for(second), {}, True, OUT)
-    assert f"started on 40 images of folder:pics (SHA-256 {first.sha256[:12]}…), this is 40" in str(error.value)
+    assert f"started on 40 images of pics (SHA-256 {first.sha256[:12]}…), this is 40" in str(error.value)
     assert second.sha256[:12] in str(error.value)

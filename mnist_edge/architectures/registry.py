@@ -15,7 +15,7 @@ from torch import nn
 
 from mnist_edge import trust
 from mnist_edge.architectures.own import called, place
-from mnist_edge.errors import UsageError, one_line, unknown_name
+from mnist_edge.errors import UnknownNameError, UsageError, among, one_line, unknown_name
 from mnist_edge.plugins import register_plugins
 from mnist_edge.training.recipe import Recipe
 
@@ -46,7 +46,7 @@ class Architecture:
         """Return the recipe called ``best`` or ``seed``. Raises UnknownNameError."""
         recipes = {"best": self.best} | ({"seed": self.seed} if self.seed else {})
         if name not in recipes:
-            raise unknown_name(f"recipe of {self.name}", name, recipes)
+            raise UnknownNameError(f"{self.name} has no recipe {name!r}{among(name, recipes)}")
         return recipes[name]
 
 
@@ -89,11 +89,14 @@ def build(name: str, arguments: Mapping[str, Any] | None = None) -> nn.Module:
     parameters = inspect.signature(architecture.network).parameters
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for key in arguments:
+        if not parameters:
+            raise UnknownNameError(f"network {name} takes no arguments")
         if key not in parameters and not takes_any:
             raise unknown_name(f"argument of network {name}", key, parameters)
         default = parameters[key].default if key in parameters else None
         if isinstance(default, bool) != isinstance(arguments[key], bool) and isinstance(default, (bool, int, float)):
-            raise UsageError(f"argument {key} of network {name} is {type(default).__name__}, like {default}; not {arguments[key]!r}")
+            wanted = "true or false" if isinstance(default, bool) else f"a number, such as {default}"
+            raise UsageError(f"argument {key} of network {name} takes {wanted}, not {arguments[key]!r}")
     try:
         with _working_folder() if ":" in name else nullcontext():
             network = architecture.network(**arguments)
@@ -131,7 +134,7 @@ def _from_path(path: str) -> Architecture:
     except BaseException as error:  # the user's own module, which may raise anything, or call sys.exit
         raise UsageError(f"network {path}: {module_name} cannot be imported: {one_line(error)}") from error
     if not (isinstance(network, type) and issubclass(network, nn.Module)):
-        raise UsageError(f"network {path}: {attribute} is no class derived from torch.nn.Module")
+        raise UsageError(f"network {path}: {attribute} is not a class derived from torch.nn.Module")
     return Architecture(path, network, "your own")
 
 

@@ -10,7 +10,7 @@ from mnist_edge.cli.common import PATH, Output, option, subcommand, table, versi
 from mnist_edge.cli.group import EXIT_FAILED
 from mnist_edge.cli.networks import builds_networks
 from mnist_edge.errors import UsageError
-from mnist_edge.text import count, percent, size
+from mnist_edge.text import count, data_name, percent, size
 
 if TYPE_CHECKING:
     from mnist_edge.benchmark.measure import Measured
@@ -61,7 +61,7 @@ def command(
 
         plot.parent.mkdir(parents=True, exist_ok=True)
         draw_benchmark(rows, f"{found.name}, {count(threads, 'thread')}", plot)
-        out.say(f"drawn: {plot}")
+        out.say(f"written: {plot}")
     document = {
         "model": found.name,
         "threads": threads,
@@ -97,7 +97,7 @@ def describe(rows: "list[Measured]", threads: int, rounds: int) -> str:
             r.runtime,
             size(r.bytes),
             percent(r.accuracy),
-            f"{r.equal_answers:,} of {r.images:,} of {r.data}",
+            f"{r.equal_answers:,} of {r.images:,} of {data_name(r.data)}",
             _megabytes(r.installed),
         ]
         for r in rows

@@ -34,10 +34,18 @@ def command(every: bool, older_than: float, yes: bool, models_dir: Path | None, 
     from mnist_edge import housekeeping, store
 
     folder = store.models_dir(models_dir)
-    found = [one for one in housekeeping.leftovers(folder) if one.seconds >= older_than * _DAY]
+    everything = housekeeping.leftovers(folder)
+    found = [one for one in everything if one.seconds >= older_than * _DAY]
+    younger = [one for one in everything if one not in found]
     doomed = [one for one in found if (every or chosen[one.kind]) and not one.in_use]
     rows = [[one.kind, str(one.path.relative_to(folder)), size(one.bytes), age(one.seconds), _what(one)] for one in found]
-    text = table(rows, ["kind", "what", "size", "age", "what it is"]) if rows else f"nothing is left over in {folder}"
+    text = (
+        table(rows, ["kind", "what", "size", "age", "what it is"])
+        if rows
+        else f"nothing {'that old ' if younger else ''}is left over in {folder}"
+    )
+    if younger:
+        text += f"\n{count(len(younger), 'folder or file is', 'folders and files are')} younger, {size(housekeeping.total_bytes(younger))}"
     document = {"models_dir": str(folder), "leftovers": [one.to_json() for one in found]}
     if not (every or any(chosen.values())):
         total = f"\n\n{size(housekeeping.total_bytes(found))} in all; nothing was removed" if found else ""

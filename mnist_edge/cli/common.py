@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 PATH = click.Path(path_type=Path)
 
+#: The help of ``--train-images``.
+TRAIN_IMAGES = "Take only so many, for a quick try: the first of MNIST, the same share of each digit of a folder."
+
 
 class Number(click.FloatRange):
     """A number within limits. NaN and infinity are refused: no limit stops NaN, which compares with nothing."""
@@ -127,11 +130,12 @@ class Output:
         click.echo(f"[{time.perf_counter() - self._started:6.2f} s] {message}" if self.verbose else message, err=True)
 
 
-def subcommand(name: str, *examples: str, data: bool = True, models: bool = True) -> Callable[[Callable[..., Any]], click.Command]:
+def subcommand(name: str, *examples: str, data: bool = True, models: bool | str = True) -> Callable[[Callable[..., Any]], click.Command]:
     """Return a decorator that makes a command with --json, --quiet and --verbose, and --models-dir and --data-dir where it uses them.
 
     `examples` are command lines without the program's name, for the command's help. The function gets an `Output` as `out`, and
-    `models_dir` and `data_dir`, each a `Path` or None, unless it does without `models` or `data`.
+    `models_dir` and `data_dir`, each a `Path` or None, unless it does without `models` or `data`. As text, `models` is the default for
+    the command's help.
     """
 
     def decorate(function: Callable[..., Any]) -> click.Command:
@@ -158,7 +162,9 @@ def subcommand(name: str, *examples: str, data: bool = True, models: bool = True
             text = "Folder with MNIST in torchvision's layout.  [default: the user's cache folder]"
             shared.append(option("--data-dir", type=PATH, help=text))
         if models:
-            shared.append(option("--models-dir", type=PATH, help="Folder with the models.  [default: models]"))
+            shared.append(
+                option("--models-dir", type=PATH, help=f"Folder with the models.  [default: {'models' if models is True else models}]")
+            )
         for add in shared:
             decorated = add(decorated)
         return click.command(name, epilog=epilog(*examples))(decorated)

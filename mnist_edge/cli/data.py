@@ -7,6 +7,7 @@ import click
 from mnist_edge.cli import completing
 from mnist_edge.cli.common import PATH, Output, option, subcommand, table
 from mnist_edge.cli.group import epilog
+from mnist_edge.errors import unknown_name
 from mnist_edge.text import count
 
 
@@ -63,6 +64,12 @@ class _DefaultsToStatus(click.Group):
         if not ctx.resilient_parsing and (not args or (args[0].startswith("-") and not set(args) & set(ctx.help_option_names))):
             args = ["status", *args]
         return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """Name the nearest command where there is none of that name."""
+        if args and args[0] not in self.commands:
+            raise unknown_name("command of data", args[0], self.commands)
+        return super().resolve_command(ctx, args)
 
 
 command = _DefaultsToStatus(

@@ -10,19 +10,19 @@ from typing import Any
 
 import click
 
-from mnist_edge.cli.common import PATH, Output, command_line, option, png, subcommand
+from mnist_edge.cli.common import PATH, TRAIN_IMAGES, Output, command_line, option, png, subcommand
 from mnist_edge.cli.group import EXIT_PARITY
 from mnist_edge.errors import UsageError
-from mnist_edge.text import count, percent
+from mnist_edge.text import count, data_name, percent
 
 #: A process in which ``import torch`` fails, as on a device that has none.
 _WITHOUT_TORCH = "import sys; sys.modules['torch'] = None; from mnist_edge.cli import main; main()"
 
 
-@subcommand("demo", "demo", "demo --epochs 1 --train-images 6000")
+@subcommand("demo", "demo", "demo --epochs 1 --train-images 6000", models="FOLDER/models")
 @option("--folder", type=PATH, default=Path("demo"), help="Where everything is written.")
 @option("--epochs", type=click.IntRange(min=1), default=5, help="Passes over the training images; train lenet takes more.")
-@option("--train-images", type=click.IntRange(min=12), help="Take only the first so many, for a quick look.")
+@option("--train-images", type=click.IntRange(min=12), help=TRAIN_IMAGES)
 @click.pass_context
 def command(
     ctx: click.Context, folder: Path, epochs: int, train_images: int | None, models_dir: Path | None, data_dir: Path | None, out: Output
@@ -52,7 +52,7 @@ def command(
     except DataError as error:
         out.say(f"   {error}\n   going on with digits drawn by the program itself")
         training, test = load_data("drawn", data_dir, out, train_images)
-    out.say(f"   {count(len(training), 'training image')} and {count(len(test), 'test image')} of {training.name}")
+    out.say(f"   {count(len(training), 'training image')} and {count(len(test), 'test image')} of {data_name(training.name)}")
 
     out.say(f"2. training LeNet for {count(epochs, 'epoch')}")
     given = {"epochs": epochs}

@@ -9,7 +9,7 @@ from mnist_edge.cli import completing
 from mnist_edge.cli.common import PATH, Output, option, png, subcommand, table
 from mnist_edge.cli.networks import builds_networks
 from mnist_edge.errors import UsageError, printable
-from mnist_edge.text import count, percent
+from mnist_edge.text import count, data_name, percent
 
 if TYPE_CHECKING:
     from mnist_edge.dataset import Dataset
@@ -42,11 +42,13 @@ def command(
     A picture in which no digit is found counts as wrong.
     """
     from mnist_edge import dataset as datasets
+    from mnist_edge import store
     from mnist_edge.evaluation import evaluate
     from mnist_edge.predictor import Predictor
 
     if report is not None and report.suffix.lower() != ".png":
         raise UsageError(f"--report {report}: the name must end in .png")
+    found = store.resolve(model, models_dir)
     predictor = Predictor.load(model, runtime, threads=threads, models_dir=models_dir)
     out.say(f"model: {predictor.description}")
     test = datasets.load(data, "test", data_dir)
@@ -63,7 +65,9 @@ def command(
     ]
     refused = [{"path": str(one.path), "label": one.label, "reason": one.reason} for one in result.refused]
     document = {
-        "model": predictor.description,
+        "model": found.model.name if found.model else str(found.file),
+        "runtime": runtime,
+        "description": predictor.description,
         "data": datasets.describe(test),
         "images": result.images,
         "correct": result.correct,
@@ -73,9 +77,9 @@ def command(
         "wrong": wrong,
         "refused": refused,
     }
-    rows = [[c["digit"], c["images"], c["correct"], percent(c["accuracy"])] for c in result.by_class()]
+    rows = [[c["digit"], f"{c['images']:,}", f"{c['correct']:,}", percent(c["accuracy"])] for c in result.by_class()]
     text = table(rows, ["digit", "images", "correct", "accuracy"])
-    text += f"\n\naccuracy {percent(result.accuracy)}: {result.correct:,} of {count(result.images, 'test image')} of {test.name}"
+    text += f"\n\naccuracy {percent(result.accuracy)}: {result.correct:,} of {count(result.images, 'test image')} of {data_name(test.name)}"
     if test.paths:
         text += "".join(
             f"\nwrong: {printable(case['path'])} is {case['label']}, read as {case['digit']} ({percent(case['confidence'], 1)})"
@@ -84,7 +88,7 @@ def command(
     text += "".join(f"\nnot read: {printable(one.path)} is {one.label}: {one.reason}" for one in result.refused)
     if report is not None:
         _draw_report(report, test, result, predictor.description)
-        out.say(f"drawn: {report}")
+        out.say(f"written: {report}")
     out.result(document, text)
 
 
@@ -104,7 +108,7 @@ def _draw_report(path: Path, test: "Dataset", result: "Evaluation", description:
         )
         for i in sorted(result.wrong, key=lambda i: -result.confidences[i])[:MOST_DRAWN]
     ]
-    title = f"{percent(result.accuracy)} of {count(result.images, 'image')} of {test.name} read rightly by {description}"
+    title = f"{percent(result.accuracy)} of {count(result.images, 'image')} of {data_name(test.name)} read rightly by {description}"
     if result.refused:
         title += f"; in {len(result.refused)} no digit was found"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from mnist_edge.cli.common import Output, Points, option, subcommand, was_typed
 from mnist_edge.cli.group import EXIT_PARITY
 from mnist_edge.cli.networks import builds_networks
 from mnist_edge.cli.parity_text import describe_report
-from mnist_edge.errors import UsageError
+from mnist_edge.errors import UsageError, among
 from mnist_edge.manifest import quantize_of
 from mnist_edge.text import count, data_name, size
 
@@ -28,10 +28,9 @@ SOUND_CALIBRATION = 100
 @option(
     "--format",
     "format_name",
-    required=True,
     metavar="FORMAT",
     shell_complete=completing.formats,
-    help="Format to write; `mnist-edge formats` lists them.",
+    help="Format to write; `mnist-edge formats` lists them.  [required]",
 )
 @option(
     "--quantize",
@@ -65,7 +64,7 @@ SOUND_CALIBRATION = 100
 def command(
     ctx: click.Context,
     model: str | None,
-    format_name: str,
+    format_name: str | None,
     quantize: str,
     opset: int | None,
     data: str | None,
@@ -90,6 +89,8 @@ def command(
     from mnist_edge.extras import require
     from mnist_edge.proof import record
 
+    if format_name is None:
+        raise UsageError(f"export needs a format; add {', or '.join(f'--format {one.name}' for one in exporters.formats())}")
     chosen = exporters.find(format_name)
     precision = _precision(chosen, quantize)
     fits = _refuse_misplaced(ctx, chosen, precision)
@@ -150,6 +151,8 @@ def command(
         },
         f"published {path}{' (unproven)' if proof.artifact.unproven else ''}, {size(proof.artifact.bytes)}, needs {proof.artifact.oldest_runtime}\n{report}{verdict}",
     )
+    if found.is_installed_reference:
+        out.say(f"the reference model was copied to {after.folder}, and the file lies there")
     runtime = None if chosen.runtime == "ort" else chosen.runtime
     if precision != "float32":
         out.next_step("predict", "img.png", model=path, runtime=runtime)
@@ -160,7 +163,7 @@ def command(
 def _precision(chosen: "Format", quantize: str) -> str:
     known = {quantize_of(precision): precision for precision in chosen.precisions}
     if quantize not in known:
-        raise UsageError(f"--quantize {quantize}: format {chosen.name} has no such precision; known: {', '.join(known)}")
+        raise UsageError(f"--quantize {quantize}: format {chosen.name} has no such precision{among(quantize, known)}")
     return known[quantize]
 
 
@@ -186,10 +189,15 @@ def _calibration(data: str, data_dir: Path | None, count: int, seed: int, out: O
     if count < SOUND_CALIBRATION:
         few = "1 calibration image is" if count == 1 else f"{count} calibration images are"
         out.problem(
-            f"warning: {few} few: in each tensor, about one new image in {count + 1} "
-            f"will leave the range that they show, and is clipped; take {SOUND_CALIBRATION} or more"
+            f"warning: {few} too few: about one new image in {_in_words(count + 1)} will leave {'its' if count == 1 else 'their'} range "
+            f"and be clipped; take {SOUND_CALIBRATION} or more"
         )
     return calibration
+
+
+def _in_words(number: int) -> str:
+    small = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+    return small[number - 2] if number <= 10 else str(number)
 
 
 def _describe_costs(costs: "tuple[LayerCost, ...]") -> str:

@@ -1,6 +1,7 @@
 """Commands found by name, and errors turned into one line and an exit code."""
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -37,6 +38,20 @@ class Cli(click.Group):
         command: click.Command = import_module(f"mnist_edge.cli.{cmd_name}").command
         return command
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put right, in the error, a line whose options stand before the command."""
+        given = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption:
+            at = next((i for i, word in enumerate(given) if word in self._help), None)
+            if at is None:
+                raise
+            import shlex
+
+            line = shlex.join(["mnist-edge", given[at], *given[:at], *given[at + 1 :]])
+            raise errors.UsageError(f"options come after the command: {line}") from None
+
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         """Name the nearest command where there is none of that name."""
         if args and not args[0].startswith("-") and args[0] not in self._help:
@@ -70,8 +85,9 @@ class Cli(click.Group):
             click.echo(error.format_message(), err=True)
             sys.exit(EXIT_USAGE)
         except click.UsageError as error:
-            where = error.ctx.command_path if error.ctx else "mnist-edge"
-            _fail(f"{_flat(error.format_message())} See: {where} --help", EXIT_USAGE, given)
+            command = given[:1] if given and given[0] in self._help else []
+            where = error.ctx.command_path if error.ctx else " ".join(["mnist-edge", *command])
+            _fail(f"{_plain(error.format_message())} See: {where} --help", EXIT_USAGE, given)
         except click.ClickException as error:
             _fail(error.format_message(), EXIT_FAILED, given)
         except (click.Abort, KeyboardInterrupt):
@@ -140,6 +156,14 @@ def _drop_unwritable_output() -> None:
 
 def _flat(text: str) -> str:
     return " ".join(text.split())
+
+
+def _plain(message: str) -> str:
+    """Return click's message with a full stop, and in words that are no programmer's."""
+    message = re.sub(r"is not a valid integer( range)?\b", "is not a whole number", _flat(message))
+    message = re.sub(r"is not a valid float( range)?\b", "is not a number", message)
+    message = message.replace("Recognized values: , ", "Recognized values: ")
+    return message if message.endswith((".", "?")) else f"{message}."
 
 
 def _os_error(error: OSError) -> str:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mnist_edge.cli.common import Output, subcommand, table
-from mnist_edge.text import percent, size
+from mnist_edge.text import data_name, percent, size
 
 
 @subcommand("list", "list", "list --models-dir models", data=False)
@@ -31,7 +31,7 @@ def command(models_dir: Path | None, out: Output) -> None:
                 model.name,
                 manifest.architecture,
                 f"{manifest.parameters:,}",
-                f"{percent(scores['test_accuracy'])} ({scores['test_data']['name']})",
+                f"{percent(scores['test_accuracy'])} ({data_name(scores['test_data']['name'])})",
                 ", ".join(f"{a.label} {size(a.bytes)}" for a in artifacts) or "none",
                 where,
             ]

@@ -5,13 +5,14 @@ from collections.abc import Iterable, Iterator
 
 from mnist_edge.dataset import Dataset
 from mnist_edge.parity import ParityReport, batches_checked
-from mnist_edge.text import count, percent
+from mnist_edge.text import count, data_name, percent, points
 
 
 def describe_report(report: ParityReport, data: Dataset) -> str:
     """Return a report as a few lines for a person."""
     lines = [
-        f"  {'passed' if report else 'FAILED'} on {count(report.images, 'test image')} of {data.name}, in batches of {', '.join(map(str, batches_checked(report.images)))}",
+        f"  {'passed' if report else 'FAILED'} on {count(report.images, 'test image')} of {data_name(data.name)}, "
+        f"in batches of {', '.join(map(str, batches_checked(report.images)))}",
         f"  same answer      {report.equal_answers:,} of {report.images:,}{_needed(report)}",
         f"  logit difference {report.max_difference:.2g} at most, 99th percentile {report.p99_difference:.2g}{_allowed(report)}",
         f"  smallest margin  {report.smallest_margin:.2g} between PyTorch's two largest logits",
@@ -38,7 +39,9 @@ def _allowed_drop(report: ParityReport) -> str:
 
 
 def _confidence(report: ParityReport) -> str:
-    return f"  confidence       {100 * report.confidence_change:+.2f} points on average, 99th percentile {100 * report.p99_confidence_change:.2f}"
+    return (
+        f"  confidence       {points(report.confidence_change)} points on average, 99th percentile {100 * report.p99_confidence_change:.2f}"
+    )
 
 
 def _would_pass(report: ParityReport) -> Iterator[str]:

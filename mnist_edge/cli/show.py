@@ -6,7 +6,7 @@ import click
 
 from mnist_edge.cli import completing
 from mnist_edge.cli.common import Output, subcommand, table
-from mnist_edge.text import count, percent, size
+from mnist_edge.text import count, data_name, duration, percent, size
 
 
 @subcommand("show", "show", "show lenet --json", data=False)
@@ -30,16 +30,26 @@ def command(model: str | None, models_dir: Path | None, out: Output) -> None:
         ),
         (
             "trained on",
-            f"{count(training['data']['images'], 'image')} of {training['data']['name']} ({training['data']['held_out']:,} of them held out)"
-            + (f", and {percent(recipe['drawn'], 0)} as many drawn digits" if recipe.get("drawn") else ""),
+            f"{count(training['data']['images'], 'image')} of {data_name(training['data']['name'])} ({training['data']['held_out']:,} of them held out)"
+            + (
+                f", and {percent(recipe['drawn'], 0)} {'more' if training['data']['name'] == 'drawn' else 'as many drawn digits'}"
+                if recipe.get("drawn")
+                else ""
+            ),
         ),
         (
             "recipe",
             f"{recipe['name']}: {count(training['epochs'], 'epoch')}, {recipe['optimizer']}, lr {recipe['lr']:g}, batch {recipe['batch_size']}, seed {training['seed']}",
         ),
-        ("trained", f"{training['finished']}, {training['seconds']:.0f} s on {training['device']}, torch {training['versions']['torch']}"),
+        (
+            "trained",
+            f"{training['finished']}, {duration(training['seconds'])} on {training['device']}, torch {training['versions']['torch']}",
+        ),
         ("held out", percent(scores["validation_accuracy"])),
-        ("test", f"{percent(scores['test_accuracy'])} of {count(scores['test_data']['images'], 'image')} of {scores['test_data']['name']}"),
+        (
+            "test",
+            f"{percent(scores['test_accuracy'])} of {count(scores['test_data']['images'], 'image')} of {data_name(scores['test_data']['name'])}",
+        ),
         ("licence", manifest.licence),
     ]
     if confidence := scores.get("confidence"):
@@ -55,7 +65,7 @@ def command(model: str | None, models_dir: Path | None, out: Output) -> None:
             size(a.bytes),
             a.runtime,
             a.oldest_runtime,
-            f"{a.parity['equal_answers']:,} of {a.parity['images']:,} ({a.parity['data']['name']})",
+            f"{a.parity['equal_answers']:,} of {a.parity['images']:,} ({data_name(a.parity['data']['name'])})",
             f"{a.parity['max_difference']:.2g}",
             a.sha256[:12],
         ]

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnist_edge.cli import completing
-from mnist_edge.cli.common import Number, Output, command_line, option, subcommand
+from mnist_edge.cli.common import TRAIN_IMAGES, Number, Output, command_line, option, subcommand
 from mnist_edge.errors import DataError, UsageError
 from mnist_edge.extras import require
-from mnist_edge.text import count, percent
+from mnist_edge.text import count, data_name, duration, percent
 from mnist_edge.trust import allow, allowing, own_network
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 )
 @option("--epochs", type=click.IntRange(min=1), help="Passes over the training images.  [default: the recipe's]")
 @option("--batch-size", type=click.IntRange(min=1), help="Images a step.  [default: the recipe's]")
-@option("--lr", type=Number(), help="Learning rate.  [default: the recipe's]")
+@option("--lr", type=Number(0, min_open=True), help="Learning rate.  [default: the recipe's]")
 @option("--seed", type=click.IntRange(min=0, max=2**31), help="Of weights, order, augmentation and dropout.  [default: 0]")
 @option("--device", type=str, help="auto, cpu, cuda or mps.  [default: auto]")
 @option("--threads", type=click.IntRange(1, 256), help="Of PyTorch; another number gives other last bits.  [default: PyTorch's]")
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 @option(
     "--train-images",
     type=click.IntRange(min=12),
-    help="Take only so many, for a quick try: the first of MNIST, the same share of each digit of a folder.",
+    help=TRAIN_IMAGES,
 )
 @option("--set", "arguments", multiple=True, metavar="KEY=VALUE", help="Argument of the network, such as use_conv=true.")
 @option("--licence", type=str, help="SPDX identifier of the trained weights.  [default: NOASSERTION]")
@@ -79,7 +79,8 @@ def command(
         training, test = load_data(data, data_dir, out, train_images)
         settings = settle(run, replace(asked, data=describe(training), train_images=train_images), given, resume, out)
         out.say(
-            f"training {architecture} as {run.name!r} on {count(len(training), 'image')} of {training.name}, {count(settings.recipe.epochs, 'epoch')}, {settings.device}"
+            f"training {architecture} as {run.name!r} on {count(len(training), 'image')} of {data_name(training.name)}, "
+            f"{count(settings.recipe.epochs, 'epoch')}, {settings.device}"
         )
         try:
             with show_training(settings.recipe.epochs, out) as listener:
@@ -91,8 +92,8 @@ def command(
     if finished.replaced is not None:
         out.say(f"the model that was there is kept in {finished.replaced} ({_restore_line(run, model.name)} puts it back)")
     text = (
-        f"{model.name}: {percent(scores['test_accuracy'])} on {count(scores['test_data']['images'], 'test image')} of {scores['test_data']['name']}, "
-        f"{percent(scores['validation_accuracy'])} held out; {model.manifest.training['seconds']:.0f} s; in {model.folder}"
+        f"{model.name}: {percent(scores['test_accuracy'])} on {count(scores['test_data']['images'], 'test image')} of {data_name(scores['test_data']['name'])}, "
+        f"{percent(scores['validation_accuracy'])} held out; {duration(model.manifest.training['seconds'])}; in {model.folder}"
     )
     out.result({"model": model.name, "folder": str(model.folder), "scores": scores, "training": model.manifest.training}, text)
     out.next_step("export", model.name, "--format", "onnx", models_dir=models_dir, allow_network=own_network(architecture))
@@ -160,7 +161,7 @@ def settle(run: "Run", asked: "Settings", given: dict[str, Any], resume: bool, o
 
 def _in_words(data: dict[str, Any]) -> str:
     """Tell a data set from another of the same name."""
-    return f"{data['images']:,} images of {data['name']} (SHA-256 {data['sha256'][:12]}…)"
+    return f"{data['images']:,} images of {data_name(data['name'])} (SHA-256 {data['sha256'][:12]}…)"
 
 
 def _pair(settings: "Settings", asked: "Settings", key: str) -> tuple[Any, Any]:

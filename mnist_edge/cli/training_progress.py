@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mnist_edge.cli.common import Output
-from mnist_edge.text import percent
+from mnist_edge.text import duration, percent
 from mnist_edge.training.loop import Epoch, Listener
 
 
@@ -42,7 +42,7 @@ class _Lines(Listener):
         left = (self.epochs - epoch.epoch) * epoch.seconds
         self.out.say(
             f"epoch {epoch.epoch}/{self.epochs}  loss {epoch.loss:.4f}  accuracy {percent(epoch.accuracy)}  "
-            f"held out {percent(epoch.validation_accuracy)}  {epoch.seconds:.1f} s, {left:.0f} s left"
+            f"held out {percent(epoch.validation_accuracy)}  {epoch.seconds:.1f} s, {duration(left)} left"
         )
 
 

@@ -10,7 +10,7 @@ from mnist_edge.cli.common import Output, option, subcommand, table, was_typed
 from mnist_edge.cli.group import EXIT_FAILED, EXIT_PARITY
 from mnist_edge.cli.networks import builds_networks
 from mnist_edge.errors import DataError, ModelError, UsageError
-from mnist_edge.text import count, percent
+from mnist_edge.text import count, data_name, percent
 
 if TYPE_CHECKING:
     from mnist_edge.store import Model
@@ -50,6 +50,7 @@ def command(
 
     found = store.find(model, models_dir)
     out.model(found)
+    verification.artifacts_for(found, runtime)  # before anything is said of a comparison that cannot be
     if quick:
         if was_typed(ctx, "data"):
             raise UsageError("--quick takes the golden inputs in the model's folder; leave out --data")
@@ -66,7 +67,7 @@ def command(
                 raise
             raise DataError(f"{error} · --quick (needs no data)") from error
         about = reference.data
-        out.say(f"against PyTorch's answers to {count(len(proof_data), 'test image')} of {proof_data.name}")
+        out.say(f"against PyTorch's answers to {count(len(proof_data), 'test image')} of {data_name(proof_data.name)}")
         results = verification.verify(found, reference, proof_data, runtime)
     rows, documents = [], []
     for result in results:

@@ -39,7 +39,7 @@ def ensure_mnist(data_dir: Path | None = None, mirror: str | None = None) -> Pat
         return found.raw_dir
     missing = found.missing()
     if not found.looked_in:
-        raise DataError(f"{missing}, so there is nowhere to download it to; ways on: {DATA_DIR} · {OTHER_DATA}")
+        raise DataError(f"{missing}, so there is nowhere to download it to; you can: {DATA_DIR} · {OTHER_DATA}")
     require(f"{missing}; downloading it", "torchvision")
     from torchvision.datasets import MNIST
 
@@ -48,14 +48,14 @@ def ensure_mnist(data_dir: Path | None = None, mirror: str | None = None) -> Pat
     mirrors += MNIST.mirrors
     answering, reasons = _answering(mirrors, f"{idx.FILES['test'][1]}.gz")
     if not answering:
-        raise DataError(f"{missing} and cannot be downloaded: {'; '.join(reasons)}; ways on: {DATA_DIR} · {OTHER_DATA}")
+        raise DataError(f"{missing} and cannot be downloaded: {'; '.join(reasons)}; you can: {DATA_DIR} · {OTHER_DATA}")
     try:
         return _download(answering, found.looked_in[0], found.raw_dir)
     except _FAILURES as error:
         reason = " ".join(str(error).split())
-        raise DataError(f"{missing} and the download from {answering[0]} failed: {reason}; ways on: {DATA_DIR} · {OTHER_DATA}") from error
+        raise DataError(f"{missing} and the download from {answering[0]} failed: {reason}; you can: {DATA_DIR} · {OTHER_DATA}") from error
     except OSError as error:
-        raise DataError(f"{missing} and cannot be kept there: {error.strerror or error}; ways on: {DATA_DIR} · {OTHER_DATA}") from error
+        raise DataError(f"{missing} and cannot be kept there: {error.strerror or error}; you can: {DATA_DIR} · {OTHER_DATA}") from error
 
 
 def _download(mirrors: list[str], root: Path, raw_dir: Path | None) -> Path:

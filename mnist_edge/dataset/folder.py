@@ -10,6 +10,7 @@ from mnist_edge import image
 from mnist_edge.dataset.base import Dataset, Refused
 from mnist_edge.errors import DataError, PictureError, printable
 from mnist_edge.manifest import CLASSES
+from mnist_edge.text import data_name
 
 
 def load_folder(folder: Path, split: str, count: int | None = None) -> Dataset:
@@ -42,7 +43,7 @@ def load_folder(folder: Path, split: str, count: int | None = None) -> Dataset:
         )
     name = f"folder:{folder.resolve().name}"
     if count is not None:
-        found = _spread(found, count, f"{name} ({split})")
+        found = _spread(found, count, f"{data_name(name)} ({split})")
     pixels, labels, paths, refused = [], [], [], []
     for digit, pictures in found.items():
         for path in pictures:
@@ -81,8 +82,10 @@ def _spread(found: dict[str, list[Path]], count: int, what: str) -> dict[str, li
 def write_folder(dataset: Dataset, folder: Path, progress: Callable[[int], object] = lambda done: None) -> None:
     """Write a data set out as ``FOLDER/SPLIT/DIGIT/INDEX.png``; the index is the image's place in the data set.
 
-    Raises DataError if ``FOLDER/SPLIT`` holds anything already: nothing of the user's is overwritten.
+    Raises DataError if FOLDER is a file, or ``FOLDER/SPLIT`` holds anything already: nothing of the user's is overwritten.
     """
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"{folder} is a file; name a folder")
     root = folder / dataset.split
     if root.exists() and any(root.iterdir()):
         raise DataError(f"{root}: not empty; name a new folder, or delete this one first")

@@ -14,7 +14,7 @@ MNIST, DRAWN = "mnist", "drawn"
 
 #: Printed wherever MNIST is missing: how to get it, and what else can take its place where it is not MNIST itself that is asked for.
 DATA_DIR = "--data-dir FOLDER (torchvision's layout)"
-GET_MNIST = f"ways on: mnist-edge data download · {DATA_DIR}"
+GET_MNIST = f"you can: mnist-edge data download · {DATA_DIR}"
 NO_HOME = "this user has no home folder to look in; MNIST_EDGE_DATA_DIR or --data-dir names another"
 OTHER_DATA = "--data drawn (needs no file) · --data FOLDER of pictures"
 WAYS_ON = f"{GET_MNIST} · {OTHER_DATA}"

@@ -4,7 +4,7 @@
 it as MNIST would have. numpy and Pillow only.
 """
 
-from mnist_edge.image.decode import FORMATS, MAX_BYTES, SUFFIXES, Picture
+from mnist_edge.image.decode import FORMATS, MAX_BYTES, SUFFIXES, Picture, is_picture
 from mnist_edge.image.prepare import INKS, Prepared, prepare, read
 
-__all__ = ["FORMATS", "INKS", "MAX_BYTES", "SUFFIXES", "Picture", "Prepared", "prepare", "read"]
+__all__ = ["FORMATS", "INKS", "MAX_BYTES", "SUFFIXES", "Picture", "Prepared", "is_picture", "prepare", "read"]

@@ -151,6 +151,16 @@ _READERS = {
 }
 
 
+def is_picture(path: Path) -> bool:
+    """Say whether a file begins as a picture of a format that is read here; False for a file that cannot be read."""
+    try:
+        with path.open("rb") as file:
+            first = file.read(16)
+    except OSError:
+        return False
+    return any(re.match(pattern, first) for pattern, _, _ in _READERS.values())
+
+
 def _form(data: bytes) -> str:
     for form, (pattern, _, _) in _READERS.items():
         if re.match(pattern, data):

@@ -81,8 +81,8 @@ def card(findings: Findings, origin: Origin, has_weights: bool = True, not_kept:
         parts += [
             "## How to use it",
             "`pixels`, uint8 N×1×28×28, ink bright on a dark ground → `logits`, float32 N×10. Normalisation is inside; feed it the bytes.",
-            "Each of these runs in this folder; all but the first read MNIST's test images, `t10k-images-idx3-ubyte`, from it "
-            "(`mnist-edge data download`), and answer 7 for the first.",
+            "Each of these runs in this folder. All but the first read MNIST's test images, `t10k-images-idx3-ubyte`, from it (copy it from the "
+            "folder that `mnist-edge data` names), and answer 7 for the first.",
             "Python, with this package:",
             _fenced("python", _PYTHON),
             "Python, without it:",

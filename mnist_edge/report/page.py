@@ -10,7 +10,7 @@ from mnist_edge.report.findings import Findings
 from mnist_edge.report.marked import MARK
 from mnist_edge.report.origin import Origin
 from mnist_edge.report.theme import DARK, DPI, LIGHT, Theme, size_of
-from mnist_edge.text import count, percent, size
+from mnist_edge.text import count, duration, percent, size
 
 FILE = "report.html"
 
@@ -44,7 +44,7 @@ def page(findings: Findings, origin: Origin, pictures: Mapping[str, Mapping[str,
         (percent(findings.evaluation.accuracy), f"of {count(len(findings.data), 'test image')} of {findings.data_name}"),
         (percent(manifest.scores["validation_accuracy"]), "of the held-out images"),
         (f"{manifest.parameters:,}", "parameters"),
-        (words.duration(manifest.training["seconds"]), f"of training, {count(manifest.training['epochs'], 'epoch')}"),
+        (duration(manifest.training["seconds"]), f"of training, {count(manifest.training['epochs'], 'epoch')}"),
     ]
     if findings.pictures is not None:
         facts.insert(
@@ -66,10 +66,10 @@ def page(findings: Findings, origin: Origin, pictures: Mapping[str, Mapping[str,
         _section(
             "mistakes",
             "The most confident wrong answers",
-            "What it is, as what it was read, how surely, and its number in the test set.",
+            "Each caption gives the true digit, the answer, the confidence and the image's number.",
             pictures,
         ),
-        _section("samples", "The first nine images of the test set", "With truth, answer and confidence.", pictures),
+        _section("samples", "The first nine images of the test set", "With the true digit, the answer and the confidence.", pictures),
         _section("calibration", "Does its confidence mean what it says?", _about_calibration(findings), pictures),
         _section("artifacts", "Accuracy by artifact", "As proven when each file was published.", pictures, _artifacts(findings)),
         f"<section><h2>Good and bad at</h2>{_listed(words.strengths(findings))}</section>",
@@ -121,8 +121,12 @@ def _about_calibration(findings: Findings) -> str:
     sure = findings.calibration()[-1]
     return (
         f"Answers of about the same confidence, and how many of them were right. Above {percent(sure.low, 1)}: "
-        f"{sure.answers:,} of {count(len(findings.data), 'answer')}, of which {sure.answers - sure.right:,} wrong."
+        f"{sure.answers:,} of {count(len(findings.data), 'answer')}; {_wrong(sure.answers - sure.right)} wrong."
     )
+
+
+def _wrong(number: int) -> str:
+    return f"{number:,} {'is' if number == 1 else 'are'}" if number else "none is"
 
 
 def _by_class(findings: Findings) -> str:

@@ -9,7 +9,6 @@ from urllib.parse import quote
 from mnist_edge.benchmark.latency import latencies
 from mnist_edge.files import write_atomically
 from mnist_edge.manifest import Artifact
-from mnist_edge.report import words
 from mnist_edge.report.card import escape
 from mnist_edge.report.findings import Findings
 from mnist_edge.report.marked import MARK, check_ours, marked
@@ -17,7 +16,7 @@ from mnist_edge.report.origin import origin
 from mnist_edge.retrain import recipe_of
 from mnist_edge.runtimes import load_artifact
 from mnist_edge.store import Model
-from mnist_edge.text import count, percent, size
+from mnist_edge.text import count, duration, percent, size
 
 FILE = "README.md"
 
@@ -127,7 +126,7 @@ def _cells(row: Row, seeds: bool, pictures: bool) -> list[str]:
         each(accuracy) if artifacts else percent(findings.evaluation.accuracy),
         each(lambda one: f"{one.parity['equal_answers']:,}"),
         each(speed),
-        words.duration(manifest.training["seconds"]),
+        duration(manifest.training["seconds"]),
         percent(tutorial),
     ]
     if seeds:

@@ -2,14 +2,7 @@
 
 from mnist_edge.report.findings import Findings
 from mnist_edge.report.origin import Origin
-from mnist_edge.text import count, data_name, percent
-
-
-def duration(seconds: float) -> str:
-    """Return a training's length in the unit that a person would take."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
+from mnist_edge.text import count, data_name, duration, percent
 
 
 def headline(findings: Findings, origin: Origin) -> str:
@@ -21,7 +14,7 @@ def headline(findings: Findings, origin: Origin) -> str:
         f"{count(len(findings.data), 'test image')} of {findings.data_name} rightly"
     )
     if origin.tutorial_accuracy is not None:
-        text += f"; the tutorial reports {percent(origin.tutorial_accuracy)} of MNIST's"
+        text += f"; the tutorial reports {percent(origin.tutorial_accuracy)} on MNIST"
     return text
 
 
@@ -69,7 +62,7 @@ def strengths(findings: Findings) -> list[str]:
             f"are right, and {percent(confidence['answered'])} of them reach it; below it, predict warns"
         )
     lines.append(
-        f"Expected calibration error {100 * findings.calibration_error():.2f} points: how far its confidence is, in the mean, from its share of right answers"
+        f"Expected calibration error {100 * findings.calibration_error():.2f} points: the average gap between its confidence and its share of right answers"
     )
     if (pictures := findings.pictures) is not None:
         found = pictures.evaluation

@@ -208,6 +208,8 @@ def _saved(name: str, network: nn.Module) -> bytes:
     try:
         return weights_of(network)
     except (RuntimeError, ValueError, AttributeError) as error:  # weights that share memory, or state that is no tensor
+        if "share memory" in str(error):
+            raise UsageError(f"{called(name)}: its weights cannot be saved: two parameters share memory; give each its own") from error
         raise UsageError(f"{called(name)}: its weights cannot be saved: {one_line(error)}") from error
 
 

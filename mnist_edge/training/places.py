@@ -14,7 +14,7 @@ LONGEST_NAME = 100
 def check(models_dir: Path, name: str) -> None:
     """Find out whether a training could be published at its end. Writes nothing. Raises UsageError for the name, TrainingError for a folder."""
     if not name.strip() or Path(name).name != name or name.startswith((".", "-")) or not name.isprintable():
-        raise UsageError(f"{name!r} is no name for a model: it becomes a folder's name; choose one with --name")
+        raise UsageError(f"{name!r} cannot be a model's name, because it becomes a folder's name; choose another with --name")
     length = len(os.fsencode(name))
     if length > LONGEST_NAME:
         raise UsageError(

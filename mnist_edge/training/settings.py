@@ -54,7 +54,7 @@ def choose_device(name: str) -> str:
     if name == "auto":
         return next(device for device in ("cuda", "mps", "cpu") if has[device])
     if not has.get(name, False):
-        raise UsageError(f"no device {name!r} on this machine; there: {', '.join(device for device in has if has[device])}")
+        raise UsageError(f"no device {name!r} on this machine; available: {', '.join(device for device in has if has[device])}")
     return name
 
 

@@ -241,7 +241,7 @@ def test_the_command_says_what_it_is_good_for(quantized: Quantized) -> None:
     assert document["parity"]["budget"] == {"equal_answers": 0.997, "logit_difference": None, "accuracy_drop": 0.001}
     assert document["verdict"]["size_ratio"] < 0.36
     assert "verdict          a third of the size; " in quantized.printed["dynamic"]
-    assert "verdict          half of the size; " in quantized.printed["fp16"]
+    assert "verdict          half the size; " in quantized.printed["fp16"]
 
 
 def test_wrong_things_are_named_in_one_line(
@@ -272,4 +272,4 @@ def test_wrong_things_are_named_in_one_line(
         "export", "lenet", "--models-dir", models, "--data", "data", "--format", "onnx", "--quantize", "static", "--calibration-images", "3",
         check=None,
     )  # fmt: skip
-    assert "warning: 3 calibration images are few" in few.stderr
+    assert "warning: 3 calibration images are too few" in few.stderr
