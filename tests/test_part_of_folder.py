@@ -65,9 +65,9 @@ def test_every_digit_is_held_out_where_there_are_twelve_of_each(whole: Path) -> 
 
 
 def test_too_few_and_too_many_are_one_line(whole: Path) -> None:
-    with pytest.raises(DataError, match=r"folder:pics \(train\) has images of 10 digits; 9 are too few to take one of each"):
+    with pytest.raises(DataError, match=r"pics \(train\) has images of 10 digits; 9 are too few to take one of each"):
         load(str(whole), "train", count=9)
-    with pytest.raises(DataError, match=r"folder:pics \(train\) has 160 images; 161 were asked for"):
+    with pytest.raises(DataError, match=r"pics \(train\) has 160 images; 161 were asked for"):
         load(str(whole), "train", count=161)
 
 
