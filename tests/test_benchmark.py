@@ -69,6 +69,7 @@ def test_one_damaged_artifact_does_not_stop_the_rest(run_command: Command, model
     assert "refused, its SHA-256 is" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_file_that_cannot_be_loaded_is_named(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = store.find("lenet", models)
     monkeypatch.setattr(store.Model, "path", lambda self, record: Path(__file__))

@@ -163,6 +163,7 @@ def test_counts_must_agree() -> None:
         drawn.draw("test", 40).first(41)
 
 
+@pytest.mark.slow
 def test_proof_takes_mnist_where_it_is_and_drawn_digits_elsewhere(tmp_path: Path) -> None:
     assert load_for_proof(None, tmp_path).name == "drawn"
     write_idx(tmp_path)

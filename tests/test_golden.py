@@ -95,6 +95,7 @@ def test_a_model_without_golden_inputs_says_how_to_get_them(models: Path, tmp_pa
 
 
 @pytest.mark.parametrize("damage", ["torn", "lost"])
+@pytest.mark.slow
 def test_golden_inputs_are_made_again_from_the_weights(models: Path, damage: str, drawn_test: Dataset) -> None:
     from exporters import gate
 
@@ -120,6 +121,7 @@ def test_golden_inputs_hold_float32_to_its_own_budget(trained: Path) -> None:
     assert golden.tolerance("int8-static", 0.5) == 1.0
 
 
+@pytest.mark.slow
 def test_a_model_in_a_renamed_folder_is_mended_as_the_error_says(run_command: Command, models: Path) -> None:
     (models / "lenet").rename(models / "other")
     (models / "other" / "lenet.onnx").unlink()

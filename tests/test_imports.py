@@ -36,6 +36,7 @@ def test_import_loads_no_more_than(code: str, allowed: set[str]) -> None:
     assert loaded_by(code) <= allowed
 
 
+@pytest.mark.slow
 def test_training_knows_nothing_of_predicting_or_exporting() -> None:
     code = "import sys, mnist_edge.training.run, mnist_edge.report.figures; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -79,6 +79,7 @@ def test_predicting_at_any_moment(picture: Path, tmp_path: Path) -> None:
     assert sweep(tmp_path, 31, "predict", picture, "--json") > 20
 
 
+@pytest.mark.slow
 def test_importing_torch_at_any_moment(tmp_path: Path) -> None:
     assert sweep(tmp_path, 997, "architectures", "lenet") > 10
 

@@ -118,6 +118,7 @@ def test_the_check_moves_nothing(drawn_train: Dataset) -> None:
         assert numbers() == expected
 
 
+@pytest.mark.slow
 def test_a_training_has_the_bits_that_it_would_have_without_the_check(
     tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:

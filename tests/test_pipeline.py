@@ -75,6 +75,7 @@ def test_answers_come_before_the_last_picture_is_named(pictures: Path) -> None:
     reads.close()  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_an_error_in_one_line(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "_read_chunk", die)
     with pytest.raises(MnistEdgeError, match=r"000\.png: a process that read this picture, or one soon after it, died"):
@@ -188,6 +189,7 @@ def is_gone(group: int) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_was_printed_and_leaves_no_process(models: Path, large: Path) -> None:
     running = start(large, "--models-dir", models)
     assert running.stdout is not None
@@ -203,6 +205,7 @@ def test_ctrl_c_keeps_what_was_printed_and_leaves_no_process(models: Path, large
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.slow
 def test_whatever_ends_the_program_ends_its_processes(models: Path, large: Path, end: signal.Signals) -> None:
     running = start(large, "--models-dir", models)
     assert running.stdout is not None

@@ -60,6 +60,7 @@ def stripped(data: Dataset, name: str) -> Dataset:
     return Dataset(name, data.split, data.images, data.labels)
 
 
+@pytest.mark.slow
 def test_too_few_images_publish_nothing_unless_forced(models: Path, drawn_test: Dataset, run_command: Command, tmp_path: Path) -> None:
     """A test folder with one picture was once enough to publish what all of MNIST had refused."""
     write_folder(drawn_test.first(1), tmp_path / "one")

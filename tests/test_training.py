@@ -39,6 +39,7 @@ def test_it_learns_and_the_manifest_says_how(trained: Path, drawn_train: Dataset
     assert not (trained / RUNS / "lenet").exists()
 
 
+@pytest.mark.slow
 def test_the_same_command_gives_the_same_bits_and_another_seed_does_not(tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset) -> None:
     data, test = drawn_train.first(600), drawn_test.first(100)
     first, again = (train_small(tmp_path / name, "cnn-small", data=data, test=test, threads=2) for name in "ab")
@@ -86,6 +87,7 @@ class StopsIn(Silent):
         ("cnn-small", "onecycle", "bfloat16", 2),
     ],
 )
+@pytest.mark.slow
 def test_an_interrupted_training_ends_with_the_undisturbed_bits(
     tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset, architecture: str, schedule: str, precision: str, threads: int
 ) -> None:

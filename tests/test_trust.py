@@ -152,6 +152,7 @@ def test_in_python_a_network_is_allowed_by_name(stranger: Stranger, seven: np.nd
     assert answer.digit == Predictor.load("lenet").predict(seven).digit
 
 
+@pytest.mark.slow
 def test_a_benchmark_leaves_a_strangers_network_out_and_passes_on_what_is_allowed(
     stranger: Stranger, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,6 +65,7 @@ def test_a_flipped_byte_and_an_edited_manifest_are_refused(run_command: Command,
     assert "edited or damaged" in run_command("predict", picture, "--model", "lenet", check=1).stderr
 
 
+@pytest.mark.slow
 def test_verify_finds_the_artifact_that_is_wrong(run_command: Command, models: Path) -> None:
     run_command("export", "lenet", "--format", "onnx", "--data", "drawn")
     run_command("verify")

@@ -146,6 +146,7 @@ def test_no_picture_to_be_read_is_written_over(run_command: Command, models: Pat
     assert not (tmp_path / "same.png").exists()
 
 
+@pytest.mark.slow
 def test_pngs_of_mnist_give_the_accuracy_of_its_bytes(run_command: Command, mnist_dir: Path, tmp_path: Path) -> None:
     from mnist_edge.dataset import load
 

@@ -110,6 +110,7 @@ def test_a_place_that_cannot_be_written_to_is_named(run_command: Command, tmp_pa
     assert (tmp_path / "file").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_a_folder_of_pictures_goes_the_whole_way(run_command: Command, tmp_path: Path) -> None:
     from mnist_edge.dataset.folder import write_folder
 

@@ -199,6 +199,7 @@ def test_the_file_says_what_it_is_and_nothing_of_this_machine(models: Path) -> N
                 assert private.encode() not in content, (file, private)
 
 
+@pytest.mark.slow
 def test_the_same_weights_give_the_same_bytes_again_in_the_same_process(models: Path, drawn_test: Dataset) -> None:
     before = contents(models / "lenet")
     for name in ("onnx", "torchscript", "torchscript"):

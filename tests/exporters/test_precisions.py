@@ -17,6 +17,8 @@ from mnist_edge.errors import ExportError, ParityError, UnknownNameError, UsageE
 from mnist_edge.parity import BUDGETS
 from mnist_edge.training.recipe import Recipe
 
+pytestmark = pytest.mark.slow
+
 
 def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
@@ -69,7 +71,6 @@ def test_int8_weights_leave_a_bit_for_processors_that_saturate(reduced: store.Mo
     assert max(np.abs(weight.astype(int)).max() for weight in weights) <= 64
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("precision", LOWER)
 def test_the_same_calibration_gives_the_same_bytes(
     reduced: store.Model, models: Path, drawn_train: Dataset, drawn_test: Dataset, precision: str
@@ -90,7 +91,6 @@ def fragile(tmp_path_factory: pytest.TempPathFactory, drawn_train: Dataset, draw
     return train_small(models, "outlier:Outlier", data=drawn_train, test=drawn_test, name="fragile", recipe=Recipe(epochs=3, batch_size=32))
 
 
-@pytest.mark.slow
 def test_the_layer_that_costs_most_is_named_and_keeping_it_in_float_passes(
     fragile: store.Model, drawn_train: Dataset, drawn_test: Dataset
 ) -> None:
@@ -118,7 +118,6 @@ def test_the_layer_that_costs_most_is_named_and_keeping_it_in_float_passes(
     assert forced.artifact.details["kept_float"] == ["first/Gemm", "last/Gemm"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("precision", LOWER)
 def test_layers_to_be_kept_in_float_are_kept(
     models: Path, reduced: store.Model, drawn_train: Dataset, drawn_test: Dataset, precision: str
@@ -180,7 +179,6 @@ def test_a_file_that_kills_its_runtime_is_refused(models: Path, drawn_test: Data
     assert sorted(p.name for p in (models / "lenet").iterdir()) == before
 
 
-@pytest.mark.slow
 def test_a_gru_gains_nothing_from_int8(tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset) -> None:
     model = train_small(tmp_path, "gru", data=drawn_train.first(240), test=drawn_test)
     for precision in ("int8-static", "int8-dynamic"):
@@ -213,7 +211,6 @@ def test_options_that_make_no_sense_are_refused(reduced: store.Model, drawn_test
         )
 
 
-@pytest.mark.slow
 def test_percentile_clips_what_minmax_keeps(models: Path, drawn_train: Dataset, drawn_test: Dataset) -> None:
     ranges = {}
     for method in ("minmax", "percentile"):
@@ -232,7 +229,6 @@ def test_percentile_clips_what_minmax_keeps(models: Path, drawn_train: Dataset, 
     assert ranges["percentile"] < ranges["minmax"]
 
 
-@pytest.mark.slow
 def test_the_command_says_what_it_is_good_for(quantized: Quantized) -> None:
     document = json.loads(quantized.printed["static"])
     assert document["published"] is True

@@ -64,6 +64,7 @@ def test_a_branch_on_values_is_refused_by_onnx_with_its_line(tmp_path: Path) -> 
     assert place("if x.mean() > 0.5:").rstrip(": ") in str(caught.value)
 
 
+@pytest.mark.slow
 def test_layers_of_pytorchs_own_are_not_blamed_on_who_uses_them(tmp_path: Path) -> None:
     """A GRU sets its weights anew and asks about the batch's size while it is exported."""
     assert export(tmp_path, "onnx", "own:Recurrent") == []

@@ -33,6 +33,7 @@ def close(a: np.ndarray, b: np.ndarray) -> bool:
     return float(np.abs(a.astype(float) - b).mean()) < 15
 
 
+@pytest.mark.slow
 def test_mnist_comes_back_bit_for_bit(mnist_test: Dataset) -> None:
     for pixels in mnist_test.images[:, 0]:
         assert (image.read(pixels) == pixels).all()

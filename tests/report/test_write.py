@@ -66,6 +66,7 @@ def test_the_same_answers_give_the_same_picture(found: Findings) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["all", "none"])
+@pytest.mark.slow
 def test_every_figure_stands_a_model_that_is_always_wrong_or_never(found: Findings, wrong: str) -> None:
     labels = found.data.labels[:40].tolist()
     answers = [(label + 1) % 10 if wrong == "all" else label for label in labels]
@@ -74,6 +75,7 @@ def test_every_figure_stands_a_model_that_is_always_wrong_or_never(found: Findin
         assert min(Image.open(io.BytesIO(draw(some, LIGHT))).size) > 100
 
 
+@pytest.mark.slow
 def test_no_label_shows_its_markup(found: Findings, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model's name may hold a $, so figures show text as it is, and must not hold any TeX of matplotlib's own."""
     from matplotlib.figure import Figure
@@ -122,6 +124,7 @@ def test_the_card_of_a_reference_model_stays(found: Findings) -> None:
     assert (found.model.folder / "README.md").read_bytes() == card_of_a_clone
 
 
+@pytest.mark.slow
 def test_a_model_that_was_trained_anew_meanwhile_gets_no_old_report(found: Findings, drawn_train: Dataset, drawn_test: Dataset) -> None:
     train_small(found.model.folder.parent, data=drawn_train, test=drawn_test, seed=5)
     with pytest.raises(ModelError, match="trained anew meanwhile"):
