@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 def check(logits: Any, rows: int, source: str = "", columns: int = 10) -> NDArray[np.float32]:
     """Return `logits` if they are float32, `rows`×`columns`, and all finite. Raises ModelError, which names the `source`."""
     check_shape(logits, rows, source, columns)
-    if not np.isfinite(logits).all():
+    # the product with itself is finite for all that is; it takes half the time, where one image takes 27 µs
+    if not isfinite(np.vdot(logits, logits)) and not np.isfinite(logits).all():
         raise ModelError(f"{_of(source)}answered NaN or infinity, so it is of no use; export or train it again")
     checked: NDArray[np.float32] = logits
     return checked
