@@ -50,11 +50,6 @@ class Leftover(NamedTuple):
     what: str
     in_use: str = ""
 
-    @property
-    def set_aside(self) -> bool:
-        """Whether it is a run that a new start moved aside."""
-        return self.kind == "runs" and self.path.name.startswith(".")
-
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
         return self._asdict() | {"path": str(self.path)}
