@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import weakref
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -111,7 +112,5 @@ def _end(process: "subprocess.Popen[bytes]", errors: IO[bytes]) -> None:
     process.wait()
     for stream in (process.stdin, process.stdout, errors):
         if stream is not None:
-            try:
+            with suppress(OSError):  # what was still to be written has no reader
                 stream.close()
-            except OSError:  # what was still to be written has no reader
-                pass
