@@ -36,7 +36,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
 from mnist_edge import Predictor, image
-from mnist_edge.errors import PictureError
+from mnist_edge.common.errors import PictureError
 
 LENET = Path(__file__).resolve().parents[1] / "models" / "lenet"
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
 from mnist_edge import Predictor
-from mnist_edge.errors import PictureError
+from mnist_edge.common.errors import PictureError
 from mnist_edge.image import SUFFIXES
 
 Array = NDArray[np.float64]

@@ -17,7 +17,7 @@ from mnist_edge import Predictor
 from mnist_edge.benchmark.latency import latencies
 from mnist_edge.dataset import load
 from mnist_edge.dataset.sources import find_mnist
-from mnist_edge.evaluation import evaluate
+from mnist_edge.proof.evaluation import evaluate
 
 MODEL = Path(__file__).resolve().parents[1] / "models" / "lenet"
 BATCH = 256

@@ -10,8 +10,8 @@ import exporters
 from exporters import Calibration, gate
 from mnist_edge import dataset as datasets
 from mnist_edge import store
-from mnist_edge.errors import ExportError
-from mnist_edge.manifest import quantize_of
+from mnist_edge.common.errors import ExportError
+from mnist_edge.store.manifest import quantize_of
 
 CALIBRATION_IMAGES = 500
 

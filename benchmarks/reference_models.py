@@ -26,18 +26,19 @@ from machine import processor
 import exporters
 from exporters import Calibration
 from exporters.registry import Target
-from mnist_edge import architectures, parity, runtimes, store
+from mnist_edge import architectures, runtimes, store
 from mnist_edge import dataset as datasets
+from mnist_edge.common.files import folder_aside
+from mnist_edge.common.text import points, size
 from mnist_edge.dataset import Dataset, split_validation
-from mnist_edge.files import folder_aside
-from mnist_edge.manifest import FileRecord, quantize_of
-from mnist_edge.publishing import publish_model
+from mnist_edge.proof import parity
 from mnist_edge.report import table
 from mnist_edge.report.findings import Findings, gather
-from mnist_edge.report.marked import REFERENCE_MARK
 from mnist_edge.report.write import draw_report
-from mnist_edge.retrain import recipe_of
-from mnist_edge.text import points, size
+from mnist_edge.store.manifest import FileRecord, quantize_of
+from mnist_edge.store.marks import REFERENCE_MARK
+from mnist_edge.store.publishing import publish_model
+from mnist_edge.store.retrain import recipe_of
 from mnist_edge.training.run import Run
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -12,10 +12,10 @@ from torch import nn, optim
 
 from mnist_edge import architectures
 from mnist_edge.architectures.lenet import LeNet
+from mnist_edge.common.text import count, percent
 from mnist_edge.dataset import Dataset, describe, load
 from mnist_edge.dataset.sources import find_mnist
-from mnist_edge.manifest import Manifest
-from mnist_edge.text import count, percent
+from mnist_edge.store.manifest import Manifest
 from mnist_edge.training.loop import Epoch
 from mnist_edge.training.run import Run, train
 from mnist_edge.training.settings import Settings

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from exporters.reference import Answers
-from mnist_edge import parity, proof
-from mnist_edge.files import unused, write_atomically
-from mnist_edge.publishing import FAILED
+from mnist_edge.common.files import unused, write_atomically
+from mnist_edge.proof import parity, records
+from mnist_edge.store.publishing import FAILED
 
 #: A refused artifact is kept with at least so many images, and at most so many pictures of them.
 _WORST, _PICTURES = 20, 100
@@ -34,7 +34,7 @@ def keep_evidence(
     try:
         folder.mkdir(parents=True)
         artifact.rename(folder / artifact.name)
-        write_atomically(folder / "report.json", json.dumps(proof.record(report, data), indent=1).encode())
+        write_atomically(folder / "report.json", json.dumps(records.record(report, data), indent=1).encode())
         if len(logits) == len(expected):
             difference = np.nan_to_num(np.abs(logits - expected), nan=np.inf).max(axis=1)
             worst = np.argsort(-difference, kind="stable")[:_WORST]

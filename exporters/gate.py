@@ -15,15 +15,25 @@ from exporters import reference
 from exporters.evidence import keep_evidence
 from exporters.registry import Calibration, Format, LayerCost, Reduction, Target, find
 from exporters.verdict import Verdict, judge
-from mnist_edge import golden, parity, probes, proof, publishing, runtimes, store
+from mnist_edge import runtimes, store
+from mnist_edge.common.errors import (
+    ExportError,
+    MnistEdgeError,
+    ModelError,
+    ParityError,
+    UsageError,
+    one_line,
+    unknown_name,
+)
+from mnist_edge.common.extras import require
+from mnist_edge.common.files import folder_aside
 from mnist_edge.dataset import Dataset
-from mnist_edge.errors import ExportError, MnistEdgeError, ModelError, ParityError, UsageError, one_line, unknown_name
-from mnist_edge.extras import require
-from mnist_edge.files import folder_aside
-from mnist_edge.manifest import Artifact, Manifest
+from mnist_edge.proof import golden, parity, probes, records
+from mnist_edge.store import publishing
+from mnist_edge.store.manifest import Artifact, Manifest
 
 if TYPE_CHECKING:
-    from mnist_edge.training.deploy import Deployed
+    from mnist_edge.architectures.deployed import Deployed
 
 #: Layers of a refused precision are compared on so many images.
 _DIAGNOSED = 200
@@ -86,7 +96,7 @@ def export(
     runtime.require(f"the gate of format {chosen.name}, which runs what it proves,")
     budget = _budget(precision, max_accuracy_drop)
     publishing.check_writable(model, models_dir)
-    too_little = proof.shortcomings(data.labels, model.manifest.classes)
+    too_little = records.shortcomings(data.labels, model.manifest.classes)
     if too_little and not force:
         raise ParityError(
             f"{model.name}: not exported, because {too_little}; name a larger test set with --data, or add --force, which publishes it as unproven"
@@ -118,7 +128,7 @@ def export(
             precision=precision,
             runtime=runtime.name,
             oldest_runtime=oldest,
-            parity=proof.record(report, data, "; ".join(filter(None, [too_little, proof.doubts(details)]))),
+            parity=records.record(report, data, "; ".join(filter(None, [too_little, records.doubts(details)]))),
             details=details,
             golden={"max_difference": at_home.max_difference},
         )
@@ -222,7 +232,7 @@ def _target(
 
 def _network(model: store.Model) -> "Deployed":
     """Load a network of the exporter's own: what it does to it must not reach the reference."""
-    from mnist_edge.training.deploy import load_deployed
+    from mnist_edge.architectures.deployed import load_deployed
 
     return load_deployed(model)
 

@@ -6,13 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge import dataset as datasets
-from mnist_edge import golden, parity, probes, proof, publishing, steady, store, verification
+from mnist_edge import store
+from mnist_edge.common.errors import ModelError
+from mnist_edge.common.extras import require
 from mnist_edge.dataset import Dataset
-from mnist_edge.errors import ModelError
-from mnist_edge.extras import require
-from mnist_edge.golden import Golden
-from mnist_edge.manifest import Manifest
-from mnist_edge.probes import Probes
+from mnist_edge.proof import golden, parity, probes, records, steady, verification
+from mnist_edge.proof.golden import Golden
+from mnist_edge.proof.probes import Probes
+from mnist_edge.store import publishing
+from mnist_edge.store.manifest import Manifest
 
 #: The network itself is asked about so many images again, in batches of several sizes.
 _STEADY = 16
@@ -43,7 +45,7 @@ def answers(model: store.Model, data: Dataset) -> Answers:
     Raises ModelError for weights that do not fit, answers that are not finite, answers that change when it is asked again,
     answers that depend on an image's neighbours in the batch, and answers that are not those which the manifest's machine stored for the same images.
     """
-    from mnist_edge.training.deploy import load_deployed
+    from mnist_edge.architectures.deployed import load_deployed
     from mnist_edge.training.result import torch_logits
 
     deployed = load_deployed(model)
@@ -89,7 +91,7 @@ def store_answers(model: store.Model, given: Answers, manifest: Manifest) -> Man
         return manifest
     about = datasets.describe(data)
     manifest = manifest.with_reference(publishing.write_reference(model.folder, given.logits, about))
-    if manifest.scores["test_data"]["name"] != datasets.DRAWN or proof.shortcomings(data.labels, manifest.classes):
+    if manifest.scores["test_data"]["name"] != datasets.DRAWN or records.shortcomings(data.labels, manifest.classes):
         return manifest
     correct = int((given.logits.argmax(axis=1) == data.labels).sum())
     scores = {"test_accuracy": correct / len(data), "test_correct": correct, "test_data": about}

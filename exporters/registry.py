@@ -7,19 +7,19 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_edge.errors import UsageError, unknown_name
-from mnist_edge.extras import INSTALL_TRAIN
-from mnist_edge.parity import BUDGETS
-from mnist_edge.plugins import register_plugins
+from mnist_edge.common.errors import UsageError, unknown_name
+from mnist_edge.common.extras import INSTALL_TRAIN
+from mnist_edge.common.plugins import register_plugins
+from mnist_edge.common.text import count as words
+from mnist_edge.proof.parity import BUDGETS
 from mnist_edge.runtimes import RUNTIMES
-from mnist_edge.text import count as words
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from mnist_edge.architectures.deployed import Deployed
     from mnist_edge.dataset import Dataset
-    from mnist_edge.training.deploy import Deployed
 
 ENTRY_POINTS = "mnist_edge.exporters"
 
@@ -127,7 +127,7 @@ class Format:
         requires: import names of the packages that `export` needs.
         install: the line that installs them.
         options: names of the options that it takes.
-        reductions: its lower precisions by name; each needs a budget in `mnist_edge.parity.BUDGETS`.
+        reductions: its lower precisions by name; each needs a budget in `mnist_edge.proof.parity.BUDGETS`.
     """
 
     name: str
@@ -159,7 +159,7 @@ def register(format: Format) -> Format:
         raise UsageError(f"format {format.name!r}: {unknown_name('runtime', format.runtime, RUNTIMES)}")
     without = [precision for precision in format.precisions if precision not in BUDGETS]
     if without:
-        raise UsageError(f"format {format.name!r}: no budget in mnist_edge.parity.BUDGETS for {', '.join(without)}")
+        raise UsageError(f"format {format.name!r}: no budget in mnist_edge.proof.parity.BUDGETS for {', '.join(without)}")
     _registered[format.name] = format
     return format
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from exporters.registry import Format, Target, register
 from mnist_edge import __version__
-from mnist_edge.errors import ExportError
+from mnist_edge.common.errors import ExportError
 
 if TYPE_CHECKING:
-    from mnist_edge.training.deploy import Deployed
+    from mnist_edge.architectures.deployed import Deployed
 
 
 _MANGLED = re.compile(rb"___torch_mangle_(\d+)")

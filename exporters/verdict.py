@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.benchmark.latency import latencies
-from mnist_edge.parity import ParityReport, Run
-from mnist_edge.text import percent
+from mnist_edge.common.text import percent
+from mnist_edge.proof.parity import ParityReport, Run
 
 #: A file of more than this share of float32's is not called smaller.
 _SMALLER = 0.9

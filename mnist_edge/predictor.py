@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from mnist_edge import image, runtimes, store
-from mnist_edge.confidence import softmax
-from mnist_edge.errors import ModelError, PictureError, UsageError, one_line
-from mnist_edge.logits import check
-from mnist_edge.manifest import FILE_NAME, Artifact
-from mnist_edge.text import percent
+from mnist_edge.common.errors import ModelError, PictureError, UsageError, one_line
+from mnist_edge.common.logits import check
+from mnist_edge.common.text import percent
+from mnist_edge.proof.confidence import softmax
+from mnist_edge.store.manifest import FILE_NAME, Artifact
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mnist_edge.parity import Run
+    from mnist_edge.proof.parity import Run
 
 
 class Prediction(NamedTuple):
@@ -175,7 +175,7 @@ class Predictor:
 
 
 def _self_test(model: store.Model, artifact: Artifact | None, run: Run) -> None:
-    from mnist_edge.verification import self_test
+    from mnist_edge.proof.verification import self_test
 
     self_test(model, artifact, run)
 

@@ -22,13 +22,14 @@ from once import lacking, once, unchanged
 from PIL import Image
 
 from exporters import Calibration
-from mnist_edge import store, trust
+from mnist_edge import store
 from mnist_edge.architectures import allow
+from mnist_edge.architectures.recipe import Recipe
+from mnist_edge.common import trust
 from mnist_edge.dataset import Dataset, describe, drawn, load
 from mnist_edge.dataset.sources import find_mnist
 from mnist_edge.report.findings import Findings, read_history
 from mnist_edge.training.loop import Epoch
-from mnist_edge.training.recipe import Recipe
 from mnist_edge.training.run import Run, train
 from mnist_edge.training.settings import Settings
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from mnist_edge import architectures
 from mnist_edge.architectures import Architecture, build, find, layers, names, register
-from mnist_edge.errors import UnknownNameError, UsageError
+from mnist_edge.common.errors import UnknownNameError, UsageError
 
 TUTORIALS = {
     "lenet": 61_706, "vgg": 3_259_914, "resnet18": 11_177_610, "vit": 70_794, "cnn-small": 21_840, "mlp-256": 203_530, "cnn-keras": 3_274_634,
@@ -109,9 +109,9 @@ def test_a_network_of_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_a_plug_in_that_fails_is_a_warning_and_one_that_works_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     from importlib.metadata import EntryPoint
 
-    from mnist_edge import plugins
     from mnist_edge.architectures import registry
-    from mnist_edge.errors import PluginWarning
+    from mnist_edge.common import plugins
+    from mnist_edge.common.errors import PluginWarning
 
     registry._load_all()
     monkeypatch.setattr(registry, "_registered", dict(registry._registered))

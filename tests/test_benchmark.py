@@ -14,7 +14,7 @@ from mnist_edge.benchmark import measure
 from mnist_edge.benchmark.installed import installed_bytes
 from mnist_edge.benchmark.latency import latencies
 from mnist_edge.benchmark.measure import benchmark
-from mnist_edge.errors import ModelError
+from mnist_edge.common.errors import ModelError
 
 
 @pytest.mark.slow

@@ -24,9 +24,9 @@ import mnist_edge
 from mnist_edge.cli import COMMANDS, cli, common, completing
 from mnist_edge.cli.common import Output
 from mnist_edge.cli.parity_text import describe_report
+from mnist_edge.common.text import age, count
 from mnist_edge.dataset import Dataset
-from mnist_edge.parity import BUDGETS, Budget, check, compare
-from mnist_edge.text import age, count
+from mnist_edge.proof.parity import BUDGETS, Budget, check, compare
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import pytest
 from torch import nn
 
-from mnist_edge import plugins, trust
 from mnist_edge.architectures import Architecture, build, registry
 from mnist_edge.cli import cli
-from mnist_edge.errors import PluginWarning, UsageError
+from mnist_edge.common import plugins, trust
+from mnist_edge.common.errors import PluginWarning, UsageError
 
 
 class Odd(BaseException):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mnist_edge.confidence import RELIABLE, find_threshold, softmax
+from mnist_edge.proof.confidence import RELIABLE, find_threshold, softmax
 
 
 def logits_for(confidences: np.ndarray, answers: np.ndarray) -> np.ndarray:

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mnist_edge.common.errors import DataError
 from mnist_edge.dataset import Dataset, drawn, load, load_for_proof, split_validation
 from mnist_edge.dataset.folder import write_folder
 from mnist_edge.dataset.idx import FILES
-from mnist_edge.errors import DataError
 
 
 def write_idx(folder: Path, count: int = 20, *, suffix: str = "") -> Path:

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mnist_edge.common.errors import DataError
 from mnist_edge.dataset import Dataset, drawn
-from mnist_edge.errors import DataError
 
 IMAGES, LABELS = np.zeros((3, 1, 28, 28), np.uint8), np.array([0, 5, 9], np.uint8)
 

@@ -15,9 +15,9 @@ from torchvision.datasets import MNIST
 
 from mnist_edge.cli.common import Output
 from mnist_edge.cli.train import load_data
+from mnist_edge.common.errors import DataError
 from mnist_edge.dataset import download, load
 from mnist_edge.dataset.download import ensure_mnist
-from mnist_edge.errors import DataError
 
 
 @pytest.fixture

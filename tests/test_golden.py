@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from conftest import Command
 
-from mnist_edge import Predictor, golden, publishing, store, verification
+from mnist_edge import Predictor, store
+from mnist_edge.common.errors import ModelError, ParityError
 from mnist_edge.dataset import Dataset
-from mnist_edge.errors import ModelError, ParityError
-from mnist_edge.golden import Golden
-from mnist_edge.manifest import FILE_NAME, Manifest
+from mnist_edge.proof import golden, verification
+from mnist_edge.proof.golden import Golden
+from mnist_edge.store import publishing
+from mnist_edge.store.manifest import FILE_NAME, Manifest
 
 
 def change(model: store.Model, **changes: object) -> store.Model:
@@ -134,8 +136,8 @@ def test_a_model_in_a_renamed_folder_is_mended_as_the_error_says(run_command: Co
 
 def test_a_manifest_of_schema_1_is_read_and_completed_by_the_next_export(models: Path) -> None:
     from exporters import gate
+    from mnist_edge.common.files import sha256_bytes
     from mnist_edge.dataset import drawn
-    from mnist_edge.files import sha256_bytes
 
     folder = models / "lenet"
     body = json.loads((folder / FILE_NAME).read_text())

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from mnist_edge import housekeeping, publishing, store
-from mnist_edge.errors import ModelError, TrainingError, UnknownNameError
-from mnist_edge.files import locked
-from mnist_edge.housekeeping import leftovers, remove, restorable, restore
+from mnist_edge import store
+from mnist_edge.common.errors import ModelError, TrainingError, UnknownNameError
+from mnist_edge.common.files import locked
+from mnist_edge.store import housekeeping, publishing
+from mnist_edge.store.housekeeping import leftovers, remove, restorable, restore
 
 REFERENCE = Path(__file__).resolve().parents[1] / "models" / "lenet"
 

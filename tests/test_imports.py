@@ -24,9 +24,9 @@ def loaded_by(code: str, env: dict[str, str] | None = None) -> set[str]:
     [
         ("import mnist_edge", set()),
         ("import mnist_edge.cli", {"click"}),
-        ("import mnist_edge.errors, mnist_edge.files, mnist_edge.extras", set()),
+        ("import mnist_edge.common.errors, mnist_edge.common.files, mnist_edge.common.extras", set()),
         ("from mnist_edge import Predictor", {"numpy", "PIL"}),
-        ("import mnist_edge.parity, mnist_edge.store, mnist_edge.verification, mnist_edge.evaluation", {"numpy", "PIL"}),
+        ("import mnist_edge.proof.parity, mnist_edge.store, mnist_edge.proof.verification, mnist_edge.proof.evaluation", {"numpy", "PIL"}),
         ("import mnist_edge.runtimes.ort", {"numpy", "PIL", "onnxruntime"}),
         ("import exporters; exporters.formats()", {"numpy", "PIL"}),
         ("import mnist_edge.report.findings, mnist_edge.report.card, mnist_edge.report.page, mnist_edge.report.table", {"numpy", "PIL"}),

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from mnist_edge import files
 from mnist_edge.cli.interrupt import is_program
-from mnist_edge.files import discard_asides, folder_aside, written_aside
+from mnist_edge.common import files
+from mnist_edge.common.files import discard_asides, folder_aside, written_aside
 
 #: Runs a command, and at every STEP-th thing that Python's audit hooks tell of (an import, an open file, a lock) forks a
 #: process that gets SIGINT there and then. That one works in a folder of its own, COPY.

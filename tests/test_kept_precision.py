@@ -10,7 +10,7 @@ from reference_models import Candidate, Plan, candidates, choose_precision
 
 from mnist_edge import store
 from mnist_edge.dataset import Dataset, split_validation
-from mnist_edge.parity import BUDGETS, compare
+from mnist_edge.proof.parity import BUDGETS, compare
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
 

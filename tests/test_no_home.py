@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from mnist_edge.cli import cli
+from mnist_edge.common.errors import DataError
+from mnist_edge.common.files import cache_dir
 from mnist_edge.dataset import load, load_for_proof
 from mnist_edge.dataset.download import ensure_mnist
 from mnist_edge.dataset.sources import find_mnist
-from mnist_edge.errors import DataError
-from mnist_edge.files import cache_dir
 
 
 @pytest.fixture

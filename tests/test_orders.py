@@ -13,13 +13,15 @@ from turns import Turns
 import exporters
 from exporters import Format, Target, gate, reference, registry
 from exporters.reference import complete
-from mnist_edge import housekeeping, publishing, store, verification
+from mnist_edge import store
+from mnist_edge.architectures.recipe import Recipe
+from mnist_edge.common.errors import MnistEdgeError
 from mnist_edge.dataset import Dataset
-from mnist_edge.errors import MnistEdgeError
-from mnist_edge.manifest import FILE_NAME
+from mnist_edge.proof import verification
 from mnist_edge.report import write
 from mnist_edge.report.findings import gather
-from mnist_edge.training.recipe import Recipe
+from mnist_edge.store import housekeeping, publishing
+from mnist_edge.store.manifest import FILE_NAME
 
 pytestmark = pytest.mark.slow
 

@@ -11,14 +11,16 @@ import pytest
 from conftest import Command
 from onnx import TensorProto, helper
 
-from mnist_edge import Predictor, evaluation, golden, logits, store
+from mnist_edge import Predictor, store
+from mnist_edge.common import logits
+from mnist_edge.common.errors import ModelError
+from mnist_edge.common.files import sha256_bytes
+from mnist_edge.common.shape import Closed, mismatch
 from mnist_edge.dataset import Dataset
 from mnist_edge.dataset.folder import write_folder
-from mnist_edge.errors import ModelError
-from mnist_edge.files import sha256_bytes
-from mnist_edge.golden import Golden
-from mnist_edge.manifest import FILE_NAME
-from mnist_edge.shape import Closed, mismatch
+from mnist_edge.proof import evaluation, golden
+from mnist_edge.proof.golden import Golden
+from mnist_edge.store.manifest import FILE_NAME
 
 
 def write_onnx(path: Path, *, value: float = 0.0, rows: int = 1) -> Path:

@@ -12,13 +12,13 @@ import pytest
 import torch
 from conftest import settings_for, train_small
 
-from mnist_edge import trust
+from mnist_edge.architectures.recipe import Recipe
+from mnist_edge.common import trust
+from mnist_edge.common.errors import TrainingError, UsageError
 from mnist_edge.dataset import Dataset
-from mnist_edge.errors import TrainingError, UsageError
-from mnist_edge.publishing import RUNS
+from mnist_edge.store.publishing import RUNS
 from mnist_edge.training import check, run
 from mnist_edge.training.check import check_disk, check_network
-from mnist_edge.training.recipe import Recipe
 from mnist_edge.training.run import Run
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mnist_edge import parity
-from mnist_edge.parity import BUDGETS, Budget, batches_checked, check, compare
+from mnist_edge.proof import parity
+from mnist_edge.proof.parity import BUDGETS, Budget, batches_checked, check, compare
 
 random = np.random.default_rng(0)
 REFERENCE = random.normal(0, 5, (600, 10)).astype(np.float32)

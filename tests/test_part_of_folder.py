@@ -8,9 +8,9 @@ import pytest
 from test_dataset import write_idx
 
 from mnist_edge import image
+from mnist_edge.common.errors import DataError
 from mnist_edge.dataset import drawn, load, split_validation
 from mnist_edge.dataset.folder import write_folder
-from mnist_edge.errors import DataError
 
 
 @pytest.fixture(scope="module")

@@ -18,10 +18,11 @@ import pytest
 from conftest import COMMAND, Command
 from PIL import Image
 
-from mnist_edge import Predictor, pipeline
+from mnist_edge import Predictor
+from mnist_edge.common.errors import DataError, MnistEdgeError
 from mnist_edge.dataset import Dataset, drawn, idx
-from mnist_edge.errors import DataError, MnistEdgeError
-from mnist_edge.pipeline import MANY, Source
+from mnist_edge.image import pipeline
+from mnist_edge.image.pipeline import MANY, Source
 
 
 @pytest.fixture(scope="module")

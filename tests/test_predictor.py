@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from mnist_edge import Predictor
+from mnist_edge.common.errors import ModelError, PictureError, UnknownNameError, UsageError
 from mnist_edge.dataset import Dataset
-from mnist_edge.errors import ModelError, PictureError, UnknownNameError, UsageError
 from mnist_edge.predictor import predictions
 
 

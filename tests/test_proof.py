@@ -12,11 +12,13 @@ from conftest import Command
 
 import exporters
 from exporters import Format, Target, gate, registry
-from mnist_edge import Predictor, proof, publishing, store, verification
+from mnist_edge import Predictor, store
+from mnist_edge.common.errors import ExportError, ParityError, UsageError
 from mnist_edge.dataset import Dataset, describe
 from mnist_edge.dataset.folder import write_folder
-from mnist_edge.errors import ExportError, ParityError, UsageError
-from mnist_edge.manifest import CLASSES
+from mnist_edge.proof import records, verification
+from mnist_edge.store import publishing
+from mnist_edge.store.manifest import CLASSES
 
 
 @pytest.mark.parametrize(
@@ -30,7 +32,7 @@ from mnist_edge.manifest import CLASSES
     ],
 )
 def test_a_proof_takes_a_thousand_images_and_every_class(labels: np.ndarray, words: str) -> None:
-    assert proof.shortcomings(labels.astype(np.uint8), CLASSES) == words
+    assert records.shortcomings(labels.astype(np.uint8), CLASSES) == words
 
 
 def kept(name: str = "mnist", images: int = 10_000, equal: float = 0.997, drop: float = 0.001, unproven: str = "") -> dict[str, Any]:
@@ -50,10 +52,10 @@ def test_proofs_have_an_order() -> None:
         kept(images=60_000),
     ]
     for place, weaker in enumerate(in_order):
-        assert not proof.is_weaker(weaker, weaker)
+        assert not records.is_weaker(weaker, weaker)
         for stronger in in_order[place + 1 :]:
-            assert proof.is_weaker(weaker, stronger), (weaker, stronger)
-            assert not proof.is_weaker(stronger, weaker)
+            assert records.is_weaker(weaker, stronger), (weaker, stronger)
+            assert not records.is_weaker(stronger, weaker)
 
 
 def stripped(data: Dataset, name: str) -> Dataset:

@@ -8,7 +8,7 @@ import pytest
 from conftest import Command
 
 from mnist_edge import Predictor, store
-from mnist_edge.errors import ModelError, UnknownNameError
+from mnist_edge.common.errors import ModelError, UnknownNameError
 
 ROOT = Path(__file__).resolve().parents[1]
 

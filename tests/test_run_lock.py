@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 from conftest import settings_for
 
-from mnist_edge import files, publishing
+from mnist_edge.common import files
+from mnist_edge.common.errors import TrainingError
+from mnist_edge.common.files import lock_file, write_atomically
 from mnist_edge.dataset import Dataset
-from mnist_edge.errors import TrainingError
-from mnist_edge.files import lock_file, write_atomically
-from mnist_edge.publishing import RUNS
+from mnist_edge.store import publishing
+from mnist_edge.store.publishing import RUNS
 from mnist_edge.training.run import Run
 from mnist_edge.training.settings import Settings
 

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from exporters import reference
 from mnist_edge import store
+from mnist_edge.common.errors import ModelError
 from mnist_edge.dataset import Dataset
-from mnist_edge.errors import ModelError
-from mnist_edge.steady import BATCHES, find_unsteadiness, with_extremes
+from mnist_edge.proof.steady import BATCHES, find_unsteadiness, with_extremes
 
 PIXELS = with_extremes(np.arange(13 * 784, dtype=np.uint8).reshape(13, 1, 28, 28))
 

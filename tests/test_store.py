@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from mnist_edge import Predictor, publishing, store
-from mnist_edge.errors import ModelError, UnknownNameError, UsageError
-from mnist_edge.files import sha256_bytes, written_aside
-from mnist_edge.manifest import FILE_NAME, Artifact, Manifest
+from mnist_edge import Predictor, store
+from mnist_edge.common.errors import ModelError, UnknownNameError, UsageError
+from mnist_edge.common.files import sha256_bytes, written_aside
+from mnist_edge.store import publishing
+from mnist_edge.store.manifest import FILE_NAME, Artifact, Manifest
 
 
 def test_an_edited_manifest_is_refused(models: Path) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mnist_edge.confidence import RELIABLE, find_threshold, softmax
+from mnist_edge.proof.confidence import RELIABLE, find_threshold, softmax
 
 
 def answered_with(confidences: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,10 +10,10 @@ from conftest import settings_for, train_small
 from mnist_edge import store
 from mnist_edge.cli.common import Output
 from mnist_edge.cli.train import settle
+from mnist_edge.common.errors import DataError, UsageError
 from mnist_edge.dataset import Dataset, describe, drawn, load
 from mnist_edge.dataset.folder import write_folder
-from mnist_edge.errors import DataError, UsageError
-from mnist_edge.retrain import training_command
+from mnist_edge.store.retrain import training_command
 from mnist_edge.training.run import Run
 from mnist_edge.training.settings import Settings
 

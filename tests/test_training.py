@@ -8,14 +8,14 @@ import torch
 from conftest import Silent, settings_for, train_small
 
 from mnist_edge import architectures, store
+from mnist_edge.architectures.deployed import load_deployed
+from mnist_edge.architectures.recipe import Augmentation, Recipe
 from mnist_edge.cli.train import new_settings
+from mnist_edge.common.errors import TrainingError, UsageError
 from mnist_edge.dataset import Dataset
-from mnist_edge.errors import TrainingError, UsageError
-from mnist_edge.publishing import RUNS
+from mnist_edge.store.publishing import RUNS
 from mnist_edge.training.augment import augment
-from mnist_edge.training.deploy import load_deployed
 from mnist_edge.training.loop import Epoch
-from mnist_edge.training.recipe import Augmentation, Recipe
 from mnist_edge.training.result import torch_logits
 from mnist_edge.training.run import Run, train
 from mnist_edge.training.settings import Settings, choose_device

@@ -13,14 +13,16 @@ import pytest
 from conftest import COMMAND
 from PIL import Image
 
-from mnist_edge import Predictor, architectures, pipeline, store, trust
+from mnist_edge import Predictor, architectures, store
 from mnist_edge.architectures import build, find
 from mnist_edge.cli import cli
 from mnist_edge.cli.common import Output
-from mnist_edge.errors import MissingExtraError, ModelError, NotAllowedError, UnknownNameError, UsageError
-from mnist_edge.extras import require
-from mnist_edge.manifest import Manifest
+from mnist_edge.common import trust
+from mnist_edge.common.errors import MissingExtraError, ModelError, NotAllowedError, UnknownNameError, UsageError
+from mnist_edge.common.extras import require
+from mnist_edge.image import pipeline
 from mnist_edge.report.origin import origin
+from mnist_edge.store.manifest import Manifest
 
 #: A module that tells when it is imported, with a network that fits LeNet's weights.
 EVIL = """
@@ -276,7 +278,7 @@ def test_a_matplotlibrc_does_not_reach_a_report(found: object, monkeypatch: pyte
 
 
 def test_the_advice_names_a_format_of_the_runtime(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mnist_edge.verification import verify_quickly
+    from mnist_edge.proof.verification import verify_quickly
 
     model = store.find("lenet", models)
     monkeypatch.setattr(store.Model, "artifacts", ())

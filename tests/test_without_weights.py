@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mnist_edge import Predictor, store
-from mnist_edge.errors import ModelError
+from mnist_edge.common.errors import ModelError
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
 WORDS = "without weights.safetensors it can be run from its exported files, but not exported again; restore that file, or train the model again: "

@@ -12,12 +12,12 @@ from conftest import Command
 from PIL import Image
 
 from exporters.verdict import Verdict
-from mnist_edge import text
 from mnist_edge.cli.export import _calibration
+from mnist_edge.common import text
+from mnist_edge.common.errors import DataError, unknown_name
 from mnist_edge.dataset import Dataset
 from mnist_edge.dataset.folder import write_folder
-from mnist_edge.errors import DataError, unknown_name
-from mnist_edge.parity import Budget, compare
+from mnist_edge.proof.parity import Budget, compare
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from exporters.onnx.graph import IR_OF_OPSET, details_of, finish, name_nodes, opset_of
 from exporters.registry import Target
-from mnist_edge.errors import ExportError, UsageError
+from mnist_edge.common.errors import ExportError, UsageError
 
 if TYPE_CHECKING:
-    from mnist_edge.training.deploy import Deployed
+    from mnist_edge.architectures.deployed import Deployed
 
 DEFAULT_OPSET = 20
 

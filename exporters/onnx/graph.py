@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from exporters.registry import Target
 from mnist_edge import __version__
-from mnist_edge.errors import ExportError, one_line
+from mnist_edge.common.errors import ExportError, one_line
 
 if TYPE_CHECKING:
     import onnx

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from exporters.onnx.graph import GEMM_AS_MATMUL, details_of, finish, layers, layers_in_float
 from exporters.registry import Target
-from mnist_edge.errors import ExportError, UsageError, one_line, unknown_name
+from mnist_edge.common.errors import ExportError, UsageError, one_line, unknown_name
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,6 +9,6 @@ A network of your own, ``package.module:Class``, has to be allowed before a mode
 
 from mnist_edge.architectures.registry import Architecture, build, find, names, register
 from mnist_edge.architectures.summary import Layer, layers
-from mnist_edge.trust import allow
+from mnist_edge.common.trust import allow
 
 __all__ = ["Architecture", "Layer", "allow", "build", "find", "layers", "names", "register"]

@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
+from mnist_edge.architectures.recipe import Recipe, seed_recipe
 from mnist_edge.architectures.registry import Architecture, register
-from mnist_edge.training.recipe import Recipe, seed_recipe
 
 
 class LeNet5(nn.Module):

@@ -9,7 +9,7 @@ from types import FrameType, TracebackType
 
 import torch
 
-from mnist_edge.errors import MnistEdgeError, UsageError, one_line
+from mnist_edge.common.errors import MnistEdgeError, UsageError, one_line
 
 #: Code in these folders is not the user's: torch, and this package's own.
 _OURS = (Path(__file__).parents[1], Path(__file__).parents[2] / "exporters")

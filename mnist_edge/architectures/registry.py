@@ -13,11 +13,11 @@ from typing import Any
 
 from torch import nn
 
-from mnist_edge import trust
 from mnist_edge.architectures.own import called, place
-from mnist_edge.errors import UnknownNameError, UsageError, among, one_line, unknown_name
-from mnist_edge.plugins import register_plugins
-from mnist_edge.training.recipe import Recipe
+from mnist_edge.architectures.recipe import Recipe
+from mnist_edge.common import trust
+from mnist_edge.common.errors import UnknownNameError, UsageError, among, one_line, unknown_name
+from mnist_edge.common.plugins import register_plugins
 
 ENTRY_POINTS = "mnist_edge.architectures"
 
@@ -69,7 +69,7 @@ def names() -> list[str]:
 
 
 def find(name: str) -> Architecture:
-    """Return a network by its name, or as ``package.module:Class``, which has to be allowed first (`mnist_edge.trust.allow`).
+    """Return a network by its name, or as ``package.module:Class``, which has to be allowed first (`mnist_edge.common.trust.allow`).
 
     Raises UnknownNameError, NotAllowedError, and UsageError where it cannot be imported.
     """

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from mnist_edge.architectures.recipe import Augmentation, Recipe, seed_recipe
 from mnist_edge.architectures.registry import Architecture, register
-from mnist_edge.training.recipe import Augmentation, Recipe, seed_recipe
 
 
 class ResNetTiny(nn.Module):

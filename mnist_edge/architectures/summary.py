@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from mnist_edge.architectures.own import place
-from mnist_edge.errors import UsageError, one_line
+from mnist_edge.common.errors import UsageError, one_line
 
 
 @dataclass(frozen=True)

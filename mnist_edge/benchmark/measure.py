@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 from mnist_edge import runtimes
 from mnist_edge.benchmark.installed import installed_bytes
-from mnist_edge.errors import MissingExtraError, ModelError, UsageError
+from mnist_edge.common.errors import MissingExtraError, ModelError, UsageError
+from mnist_edge.common.trust import allowed, check_allowed
 from mnist_edge.store import Model
-from mnist_edge.trust import allowed, check_allowed
 
 #: Seconds that a process answers single images, and again batches of 256.
 SECONDS = 0.5
@@ -166,7 +166,7 @@ def _subjects(model: Model) -> tuple[list[_Subject], list[LeftOut]]:
 
 
 def _from_weights() -> Iterator[runtimes.Runtime]:
-    from mnist_edge.extras import is_installed
+    from mnist_edge.common.extras import is_installed
 
     for runtime in runtimes.RUNTIMES.values():
         if runtime.from_weights and all(map(is_installed, runtime.requires)):

@@ -24,8 +24,8 @@ def main() -> None:
     imported = time.perf_counter()
     path = Path(order["path"])
     if runtime.from_weights:
+        from mnist_edge.common.trust import allow
         from mnist_edge.store import Model
-        from mnist_edge.trust import allow
 
         for network in order["allowed"]:
             allow(network)
@@ -42,7 +42,7 @@ def main() -> None:
     memory = _peak_memory()
 
     from mnist_edge.benchmark.latency import repeat
-    from mnist_edge.logits import check
+    from mnist_edge.common.logits import check
 
     check(first, 1)
     check(run(pixels), len(pixels))

@@ -4,9 +4,9 @@ import click
 
 from mnist_edge.cli import completing
 from mnist_edge.cli.common import Output, option, subcommand, table
-from mnist_edge.extras import require
-from mnist_edge.text import count
-from mnist_edge.trust import allow, allowing, own_network
+from mnist_edge.common.extras import require
+from mnist_edge.common.text import count
+from mnist_edge.common.trust import allow, allowing, own_network
 
 
 @subcommand("architectures", "architectures", "architectures resnet-tiny --set use_conv=true", data=False, models=False)

@@ -9,8 +9,8 @@ from mnist_edge.cli import completing
 from mnist_edge.cli.common import PATH, Output, option, subcommand, table, version_of
 from mnist_edge.cli.group import EXIT_FAILED
 from mnist_edge.cli.networks import builds_networks
-from mnist_edge.errors import UsageError
-from mnist_edge.text import count, data_name, percent, size
+from mnist_edge.common.errors import UsageError
+from mnist_edge.common.text import count, data_name, percent, size
 
 if TYPE_CHECKING:
     from mnist_edge.benchmark.measure import Measured
@@ -41,7 +41,7 @@ def command(
     from mnist_edge.runtimes import usable_threads
 
     if plot is not None:
-        from mnist_edge.extras import require
+        from mnist_edge.common.extras import require
 
         if plot.suffix.lower() != ".png":
             raise UsageError(f"--plot {plot}: the name must end in .png")

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import click
 
 from mnist_edge.cli.common import Number, Output, is_terminal, option, subcommand, table
-from mnist_edge.errors import UsageError
-from mnist_edge.text import age, count, size
+from mnist_edge.common.errors import UsageError
+from mnist_edge.common.text import age, count, size
 
 if TYPE_CHECKING:
-    from mnist_edge.housekeeping import Leftover
+    from mnist_edge.store.housekeeping import Leftover
 
 _DAY = 24 * 3600
 
@@ -31,7 +31,8 @@ def command(every: bool, older_than: float, yes: bool, models_dir: Path | None, 
 
     Models and artifacts are never removed, nor is a run while it is being trained. mnist-edge restore puts a replaced model back.
     """
-    from mnist_edge import housekeeping, store
+    from mnist_edge import store
+    from mnist_edge.store import housekeeping
 
     folder = store.models_dir(models_dir)
     everything = housekeeping.leftovers(folder)

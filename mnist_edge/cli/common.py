@@ -16,7 +16,7 @@ from click.core import ParameterSource
 
 from mnist_edge.cli import interrupt
 from mnist_edge.cli.group import epilog
-from mnist_edge.errors import UsageError, printable_lines
+from mnist_edge.common.errors import UsageError, printable_lines
 
 if TYPE_CHECKING:
     from mnist_edge.store import Model

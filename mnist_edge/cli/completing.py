@@ -44,8 +44,8 @@ def _completes(names: Callable[[click.Context], "list[str]"], or_files: bool = F
 
 
 def _models(ctx: click.Context) -> list[str]:
-    from mnist_edge.manifest import FILE_NAME
     from mnist_edge.store import REFERENCE_MODEL, models_dir
+    from mnist_edge.store.manifest import FILE_NAME
 
     folder = models_dir(ctx.params.get("models_dir"))
     try:
@@ -56,8 +56,8 @@ def _models(ctx: click.Context) -> list[str]:
 
 
 def _restorable(ctx: click.Context) -> list[str]:
-    from mnist_edge.housekeeping import restorable
     from mnist_edge.store import models_dir
+    from mnist_edge.store.housekeeping import restorable
 
     found = restorable(models_dir(ctx.params.get("models_dir")))
     return sorted({name for one in found for name in (one.name, one.path.name)})
@@ -71,7 +71,7 @@ def _formats(ctx: click.Context) -> list[str]:
 
 def _precisions(ctx: click.Context) -> list[str]:
     import exporters
-    from mnist_edge.manifest import quantize_of
+    from mnist_edge.store.manifest import quantize_of
 
     return sorted({quantize_of(precision) for format in exporters.formats() for precision in format.precisions})
 

@@ -7,8 +7,8 @@ import click
 from mnist_edge.cli import completing
 from mnist_edge.cli.common import PATH, Output, option, subcommand, table
 from mnist_edge.cli.group import epilog
-from mnist_edge.errors import unknown_name
-from mnist_edge.text import count
+from mnist_edge.common.errors import unknown_name
+from mnist_edge.common.text import count
 
 
 @subcommand("status", "data status", models=False)

@@ -12,8 +12,8 @@ import click
 
 from mnist_edge.cli.common import PATH, TRAIN_IMAGES, Output, command_line, option, png, subcommand
 from mnist_edge.cli.group import EXIT_PARITY
-from mnist_edge.errors import UsageError
-from mnist_edge.text import count, data_name, percent
+from mnist_edge.common.errors import UsageError
+from mnist_edge.common.text import count, data_name, percent
 
 #: A process in which ``import torch`` fails, as on a device that has none.
 _WITHOUT_TORCH = "import sys; sys.modules['torch'] = None; from mnist_edge.cli import main; main()"
@@ -31,7 +31,7 @@ def command(
 
     Takes MNIST where it is or can be had, else digits that the program draws itself, and says which.
     """
-    from mnist_edge.extras import TRAIN, require
+    from mnist_edge.common.extras import TRAIN, require
 
     require("the demo", *TRAIN)
     from exporters import gate
@@ -39,7 +39,7 @@ def command(
     from mnist_edge.cli.parity_text import describe_report
     from mnist_edge.cli.train import load_data, new_settings, settle
     from mnist_edge.cli.training_progress import show_training
-    from mnist_edge.errors import DataError
+    from mnist_edge.common.errors import DataError
     from mnist_edge.training.run import Run, train
 
     picture = folder / "digit.png"
@@ -100,7 +100,7 @@ def _draw(path: Path, drawn: Any) -> int:
     """Write a picture of 280×280 with a drawn digit, and return which. Raises UsageError if its folder is a file, OSError."""
     from PIL import Image
 
-    from mnist_edge.files import write_atomically
+    from mnist_edge.common.files import write_atomically
 
     if path.parent.exists() and not path.parent.is_dir():
         raise UsageError(f"{path.parent}: a file and not a folder; name another with --folder")

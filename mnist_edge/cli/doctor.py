@@ -7,7 +7,7 @@ from typing import Any
 
 from mnist_edge.cli.common import Output, subcommand, table, version_of
 from mnist_edge.cli.group import EXIT_FAILED
-from mnist_edge.text import count
+from mnist_edge.common.text import count
 
 
 @subcommand("doctor", "doctor", "doctor --json")
@@ -16,10 +16,11 @@ def command(models_dir: Path | None, data_dir: Path | None, out: Output) -> int:
 
     Exit code 1 if something that the edge side needs is missing.
     """
-    from mnist_edge import __version__, extras, store
+    from mnist_edge import __version__, store
     from mnist_edge import dataset as datasets
+    from mnist_edge.common import extras
+    from mnist_edge.common.errors import DataError
     from mnist_edge.dataset.sources import WAYS_ON, find_mnist
-    from mnist_edge.errors import DataError
 
     rows: list[tuple[str, str, str]] = [("mnist-edge", __version__, ""), ("python", platform.python_version(), "")]
     broken = False
@@ -58,7 +59,7 @@ def command(models_dir: Path | None, data_dir: Path | None, out: Output) -> int:
 
 
 def _devices() -> tuple[str, str]:
-    from mnist_edge.extras import is_installed
+    from mnist_edge.common.extras import is_installed
 
     if not is_installed("torch"):
         return "cpu", ""

@@ -8,12 +8,12 @@ import click
 from mnist_edge.cli import completing
 from mnist_edge.cli.common import PATH, Output, option, png, subcommand, table
 from mnist_edge.cli.networks import builds_networks
-from mnist_edge.errors import UsageError, printable
-from mnist_edge.text import count, data_name, percent
+from mnist_edge.common.errors import UsageError, printable
+from mnist_edge.common.text import count, data_name, percent
 
 if TYPE_CHECKING:
     from mnist_edge.dataset import Dataset
-    from mnist_edge.evaluation import Evaluation
+    from mnist_edge.proof.evaluation import Evaluation
 
 
 #: Mistakes in the picture of `--report`.
@@ -43,8 +43,8 @@ def command(
     """
     from mnist_edge import dataset as datasets
     from mnist_edge import store
-    from mnist_edge.evaluation import evaluate
     from mnist_edge.predictor import Predictor
+    from mnist_edge.proof.evaluation import evaluate
 
     if report is not None and report.suffix.lower() != ".png":
         raise UsageError(f"--report {report}: the name must end in .png")
@@ -93,7 +93,7 @@ def command(
 
 
 def _draw_report(path: Path, test: "Dataset", result: "Evaluation", description: str) -> None:
-    from mnist_edge.files import write_atomically
+    from mnist_edge.common.files import write_atomically
     from mnist_edge.image import prepare
     from mnist_edge.image.drawing import Mistake, grid
 

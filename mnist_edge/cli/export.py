@@ -11,9 +11,9 @@ from mnist_edge.cli.common import Output, Points, option, subcommand, was_typed
 from mnist_edge.cli.group import EXIT_PARITY
 from mnist_edge.cli.networks import builds_networks
 from mnist_edge.cli.parity_text import describe_report
-from mnist_edge.errors import UsageError, among
-from mnist_edge.manifest import quantize_of
-from mnist_edge.text import count, data_name, size
+from mnist_edge.common.errors import UsageError, among
+from mnist_edge.common.text import count, data_name, size
+from mnist_edge.store.manifest import quantize_of
 
 if TYPE_CHECKING:
     from exporters import Calibration, Format, LayerCost
@@ -86,8 +86,8 @@ def command(
     import exporters
     from exporters import gate
     from mnist_edge import dataset as datasets
-    from mnist_edge.extras import require
-    from mnist_edge.proof import record
+    from mnist_edge.common.extras import require
+    from mnist_edge.proof.records import record
 
     if format_name is None:
         raise UsageError(f"export needs a format; add {', or '.join(f'--format {one.name}' for one in exporters.formats())}")

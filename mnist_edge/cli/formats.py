@@ -7,7 +7,7 @@ from mnist_edge.cli.common import Output, subcommand, table
 def command(out: Output) -> None:
     """List the export formats with what each needs, and the runtimes."""
     import exporters
-    from mnist_edge.extras import is_installed
+    from mnist_edge.common.extras import is_installed
     from mnist_edge.runtimes import RUNTIMES
 
     def missing(requires: tuple[str, ...]) -> list[str]:

@@ -10,9 +10,9 @@ from typing import Any, NoReturn
 
 import click
 
-from mnist_edge import errors
 from mnist_edge.cli import interrupt
 from mnist_edge.cli.interrupt import EXIT_INTERRUPTED
+from mnist_edge.common import errors
 
 EXIT_FAILED, EXIT_USAGE, EXIT_PARITY = 1, 2, 3
 

@@ -83,7 +83,7 @@ def leave() -> NoReturn:
     """End the process at once, as an interrupted one. What was being written aside is removed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        if files := sys.modules.get("mnist_edge.files"):
+        if files := sys.modules.get("mnist_edge.common.files"):
             files.discard_asides()
         if sys.stdout is not None:
             sys.stdout.flush()

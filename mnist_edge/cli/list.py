@@ -3,14 +3,14 @@
 from pathlib import Path
 
 from mnist_edge.cli.common import Output, subcommand, table
-from mnist_edge.text import data_name, percent, size
+from mnist_edge.common.text import data_name, percent, size
 
 
 @subcommand("list", "list", "list --models-dir models", data=False)
 def command(models_dir: Path | None, out: Output) -> None:
     """List the models in the models folder, and the reference that is installed with the package."""
     from mnist_edge import store
-    from mnist_edge.errors import ModelError
+    from mnist_edge.common.errors import ModelError
 
     folder = store.models_dir(models_dir)
     models, problems = store.list_models(folder)

@@ -4,8 +4,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from mnist_edge import trust
 from mnist_edge.cli.common import option
+from mnist_edge.common import trust
 
 
 def builds_networks(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterable, Iterator
 
+from mnist_edge.common.text import count, data_name, percent, points
 from mnist_edge.dataset import Dataset
-from mnist_edge.parity import ParityReport, batches_checked
-from mnist_edge.text import count, data_name, percent, points
+from mnist_edge.proof.parity import ParityReport, batches_checked
 
 
 def describe_report(report: ParityReport, data: Dataset) -> str:

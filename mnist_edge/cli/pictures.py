@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from mnist_edge.errors import PictureError, UsageError, printable
+from mnist_edge.common.errors import PictureError, UsageError, printable
 
 if TYPE_CHECKING:
     from mnist_edge.image import Picture

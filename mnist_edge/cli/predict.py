@@ -18,8 +18,8 @@ from mnist_edge.cli.group import EXIT_FAILED
 from mnist_edge.cli.networks import builds_networks
 from mnist_edge.cli.pictures import STANDARD_INPUT, expand, standard_input
 from mnist_edge.cli.predict_output import Answer, Csv, Files, JsonLines, Table
-from mnist_edge.errors import DataError, UsageError, printable
-from mnist_edge.text import percent
+from mnist_edge.common.errors import DataError, UsageError, printable
+from mnist_edge.common.text import percent
 
 if TYPE_CHECKING:
     from mnist_edge.image import Prepared
@@ -104,7 +104,7 @@ def _answers(names: Iterable[tuple[str, str | None]], predictor: Predictor, ink:
     Pictures are answered one by one: with dynamic int8 an answer depends a little on its batch, and that would be whatever
     happened to be ready.
     """
-    from mnist_edge import pipeline
+    from mnist_edge.image import pipeline
 
     def source(path: str, problem: str | None) -> pipeline.Source:
         return pipeline.Source(path, problem, standard_input if path == STANDARD_INPUT else None)
@@ -124,7 +124,7 @@ def _answers(names: Iterable[tuple[str, str | None]], predictor: Predictor, ink:
 def _idx_answers(path: str, predictor: Predictor, ink: str) -> Iterator[Answer]:
     """Answer the images of an idx file as they are: their bytes are what the network takes."""
     from mnist_edge.dataset.idx import stream_images
-    from mnist_edge.pipeline import ahead
+    from mnist_edge.image.pipeline import ahead
 
     def batches() -> Generator[tuple[Any, float], None, None]:
         for pixels in stream_images(path, _BATCH):

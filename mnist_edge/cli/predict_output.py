@@ -11,7 +11,7 @@ import click
 
 from mnist_edge.cli.common import png
 from mnist_edge.cli.pictures import STANDARD_INPUT
-from mnist_edge.errors import UsageError, printable
+from mnist_edge.common.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from mnist_edge.image import Prepared
@@ -141,7 +141,7 @@ class Files:
 
     def write(self, index: int, drawn: Any) -> None:
         """Write what `drawn` returns for the picture with this index."""
-        from mnist_edge.files import write_atomically
+        from mnist_edge.common.files import write_atomically
 
         if self._targets:
             write_atomically(self._targets[index], png(drawn()))

@@ -8,9 +8,9 @@ import click
 from mnist_edge.cli import completing
 from mnist_edge.cli.common import PATH, Output, option, subcommand, was_typed
 from mnist_edge.cli.group import EXIT_FAILED
-from mnist_edge.errors import MnistEdgeError, ModelError, UsageError, one_line
-from mnist_edge.extras import require
-from mnist_edge.text import count, percent
+from mnist_edge.common.errors import MnistEdgeError, ModelError, UsageError, one_line
+from mnist_edge.common.extras import require
+from mnist_edge.common.text import count, percent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +57,7 @@ def command(
     require("drawing a report", "matplotlib")
     from mnist_edge import store
     from mnist_edge.dataset.folder import load_folder
-    from mnist_edge.publishing import writable
+    from mnist_edge.store.publishing import writable
 
     if every and model is not None:
         raise UsageError(f"--all reports every model; leave out {model}, or --all")
@@ -104,7 +104,7 @@ def _line(findings: "Findings", document: dict[str, Any]) -> str:
 def _report_all(folder: Path, report: "Callable[[Model], tuple[Findings, dict[str, Any]]]", seeds: Path | None, out: Output) -> bool:
     """Report every model, and those that could be reported in one table; False if one could not."""
     from mnist_edge.report import table
-    from mnist_edge.report.marked import check_ours, is_reference
+    from mnist_edge.store.marks import check_ours, is_reference
 
     models, problems = _models_in(folder)
     if not models:
@@ -143,7 +143,7 @@ def _report_all(folder: Path, report: "Callable[[Model], tuple[Findings, dict[st
 def _models_in(folder: Path) -> tuple[list["Model"], list[str]]:
     """Return the models of a folder and what is wrong with others; a subfolder that is no model at all is nobody's fault."""
     from mnist_edge import store
-    from mnist_edge.manifest import FILE_NAME
+    from mnist_edge.store.manifest import FILE_NAME
 
     models, problems = store.list_models(folder)
     return models, [problem for problem in problems if f"no {FILE_NAME} in it" not in problem]

@@ -6,7 +6,7 @@ import click
 
 from mnist_edge.cli import completing
 from mnist_edge.cli.common import Output, subcommand, table
-from mnist_edge.text import age, size
+from mnist_edge.common.text import age, size
 
 
 @subcommand("restore", "restore", "restore lenet", "restore lenet-20260131-120000", data=False)
@@ -17,7 +17,8 @@ def command(name: str | None, models_dir: Path | None, out: Output) -> None:
     NAME is a model's name, for the one that was replaced last; or the name or path of one of the listed folders. The model that is
     there now is kept in turn, so that a second restore brings it back.
     """
-    from mnist_edge import housekeeping, store
+    from mnist_edge import store
+    from mnist_edge.store import housekeeping
 
     folder = store.models_dir(models_dir)
     if name is None:

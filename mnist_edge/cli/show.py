@@ -6,7 +6,7 @@ import click
 
 from mnist_edge.cli import completing
 from mnist_edge.cli.common import Output, subcommand, table
-from mnist_edge.text import count, data_name, duration, percent, size
+from mnist_edge.common.text import count, data_name, duration, percent, size
 
 
 @subcommand("show", "show", "show lenet --json", data=False)

@@ -11,10 +11,10 @@ import click
 
 from mnist_edge.cli import completing
 from mnist_edge.cli.common import TRAIN_IMAGES, Number, Output, command_line, option, subcommand
-from mnist_edge.errors import DataError, UsageError
-from mnist_edge.extras import require
-from mnist_edge.text import count, data_name, duration, percent
-from mnist_edge.trust import allow, allowing, own_network
+from mnist_edge.common.errors import DataError, UsageError
+from mnist_edge.common.extras import require
+from mnist_edge.common.text import count, data_name, duration, percent
+from mnist_edge.common.trust import allow, allowing, own_network
 
 if TYPE_CHECKING:
     from mnist_edge.dataset import Dataset

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mnist_edge.cli.common import Output
-from mnist_edge.text import duration, percent
+from mnist_edge.common.text import duration, percent
 from mnist_edge.training.loop import Epoch, Listener
 
 

@@ -9,8 +9,8 @@ from mnist_edge.cli import completing
 from mnist_edge.cli.common import Output, option, subcommand, table, was_typed
 from mnist_edge.cli.group import EXIT_FAILED, EXIT_PARITY
 from mnist_edge.cli.networks import builds_networks
-from mnist_edge.errors import DataError, ModelError, UsageError
-from mnist_edge.text import count, data_name, percent
+from mnist_edge.common.errors import DataError, ModelError, UsageError
+from mnist_edge.common.text import count, data_name, percent
 
 if TYPE_CHECKING:
     from mnist_edge.store import Model
@@ -46,7 +46,8 @@ def command(
     Exit code 3 if one fails. Where a model was proven on drawn digits and MNIST is here by now, PyTorch's answers to
     MNIST are computed and stored first, if torch is installed.
     """
-    from mnist_edge import store, verification
+    from mnist_edge import store
+    from mnist_edge.proof import verification
 
     found = store.find(model, models_dir)
     out.model(found)
@@ -121,7 +122,7 @@ def _completed(model: "Model", data_dir: Path | None, out: Output) -> "Model":
     names = {reference.data["name"] for reference in model.manifest.references}
     if "mnist" in names or "drawn" not in names or find_mnist(data_dir).raw_dir is None:
         return model
-    from mnist_edge.extras import is_installed
+    from mnist_edge.common.extras import is_installed
 
     if model.is_installed_reference:
         return model

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.errors import DataError
+from mnist_edge.common.errors import DataError
 
 #: Every twelfth training image is held out for validation: 5,000 of MNIST's 60,000.
 VALIDATION_EVERY = 12

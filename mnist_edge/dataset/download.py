@@ -10,11 +10,11 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
+from mnist_edge.common.errors import DataError
+from mnist_edge.common.extras import require
+from mnist_edge.common.files import folder_aside
 from mnist_edge.dataset import idx
 from mnist_edge.dataset.sources import DATA_DIR, OTHER_DATA, find_mnist
-from mnist_edge.errors import DataError
-from mnist_edge.extras import require
-from mnist_edge.files import folder_aside
 
 #: Seconds in which a mirror has to answer at all, and in which the next bytes of a download have to come.
 ANSWER_SECONDS, STALL_SECONDS = 8.0, 10.0

@@ -16,8 +16,8 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_edge.common.errors import DataError
 from mnist_edge.dataset.base import Dataset
-from mnist_edge.errors import DataError
 
 FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),

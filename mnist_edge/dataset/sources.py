@@ -4,11 +4,11 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from mnist_edge.common.errors import DataError
+from mnist_edge.common.files import cache_dir
 from mnist_edge.dataset import drawn, idx
 from mnist_edge.dataset.base import Dataset
 from mnist_edge.dataset.folder import load_folder
-from mnist_edge.errors import DataError
-from mnist_edge.files import cache_dir
 
 MNIST, DRAWN = "mnist", "drawn"
 

@@ -18,7 +18,7 @@ from zlib import crc32
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from mnist_edge.errors import PictureError, printable
+from mnist_edge.common.errors import PictureError, printable
 from mnist_edge.image.intact import DamagedError, Probe, doubt, examine
 
 if TYPE_CHECKING:

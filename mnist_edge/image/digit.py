@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from mnist_edge.errors import PictureError
+from mnist_edge.common.errors import PictureError
 from mnist_edge.image.components import Components, find_components
 from mnist_edge.image.ink import MIN_STRENGTH, TINY, grown, ink_strength, otsu, quantile
 from mnist_edge.image.strokes import FINE, cut_out, stroke_width

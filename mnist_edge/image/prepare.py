@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from mnist_edge.errors import UsageError
+from mnist_edge.common.errors import UsageError
 from mnist_edge.image.decode import Decoded, Picture, decode
 from mnist_edge.image.digit import find_digit, find_doubts, strokes_met
 from mnist_edge.image.ink import CLEAR_POLARITY, denoise, find_polarity

@@ -5,14 +5,14 @@ import re
 import shlex
 from collections.abc import Sequence
 
-from mnist_edge.errors import printable
-from mnist_edge.manifest import Artifact, FileRecord
+from mnist_edge.common.errors import printable
+from mnist_edge.common.text import percent, size
+from mnist_edge.common.trust import own_network
 from mnist_edge.report import words
 from mnist_edge.report.findings import Findings
 from mnist_edge.report.origin import Origin
 from mnist_edge.store import Model
-from mnist_edge.text import percent, size
-from mnist_edge.trust import own_network
+from mnist_edge.store.manifest import Artifact, FileRecord
 
 FILE = "README.md"
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnist_edge.manifest import Artifact
+from mnist_edge.common.text import count
+from mnist_edge.common.text import size as file_size
 from mnist_edge.report.theme import LIGHT, Theme, bare, canvas, readable_on, shades, to_png
-from mnist_edge.text import count
-from mnist_edge.text import size as file_size
+from mnist_edge.store.manifest import Artifact
 
 if TYPE_CHECKING:
     from mnist_edge.report.findings import Bin, Findings  # a training draws its curves, and needs no predictor for that

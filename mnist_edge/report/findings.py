@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge import store, verification
-from mnist_edge.confidence import softmax
+from mnist_edge import store
+from mnist_edge.common.errors import ModelError
+from mnist_edge.common.text import data_name
 from mnist_edge.dataset import Dataset
-from mnist_edge.errors import ModelError
-from mnist_edge.evaluation import Evaluation, evaluate, evaluate_logits
-from mnist_edge.manifest import Artifact
 from mnist_edge.predictor import Predictor
+from mnist_edge.proof import verification
+from mnist_edge.proof.confidence import softmax
+from mnist_edge.proof.evaluation import Evaluation, evaluate, evaluate_logits
 from mnist_edge.store import Model
-from mnist_edge.text import data_name
+from mnist_edge.store.manifest import Artifact
 
 #: Bounds of the bins of confidence: half of them above 99 %, where nearly all answers of a good classifier are.
 CONFIDENCE_BOUNDS = (0.0, 0.5, 0.7, 0.9, 0.97, 0.99, 0.999, 1.0)

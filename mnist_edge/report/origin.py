@@ -2,11 +2,11 @@
 
 from typing import NamedTuple
 
-from mnist_edge.errors import MnistEdgeError
-from mnist_edge.extras import is_installed
-from mnist_edge.retrain import is_expressible, training_command
+from mnist_edge.common.errors import MnistEdgeError
+from mnist_edge.common.extras import is_installed
+from mnist_edge.common.trust import own_network
 from mnist_edge.store import Model
-from mnist_edge.trust import own_network
+from mnist_edge.store.retrain import is_expressible, training_command
 
 
 class Origin(NamedTuple):
@@ -32,7 +32,7 @@ def origin(model: Model) -> Origin:
     """
     manifest = model.manifest
     if own_network(manifest.architecture):
-        from mnist_edge.training.recipe import Recipe
+        from mnist_edge.architectures.recipe import Recipe
 
         usual = Recipe().to_json()  # what every network has that brings no recipe of its own
         return Origin("", None, training_command(manifest, model.name, usual), is_expressible(manifest, usual))

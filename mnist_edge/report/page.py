@@ -4,13 +4,13 @@ import html
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 
-from mnist_edge.errors import printable
+from mnist_edge.common.errors import printable
+from mnist_edge.common.text import count, duration, percent, size
 from mnist_edge.report import words
 from mnist_edge.report.findings import Findings
-from mnist_edge.report.marked import MARK
 from mnist_edge.report.origin import Origin
 from mnist_edge.report.theme import DARK, DPI, LIGHT, Theme, size_of
-from mnist_edge.text import count, duration, percent, size
+from mnist_edge.store.marks import MARK
 
 FILE = "report.html"
 

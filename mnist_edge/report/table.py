@@ -7,16 +7,16 @@ from statistics import mean, median, stdev
 from urllib.parse import quote
 
 from mnist_edge.benchmark.latency import latencies
-from mnist_edge.files import write_atomically
-from mnist_edge.manifest import Artifact
+from mnist_edge.common.files import write_atomically
+from mnist_edge.common.text import count, duration, percent, size
 from mnist_edge.report.card import escape
 from mnist_edge.report.findings import Findings
-from mnist_edge.report.marked import MARK, check_ours, marked
 from mnist_edge.report.origin import origin
-from mnist_edge.retrain import recipe_of
 from mnist_edge.runtimes import load_artifact
 from mnist_edge.store import Model
-from mnist_edge.text import count, duration, percent, size
+from mnist_edge.store.manifest import Artifact
+from mnist_edge.store.marks import MARK, check_ours, marked
+from mnist_edge.store.retrain import recipe_of
 
 FILE = "README.md"
 

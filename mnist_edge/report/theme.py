@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mnist_edge.report.marked import marked_png
+from mnist_edge.store.marks import marked_png
 
 if TYPE_CHECKING:
     from matplotlib.colors import Colormap

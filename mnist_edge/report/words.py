@@ -1,8 +1,8 @@
 """A model in sentences, for its page and its card: plain text, each without its full stop."""
 
+from mnist_edge.common.text import count, data_name, duration, percent
 from mnist_edge.report.findings import Findings
 from mnist_edge.report.origin import Origin
-from mnist_edge.text import count, data_name, duration, percent
 
 
 def headline(findings: Findings, origin: Origin) -> str:

@@ -4,15 +4,15 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mnist_edge.errors import UsageError
-from mnist_edge.files import locked, write_atomically
-from mnist_edge.manifest import Artifact
-from mnist_edge.publishing import current
+from mnist_edge.common.errors import UsageError
+from mnist_edge.common.files import locked, write_atomically
 from mnist_edge.report import card, figures, page
 from mnist_edge.report.findings import Findings
-from mnist_edge.report.marked import MARK, check_ours, is_reference, marked
 from mnist_edge.report.origin import origin
 from mnist_edge.report.theme import DARK, LIGHT, Theme
+from mnist_edge.store.manifest import Artifact
+from mnist_edge.store.marks import MARK, check_ours, is_reference, marked
+from mnist_edge.store.publishing import current
 
 FIGURES: dict[str, Callable[[Findings, Theme], bytes]] = {
     "curves": lambda findings, theme: figures.curves(findings.history, findings.model.name, theme),

@@ -8,13 +8,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from mnist_edge.errors import ModelError, unknown_name
-from mnist_edge.extras import INSTALL_TRAIN, require
+from mnist_edge.common.errors import ModelError, unknown_name
+from mnist_edge.common.extras import INSTALL_TRAIN, require
 
 if TYPE_CHECKING:
-    from mnist_edge.manifest import Artifact
-    from mnist_edge.parity import Run
+    from mnist_edge.proof.parity import Run
     from mnist_edge.store import Model
+    from mnist_edge.store.manifest import Artifact
 
 __all__ = ["RUNTIMES", "Runtime", "get", "load_artifact"]
 

@@ -18,7 +18,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.errors import ModelError
+from mnist_edge.common.errors import ModelError
 
 #: In the place of a number of rows: a message follows.
 _MESSAGE = 0xFFFFFFFF

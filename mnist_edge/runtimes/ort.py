@@ -6,14 +6,14 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnist_edge.errors import ModelError
+from mnist_edge.common.errors import ModelError
 from mnist_edge.runtimes import usable_threads
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mnist_edge.parity import Run
+    from mnist_edge.proof.parity import Run
 
 # The Linux wheel looks up an events host with the first session. Only the environment stops it, and only before the import.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

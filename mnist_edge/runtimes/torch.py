@@ -4,14 +4,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mnist_edge.parity import Run
+from mnist_edge.proof.parity import Run
 from mnist_edge.runtimes import usable_threads
 from mnist_edge.store import Model
 
 
 def load_model(model: Model, threads: int = 1) -> Run:
     """Build the network and load its weights. `threads` sets PyTorch's for the whole process. Raises ModelError."""
-    from mnist_edge.training.deploy import load_deployed
+    from mnist_edge.architectures.deployed import load_deployed
 
     torch.set_num_threads(usable_threads(threads))
     module = load_deployed(model)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample, interpolate
 
-from mnist_edge.training.recipe import Augmentation
+from mnist_edge.architectures.recipe import Augmentation
 
 #: Points of the coarse grid in each direction, five pixels apart: about the width of a stroke's bend.
 GRID = 6

@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
 
+from mnist_edge.architectures.deployed import Deployed
 from mnist_edge.architectures.own import told_as_its_own
-from mnist_edge.errors import TrainingError
+from mnist_edge.architectures.recipe import Recipe
+from mnist_edge.common.errors import TrainingError
 from mnist_edge.training.augment import augment
-from mnist_edge.training.deploy import Deployed
-from mnist_edge.training.recipe import Recipe
 
 #: Images a step where nothing is learned; a matter of memory only.
 EVALUATION_BATCH = 1000

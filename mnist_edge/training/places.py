@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from mnist_edge.errors import TrainingError, UsageError
-from mnist_edge.publishing import REPLACED, RUNS, check_target
+from mnist_edge.common.errors import TrainingError, UsageError
+from mnist_edge.store.publishing import REPLACED, RUNS, check_target
 
 #: Longest name of a model in bytes. Names are made from it: of an unfinished file, a model that was replaced, an artifact in a lower
 #: precision, and a refused export, ``lenet-lenet.int8-dynamic.onnx-20261124-131500``; file systems allow 255 bytes, some 143.

@@ -14,11 +14,12 @@ from safetensors.torch import save
 from torch import nn
 
 from mnist_edge import dataset as datasets
-from mnist_edge import golden, publishing
-from mnist_edge.confidence import Threshold
+from mnist_edge.architectures.deployed import Deployed
 from mnist_edge.dataset import Dataset
-from mnist_edge.manifest import Manifest
-from mnist_edge.training.deploy import Deployed
+from mnist_edge.proof import golden
+from mnist_edge.proof.confidence import Threshold
+from mnist_edge.store import publishing
+from mnist_edge.store.manifest import Manifest
 from mnist_edge.training.loop import Epoch
 from mnist_edge.training.settings import Settings
 

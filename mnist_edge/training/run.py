@@ -14,13 +14,14 @@ import numpy as np
 import torch
 
 from mnist_edge import dataset as datasets
-from mnist_edge import publishing, store
+from mnist_edge import store
 from mnist_edge.architectures.own import told_as_its_own
-from mnist_edge.confidence import find_threshold
+from mnist_edge.common.errors import TrainingError, UsageError
+from mnist_edge.common.files import folder_aside, unused, write_atomically
 from mnist_edge.dataset import Dataset
-from mnist_edge.errors import TrainingError, UsageError
-from mnist_edge.files import folder_aside, unused, write_atomically
-from mnist_edge.publishing import RUNS, run_lock
+from mnist_edge.proof.confidence import find_threshold
+from mnist_edge.store import publishing
+from mnist_edge.store.publishing import RUNS, run_lock
 from mnist_edge.training import places
 from mnist_edge.training.check import assemble, check_disk, check_network, check_trained
 from mnist_edge.training.loop import Epoch, Images, Listener, Trainer

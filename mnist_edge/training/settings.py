@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from mnist_edge.errors import UsageError
-from mnist_edge.training.recipe import Augmentation, Precision, Recipe
+from mnist_edge.architectures.recipe import Augmentation, Precision, Recipe
+from mnist_edge.common.errors import UsageError
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from conftest import train_small
 from test_architectures import VARIANTS
 
 from exporters import gate
-from mnist_edge import Predictor, verification
+from mnist_edge import Predictor
+from mnist_edge.architectures.recipe import Recipe
 from mnist_edge.dataset import Dataset
-from mnist_edge.training.recipe import Recipe
+from mnist_edge.proof import verification
 
 #: Half a minute, a tenth of all tests.
 LARGEST = "resnet18"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from conftest import Command
 
-from mnist_edge.publishing import RUNS
+from mnist_edge.store.publishing import RUNS
 from mnist_edge.training import run as training_run
 
 MINE = """

@@ -10,11 +10,11 @@ import reference_models
 from conftest import Command, sha256
 
 from mnist_edge import store
+from mnist_edge.common.text import duration, percent, size
 from mnist_edge.dataset import Dataset
 from mnist_edge.report import card
 from mnist_edge.report.findings import gather
 from mnist_edge.report.origin import origin
-from mnist_edge.text import duration, percent, size
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = {model.name: model for model in store.list_models(ROOT / "models")[0]}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import Command
 
-from mnist_edge.report.marked import REFERENCE_MARK, marked
+from mnist_edge.store.marks import REFERENCE_MARK, marked
 
 pytestmark = pytest.mark.slow
 

@@ -13,9 +13,9 @@ import torch
 import exporters
 from exporters import Format, Target, gate, registry
 from mnist_edge import store
+from mnist_edge.architectures.deployed import Deployed
+from mnist_edge.common.errors import ExportError, MissingExtraError, ModelError, UnknownNameError, UsageError
 from mnist_edge.dataset import Dataset
-from mnist_edge.errors import ExportError, MissingExtraError, ModelError, UnknownNameError, UsageError
-from mnist_edge.training.deploy import Deployed
 
 
 def contents(folder: Path) -> dict[str, str]:

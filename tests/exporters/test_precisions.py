@@ -10,12 +10,13 @@ import pytest
 from conftest import LOWER, Command, Quantized, train_small
 
 from exporters import Calibration, gate
-from mnist_edge import Predictor, store, verification
+from mnist_edge import Predictor, store
+from mnist_edge.architectures.recipe import Recipe
+from mnist_edge.common.errors import ExportError, ParityError, UnknownNameError, UsageError
 from mnist_edge.dataset import Dataset
 from mnist_edge.dataset.folder import write_folder
-from mnist_edge.errors import ExportError, ParityError, UnknownNameError, UsageError
-from mnist_edge.parity import BUDGETS
-from mnist_edge.training.recipe import Recipe
+from mnist_edge.proof import verification
+from mnist_edge.proof.parity import BUDGETS
 
 pytestmark = pytest.mark.slow
 

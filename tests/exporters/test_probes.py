@@ -10,8 +10,9 @@ from onnx import TensorProto, helper
 
 import exporters
 from exporters import Format, Target, gate, registry
-from mnist_edge import probes, store
+from mnist_edge import store
 from mnist_edge.dataset import Dataset
+from mnist_edge.proof import probes
 
 CONDITIONS = {
     "all white": [  # the mean of a batch is above 200

@@ -11,10 +11,11 @@ import torch
 
 import exporters
 from exporters import Target
-from mnist_edge import architectures, trust
+from mnist_edge import architectures
 from mnist_edge.architectures import build
-from mnist_edge.errors import ExportError
-from mnist_edge.training.deploy import Deployed
+from mnist_edge.architectures.deployed import Deployed
+from mnist_edge.common import trust
+from mnist_edge.common.errors import ExportError
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from conftest import Command
 from PIL import Image
 
 from mnist_edge import image
-from mnist_edge.errors import PictureError
+from mnist_edge.common.errors import PictureError
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:

@@ -17,8 +17,8 @@ import pytest
 from PIL import Image, ImageFile, ImageOps
 
 from mnist_edge import Predictor, image
+from mnist_edge.common.errors import PictureError
 from mnist_edge.dataset import drawn
-from mnist_edge.errors import PictureError
 
 PHOTO = Path(__file__).resolve().parents[2] / "docs" / "photo.jpg"
 

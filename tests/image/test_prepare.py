@@ -11,8 +11,8 @@ from once import lacking
 from PIL import Image
 
 from mnist_edge import Predictor, image
+from mnist_edge.common.errors import PictureError, UsageError
 from mnist_edge.dataset import Dataset, drawn
-from mnist_edge.errors import PictureError, UsageError
 
 REFERENCE = Path(__file__).resolve().parents[2] / "models" / "lenet"
 

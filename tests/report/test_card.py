@@ -15,7 +15,7 @@ from mnist_edge.report import card, figures, page, table
 from mnist_edge.report.findings import Findings
 from mnist_edge.report.origin import origin
 from mnist_edge.report.write import write_report
-from mnist_edge.retrain import training_command
+from mnist_edge.store.retrain import training_command
 
 
 def test_the_card_says_how_to_make_what_is_not_kept(found: Findings) -> None:

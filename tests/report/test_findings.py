@@ -5,7 +5,7 @@ import pytest
 from conftest import answering
 
 from mnist_edge.dataset import Dataset
-from mnist_edge.evaluation import evaluate_logits
+from mnist_edge.proof.evaluation import evaluate_logits
 from mnist_edge.report.findings import Bin, Findings
 
 

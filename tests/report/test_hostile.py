@@ -14,15 +14,15 @@ from markdown_it.token import Token
 from PIL import Image
 
 from mnist_edge import store
+from mnist_edge.common.errors import printable
 from mnist_edge.dataset import Dataset
-from mnist_edge.errors import printable
-from mnist_edge.evaluation import evaluate_logits
-from mnist_edge.manifest import Manifest
+from mnist_edge.proof.evaluation import evaluate_logits
 from mnist_edge.report import card, page, table
 from mnist_edge.report.findings import Findings, Pictures, read_history
-from mnist_edge.report.marked import REFERENCE_MARK, is_reference, marked
 from mnist_edge.report.origin import Origin
 from mnist_edge.report.theme import DARK, LIGHT
+from mnist_edge.store.manifest import Manifest
+from mnist_edge.store.marks import REFERENCE_MARK, is_reference, marked
 
 HOSTILE = (
     "MIT](javascript:alert(1)) | `code` <script>alert(2)</script> **b** _i_ ~s~ $x$ &lt; <a@b.c>\n"

@@ -9,13 +9,13 @@ import pytest
 from conftest import answering, train_small
 from PIL import Image, ImageColor
 
+from mnist_edge.common.errors import ModelError, UsageError
 from mnist_edge.dataset import Dataset
-from mnist_edge.errors import ModelError, UsageError
 from mnist_edge.report import figures
 from mnist_edge.report.findings import Findings
-from mnist_edge.report.marked import REFERENCE_MARK, marked
 from mnist_edge.report.theme import DARK, LIGHT
 from mnist_edge.report.write import FIGURES, write_report
+from mnist_edge.store.marks import REFERENCE_MARK, marked
 
 
 class Page(HTMLParser):

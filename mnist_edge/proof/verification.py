@@ -8,14 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mnist_edge import dataset as datasets
-from mnist_edge import parity, proof, publishing, runtimes, store
+from mnist_edge import runtimes, store
+from mnist_edge.common.errors import DataError, MissingExtraError, ModelError, ParityError, UsageError
+from mnist_edge.common.text import data_name
 from mnist_edge.dataset import Dataset
 from mnist_edge.dataset.sources import GET_MNIST, find_mnist
-from mnist_edge.errors import DataError, MissingExtraError, ModelError, ParityError, UsageError
-from mnist_edge.golden import Golden, compare, tolerance
-from mnist_edge.manifest import Artifact, Manifest, Reference
-from mnist_edge.store import Model
-from mnist_edge.text import data_name
+from mnist_edge.proof import parity, records
+from mnist_edge.proof.golden import Golden, compare, tolerance
+from mnist_edge.store import Model, publishing
+from mnist_edge.store.manifest import Artifact, Manifest, Reference
 
 
 @dataclass(frozen=True)
@@ -107,12 +108,12 @@ def keep_proofs(model: Model, results: Sequence[Verified], data: Dataset) -> Mod
     def change(manifest: Manifest) -> Manifest:
         for artifact in Model(model.folder, manifest).artifacts:
             report = passed.get(artifact.sha256)
-            kept = proof.record(report, data, proof.doubts(artifact.details)) if report else artifact.parity
-            if proof.is_weaker(artifact.parity, kept):
+            kept = records.record(report, data, records.doubts(artifact.details)) if report else artifact.parity
+            if records.is_weaker(artifact.parity, kept):
                 manifest = manifest.with_artifact(replace(artifact, parity=kept))
         return manifest
 
-    if proof.shortcomings(data.labels, model.manifest.classes) or change(model.manifest) == model.manifest:
+    if records.shortcomings(data.labels, model.manifest.classes) or change(model.manifest) == model.manifest:
         return model
     return publishing.change_manifest(model, change)
 

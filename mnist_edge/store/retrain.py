@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mnist_edge.manifest import Manifest
+from mnist_edge.store.manifest import Manifest
 
 #: Number of training images of the data sets that everybody has.
 _ALL = {"mnist": 60_000, "drawn": 60_000}

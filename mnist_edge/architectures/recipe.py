@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Self
 
-from mnist_edge.errors import UsageError
+from mnist_edge.common.errors import UsageError
 
 #: Mean and standard deviation of MNIST's training pixels divided by 255.
 MNIST_MEAN, MNIST_STD = 0.1307, 0.3081

@@ -9,10 +9,10 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge import parity
-from mnist_edge.errors import ModelError
-from mnist_edge.logits import check
-from mnist_edge.parity import FLOAT32_TOLERANCE, Budget, ParityReport, Run
+from mnist_edge.common.errors import ModelError
+from mnist_edge.common.logits import check
+from mnist_edge.proof import parity
+from mnist_edge.proof.parity import FLOAT32_TOLERANCE, Budget, ParityReport, Run
 
 #: The file's name.
 GOLDEN = "golden.npz"

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import TypeVar
 
-from mnist_edge.errors import PluginWarning, one_line
+from mnist_edge.common.errors import PluginWarning, one_line
 
 T = TypeVar("T")
 

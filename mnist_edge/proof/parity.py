@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.confidence import softmax
-from mnist_edge.errors import one_line
-from mnist_edge.logits import check_shape
-from mnist_edge.text import percent
+from mnist_edge.common.errors import one_line
+from mnist_edge.common.logits import check_shape
+from mnist_edge.common.text import percent
+from mnist_edge.proof.confidence import softmax
 
 #: Anything that answers: pixels, uint8 N×1×28×28 → logits, float32 N×10.
 Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]

@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from mnist_edge.errors import ModelError
-from mnist_edge.files import sha256_bytes, write_atomically
-from mnist_edge.shape import FILE_NAME as PLAIN_NAME
-from mnist_edge.shape import Closed, mismatch
+from mnist_edge.common.errors import ModelError
+from mnist_edge.common.files import sha256_bytes, write_atomically
+from mnist_edge.common.shape import FILE_NAME as PLAIN_NAME
+from mnist_edge.common.shape import Closed, mismatch
 
 FILE_NAME = "manifest.json"
 

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_edge.common.errors import ParityError
+from mnist_edge.common.files import sha256_file
+from mnist_edge.common.text import count, data_name
 from mnist_edge.dataset import Dataset, describe
-from mnist_edge.errors import ParityError
-from mnist_edge.files import sha256_file
-from mnist_edge.manifest import Artifact
-from mnist_edge.parity import ParityReport, batches_checked
-from mnist_edge.text import count, data_name
+from mnist_edge.proof.parity import ParityReport, batches_checked
+from mnist_edge.store.manifest import Artifact
 
 #: A proof takes at least this many images. Where none of n images changed its answer, at most 3/n of all answers change, with 95 %
 #: certainty (the rule of three: Hanley and Lippman-Hand, "If Nothing Goes Wrong, Is Everything All Right?", 1983). For 1,000 that is

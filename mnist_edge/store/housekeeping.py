@@ -10,11 +10,11 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mnist_edge.errors import ModelError, TrainingError, unknown_name
-from mnist_edge.files import locked, unused
-from mnist_edge.manifest import FILE_NAME, Manifest
-from mnist_edge.publishing import FAILED, REPLACED, RUNS, publish_model, run_lock
-from mnist_edge.text import data_name, percent
+from mnist_edge.common.errors import ModelError, TrainingError, unknown_name
+from mnist_edge.common.files import locked, unused
+from mnist_edge.common.text import data_name, percent
+from mnist_edge.store.manifest import FILE_NAME, Manifest
+from mnist_edge.store.publishing import FAILED, REPLACED, RUNS, publish_model, run_lock
 
 #: What can be left behind.
 KINDS = ("replaced", "failed", "runs", "parts")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnist_edge.errors import ModelError
+from mnist_edge.common.errors import ModelError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mnist_edge.architectures import build
-from mnist_edge.errors import ModelError, UsageError, one_line
+from mnist_edge.common.errors import ModelError, UsageError, one_line
 from mnist_edge.store import Model
 
 

@@ -4,7 +4,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnist_edge.errors import UsageError
+from mnist_edge.common.errors import UsageError
 
 if TYPE_CHECKING:
     from PIL.Image import Image

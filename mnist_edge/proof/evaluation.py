@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge import parity
-from mnist_edge.confidence import softmax
+from mnist_edge.common.logits import check
 from mnist_edge.dataset import Dataset, Refused
-from mnist_edge.logits import check
 from mnist_edge.predictor import Predictor
+from mnist_edge.proof import parity
+from mnist_edge.proof.confidence import softmax
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
-from mnist_edge.errors import NotAllowedError, UsageError
+from mnist_edge.common.errors import NotAllowedError, UsageError
 
 _allowed: set[str] = set()
 _on_path: list[str] = []

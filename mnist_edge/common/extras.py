@@ -2,7 +2,7 @@
 
 from importlib.util import find_spec
 
-from mnist_edge.errors import MissingExtraError
+from mnist_edge.common.errors import MissingExtraError
 
 #: Import name of each package of the extra ``train``.
 TRAIN = ("torch", "torchvision", "onnx", "onnxscript", "safetensors", "rich", "matplotlib")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import numpy as np
 
 from mnist_edge import image
-from mnist_edge.errors import MnistEdgeError, PictureError, printable
+from mnist_edge.common.errors import MnistEdgeError, PictureError, printable
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.errors import one_line
-from mnist_edge.logits import check_shape
-from mnist_edge.parity import FLOAT32_TOLERANCE, Run
+from mnist_edge.common.errors import one_line
+from mnist_edge.common.logits import check_shape
+from mnist_edge.proof.parity import FLOAT32_TOLERANCE, Run
 
 #: Images of noise, and test images that are inverted.
 _NOISY, _INVERTED = 16, 64

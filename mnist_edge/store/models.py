@@ -6,9 +6,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from mnist_edge.errors import ModelError, UnknownNameError, unknown_name
-from mnist_edge.files import sha256_file
-from mnist_edge.manifest import FILE_NAME, Artifact, FileRecord, Manifest, Reference
+from mnist_edge.common.errors import ModelError, UnknownNameError, unknown_name
+from mnist_edge.common.files import sha256_file
+from mnist_edge.store.manifest import FILE_NAME, Artifact, FileRecord, Manifest, Reference
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,7 +54,7 @@ class Model:
     @property
     def is_shipped(self) -> bool:
         """True for a reference model as it lies in a clone; one that is trained or copied there has no such card."""
-        from mnist_edge.report.marked import is_reference
+        from mnist_edge.store.marks import is_reference
 
         return is_reference(self.folder / "README.md")
 
@@ -111,8 +111,8 @@ class Model:
         """Return the command, ready to paste, that makes an artifact for a runtime (None: the usual one), or makes one `again`."""
         import shlex
 
+        from mnist_edge.common.trust import own_network
         from mnist_edge.runtimes import RUNTIMES
-        from mnist_edge.trust import own_network
 
         chosen = RUNTIMES.get(runtime or "ort")
         model = self.name if self.is_installed_reference else str(self.folder)
@@ -137,7 +137,7 @@ class Model:
         return self._without_weights() if record == self.manifest.weights else "restore it, or train the model again"
 
     def _without_weights(self) -> str:
-        from mnist_edge.retrain import training_command
+        from mnist_edge.store.retrain import training_command
 
         again = training_command(self.manifest, self.name, models_dir=self.folder.parent)
         what = "can be run from its exported files, but not exported again" if self.artifacts else "cannot be exported"
@@ -224,7 +224,7 @@ def read_reference(model: Model, reference: Reference) -> "NDArray[np.float32]":
     """Return PyTorch's stored answers, float32 N×10, one row for each image of the data set. Raises ModelError."""
     import numpy as np
 
-    from mnist_edge.logits import check
+    from mnist_edge.common.logits import check
 
     path = model.path(reference)
     try:
@@ -257,6 +257,6 @@ def installed_reference() -> Model:
 
 
 def _installed_reference() -> Path:
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     installed = package / "reference" / REFERENCE_MODEL
     return installed if installed.is_dir() else package.parent / "models" / REFERENCE_MODEL

@@ -13,12 +13,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.errors import ModelError, UsageError, printable
-from mnist_edge.files import flush, folder_aside, lock_file, locked, sha256_file, unused, write_atomically
-from mnist_edge.golden import GOLDEN, Golden
-from mnist_edge.manifest import FILE_NAME, Artifact, FileRecord, Manifest, Reference
-from mnist_edge.proof import keep_stronger
+from mnist_edge.common.errors import ModelError, UsageError, printable
+from mnist_edge.common.files import (
+    flush,
+    folder_aside,
+    lock_file,
+    locked,
+    sha256_file,
+    unused,
+    write_atomically,
+)
+from mnist_edge.proof.golden import GOLDEN, Golden
+from mnist_edge.proof.records import keep_stronger
 from mnist_edge.store import Model, models_dir
+from mnist_edge.store.manifest import FILE_NAME, Artifact, FileRecord, Manifest, Reference
 
 #: Folders of a models folder: models that others replaced; exports that were refused; unfinished runs, each in its model's name, where
 #: one that was set aside is ``.NAME-DATE``.
