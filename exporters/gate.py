@@ -27,6 +27,7 @@ from mnist_edge.common.errors import (
 )
 from mnist_edge.common.extras import require
 from mnist_edge.common.files import folder_aside
+from mnist_edge.common.logits import Run
 from mnist_edge.dataset import Dataset
 from mnist_edge.proof import golden, parity, probes, records
 from mnist_edge.store import publishing
@@ -156,10 +157,10 @@ def _check_worth(model: store.Model, precision: str, written: "_Written") -> Non
 class _Written:
     """A file aside: loaded, what its exporter says of it, and the float32 file; for a lower precision that one loaded, and the verdict."""
 
-    run: parity.Run
+    run: Run
     details: dict[str, Any]
     float32: Path
-    float32_run: parity.Run | None = None
+    float32_run: Run | None = None
     verdict: Verdict | None = None
 
 
@@ -232,9 +233,9 @@ def _target(
 
 def _network(model: store.Model) -> "Deployed":
     """Load a network of the exporter's own: what it does to it must not reach the reference."""
-    from mnist_edge.architectures.deployed import load_deployed
+    from mnist_edge.runtimes.torch import load_network
 
-    return load_deployed(model)
+    return load_network(model)
 
 
 def _write(chosen: Format, target: Target, write: Callable[[Target], Mapping[str, Any]]) -> dict[str, Any]:
@@ -262,7 +263,7 @@ def _write(chosen: Format, target: Target, write: Callable[[Target], Mapping[str
     return kept
 
 
-def _load(runtime: runtimes.Runtime, chosen: Format, path: Path) -> parity.Run:
+def _load(runtime: runtimes.Runtime, chosen: Format, path: Path) -> Run:
     try:
         return runtime.load(path)
     except ModelError as error:

@@ -45,10 +45,10 @@ def answers(model: store.Model, data: Dataset) -> Answers:
     Raises ModelError for weights that do not fit, answers that are not finite, answers that change when it is asked again,
     answers that depend on an image's neighbours in the batch, and answers that are not those which the manifest's machine stored for the same images.
     """
-    from mnist_edge.architectures.deployed import load_deployed
-    from mnist_edge.training.result import torch_logits
+    from mnist_edge.architectures.deployed import torch_logits
+    from mnist_edge.runtimes.torch import load_network
 
-    deployed = load_deployed(model)
+    deployed = load_network(model)
     logits = torch_logits(deployed, data.images)
     if not np.isfinite(logits).all():
         raise ModelError(f"{model.folder}: PyTorch itself answers NaN or infinity; train it again")

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.benchmark.latency import latencies
+from mnist_edge.common.logits import Run
 from mnist_edge.common.text import percent
-from mnist_edge.proof.parity import ParityReport, Run
+from mnist_edge.proof.parity import ParityReport
 
 #: A file of more than this share of float32's is not called smaller.
 _SMALLER = 0.9

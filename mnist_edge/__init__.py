@@ -3,13 +3,13 @@
 Importing this package loads nothing but itself; ``Predictor`` and ``Prediction`` come in when they are first used.
 """
 
+from mnist_edge.common.version import __version__
+
 TYPE_CHECKING = False  # typing takes 10 ms and more, in which Ctrl-C would be a traceback
 if TYPE_CHECKING:
     from typing import Any
 
     from mnist_edge.predictor import Prediction, Predictor
-
-__version__ = "0.1.0"
 
 __all__ = ["Prediction", "Predictor", "__version__"]
 

@@ -18,7 +18,7 @@ from mnist_edge.store.manifest import FILE_NAME, Artifact
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mnist_edge.proof.parity import Run
+    from mnist_edge.common.logits import Run
 
 
 class Prediction(NamedTuple):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mnist_edge.proof import parity
+from mnist_edge.common.logits import Run
 from mnist_edge.proof.parity import BUDGETS, Budget, batches_checked, check, compare
 
 random = np.random.default_rng(0)
@@ -157,7 +157,7 @@ def raise_error(pixels: np.ndarray) -> np.ndarray:
         lambda pixels: np.concatenate([run(pixels), run(pixels)[:1]]),
     ],
 )
-def test_check_fails_for_an_answer_of_the_wrong_kind(broken: parity.Run) -> None:
+def test_check_fails_for_an_answer_of_the_wrong_kind(broken: Run) -> None:
     report, _ = check(broken, REFERENCE, PIXELS, LABELS, BUDGETS["float32"])
     assert not report
     assert report.smallest_tolerance is None

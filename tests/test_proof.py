@@ -13,12 +13,12 @@ from conftest import Command
 import exporters
 from exporters import Format, Target, gate, registry
 from mnist_edge import Predictor, store
+from mnist_edge.common.contract import CLASSES
 from mnist_edge.common.errors import ExportError, ParityError, UsageError
 from mnist_edge.dataset import Dataset, describe
 from mnist_edge.dataset.folder import write_folder
 from mnist_edge.proof import records, verification
 from mnist_edge.store import publishing
-from mnist_edge.store.manifest import CLASSES
 
 
 @pytest.mark.parametrize(

@@ -8,15 +8,15 @@ import torch
 from conftest import Silent, settings_for, train_small
 
 from mnist_edge import architectures, store
-from mnist_edge.architectures.deployed import load_deployed
+from mnist_edge.architectures.deployed import torch_logits
 from mnist_edge.architectures.recipe import Augmentation, Recipe
 from mnist_edge.cli.train import new_settings
 from mnist_edge.common.errors import TrainingError, UsageError
 from mnist_edge.dataset import Dataset
+from mnist_edge.runtimes.torch import load_network
 from mnist_edge.store.publishing import RUNS
 from mnist_edge.training.augment import augment
 from mnist_edge.training.loop import Epoch
-from mnist_edge.training.result import torch_logits
 from mnist_edge.training.run import Run, train
 from mnist_edge.training.settings import Settings, choose_device
 
@@ -224,7 +224,7 @@ def test_weights_trained_in_bfloat16_are_float32_and_answer_as_proven(tmp_path: 
     """What is tested and stored is the network as it is deployed: in float32, in the usual order of memory."""
     recipe = Recipe(epochs=1, batch_size=64, precision="bfloat16")
     model = train_small(tmp_path, "cnn-small", data=drawn_train.first(240), test=drawn_test, recipe=recipe)
-    deployed = load_deployed(model)
+    deployed = load_network(model)
     assert {parameter.dtype for parameter in deployed.parameters()} == {torch.float32}
     stored = store.read_reference(model, model.manifest.references[0])
     assert np.array_equal(torch_logits(deployed, drawn_test.images), stored)

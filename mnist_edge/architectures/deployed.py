@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from mnist_edge.architectures import build
-from mnist_edge.common.errors import ModelError, UsageError, one_line
-from mnist_edge.store import Model
+from mnist_edge.common.errors import ModelError, one_line
 
 
 class Deployed(nn.Module):
@@ -34,24 +34,16 @@ class Deployed(nn.Module):
         return logits
 
 
-def load_deployed(model: Model) -> Deployed:
-    """Build a model's network, load its weights and return it in eval mode.
-
-    Raises ModelError if they do not fit, NotAllowedError for a network outside the registry that the user did not allow, UsageError
-    for one that is not there or cannot be built.
-    """
-    manifest = model.manifest
-    try:
-        network = build(manifest.architecture, manifest.arguments)
-    except UsageError as error:
-        raise type(error)(f"{model.folder}: {error}") from error
-    load_weights(network, model.path(manifest.weights))
-    return Deployed(network, manifest.normalisation["mean"], manifest.normalisation["std"]).eval().requires_grad_(False)
-
-
 def load_weights(network: nn.Module, path: Path) -> None:
     """Load a safetensors file into a network. Raises ModelError if it is damaged or does not fit."""
     try:
         network.load_state_dict(load_file(path))
     except (SafetensorError, RuntimeError) as error:
         raise ModelError(f"{path}: does not fit network {type(network).__name__}: {one_line(error)}") from error
+
+
+def torch_logits(deployed: Deployed, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return PyTorch's answers on the CPU, float32 N×10, to uint8 N×1×28×28: what every artifact is compared with."""
+    with torch.inference_mode():
+        parts = [deployed(torch.from_numpy(batch)) for batch in np.array_split(pixels.copy(), max(1, len(pixels) // 250))]
+    return np.asarray(torch.cat(parts).numpy(), np.float32)

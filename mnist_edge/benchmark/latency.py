@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.proof.parity import Run
+from mnist_edge.common.logits import Run
 
 #: Blocks of each method, and seconds of each block.
 _BLOCKS, _SECONDS = 8, 0.04

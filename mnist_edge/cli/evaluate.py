@@ -52,7 +52,7 @@ def command(
     predictor = Predictor.load(model, runtime, threads=threads, models_dir=models_dir)
     out.say(f"model: {predictor.description}")
     test = datasets.load(data, "test", data_dir)
-    result = evaluate(predictor, test)
+    result = evaluate(predictor.logits, test)
     wrong: list[dict[str, Any]] = [
         {
             "index": int(i),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,9 @@ from mnist_edge.common.errors import ModelError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+#: Anything that answers: pixels, uint8 N×1×28×28 → logits, float32 N×10.
+Run = Callable[["NDArray[np.uint8]"], "NDArray[np.float32]"]
 
 
 def check(logits: Any, rows: int, source: str = "", columns: int = 10) -> NDArray[np.float32]:

@@ -7,10 +7,10 @@ import numpy as np
 from PIL import Image
 
 from mnist_edge import image
+from mnist_edge.common.contract import CLASSES
 from mnist_edge.common.errors import DataError, PictureError, printable
 from mnist_edge.common.text import data_name
 from mnist_edge.dataset.base import Dataset, Refused
-from mnist_edge.store.manifest import CLASSES
 
 
 def load_folder(folder: Path, split: str, count: int | None = None) -> Dataset:

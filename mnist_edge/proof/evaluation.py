@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.common.logits import check
+from mnist_edge.common.logits import Run, check
 from mnist_edge.dataset import Dataset, Refused
-from mnist_edge.predictor import Predictor
 from mnist_edge.proof import parity
 from mnist_edge.proof.confidence import softmax
 
@@ -55,9 +54,9 @@ class Evaluation:
         ]
 
 
-def evaluate(predictor: Predictor, data: Dataset) -> Evaluation:
-    """Run a data set through a predictor. Raises ModelError if the model fails."""
-    return evaluate_logits(parity.logits_of(predictor.logits, data.images), data)
+def evaluate(run: Run, data: Dataset) -> Evaluation:
+    """Run a data set through whatever answers, such as `Predictor.logits`. Raises ModelError if it gives no logits."""
+    return evaluate_logits(parity.logits_of(run, data.images), data)
 
 
 def evaluate_logits(logits: NDArray[np.float32], data: Dataset) -> Evaluation:

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.common.errors import ModelError
-from mnist_edge.common.logits import check
+from mnist_edge.common.logits import Run, check
 from mnist_edge.proof import parity
-from mnist_edge.proof.parity import FLOAT32_TOLERANCE, Budget, ParityReport, Run
+from mnist_edge.proof.parity import FLOAT32_TOLERANCE, Budget, ParityReport
 
 #: The file's name.
 GOLDEN = "golden.npz"

@@ -3,7 +3,7 @@
 Comparing never raises and never stops early: what to do with a false report is the caller's choice.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -11,12 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.common.errors import one_line
-from mnist_edge.common.logits import check_shape
+from mnist_edge.common.logits import Run, check_shape
 from mnist_edge.common.text import percent
 from mnist_edge.proof.confidence import softmax
-
-#: Anything that answers: pixels, uint8 N×1×28×28 → logits, float32 N×10.
-Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 #: 10,000 images in batches of 256 end in a remainder of 16.
 BATCH_SIZE = 256

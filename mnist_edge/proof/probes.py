@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.common.errors import one_line
-from mnist_edge.common.logits import check_shape
-from mnist_edge.proof.parity import FLOAT32_TOLERANCE, Run
+from mnist_edge.common.logits import Run, check_shape
+from mnist_edge.proof.parity import FLOAT32_TOLERANCE
 
 #: Images of noise, and test images that are inverted.
 _NOISY, _INVERTED = 16, 64

@@ -10,6 +10,7 @@ from pathlib import Path
 from mnist_edge import dataset as datasets
 from mnist_edge import runtimes, store
 from mnist_edge.common.errors import DataError, MissingExtraError, ModelError, ParityError, UsageError
+from mnist_edge.common.logits import Run
 from mnist_edge.common.text import data_name
 from mnist_edge.dataset import Dataset
 from mnist_edge.dataset.sources import GET_MNIST, find_mnist
@@ -83,7 +84,7 @@ def verify(model: Model, stored: Reference, data: Dataset, runtime: str | None =
     """
     reference = store.read_reference(model, stored)
 
-    def report(artifact: Artifact, run: parity.Run) -> parity.ParityReport:
+    def report(artifact: Artifact, run: Run) -> parity.ParityReport:
         return parity.check(run, reference, data.images, data.labels, _budget(artifact))[0]
 
     return [_verify(model, artifact, report) for artifact in artifacts_for(model, runtime)]
@@ -126,7 +127,7 @@ def read_golden(model: Model) -> Golden:
     return Golden.read(model.path(record))
 
 
-def self_test(model: Model, artifact: Artifact | None, run: parity.Run) -> None:
+def self_test(model: Model, artifact: Artifact | None, run: Run) -> None:
     """Compare what was loaded, an artifact or (for None) the network itself, with PyTorch's answers to the golden inputs.
 
     Raises ParityError if it answers otherwise, ModelError if there is nothing to compare with.
@@ -138,7 +139,7 @@ def self_test(model: Model, artifact: Artifact | None, run: parity.Run) -> None:
         raise ParityError(f"{model.folder}: {what} does not answer as PyTorch did: {'; '.join(report.failures)}")
 
 
-def _compare(artifact: Artifact, run: parity.Run, golden: Golden) -> parity.ParityReport:
+def _compare(artifact: Artifact, run: Run, golden: Golden) -> parity.ParityReport:
     if not artifact.golden and artifact.precision != "float32":
         raise ModelError(f"{artifact.file}: what it answers to the golden inputs was not kept; export it again")
     return compare(run, golden, tolerance(artifact.precision, artifact.golden.get("max_difference", 0.0)))
@@ -160,7 +161,7 @@ def _budget(artifact: Artifact) -> parity.Budget:
     return parity.Budget(**artifact.parity["budget"])
 
 
-def _verify(model: Model, artifact: Artifact, report: Callable[[Artifact, parity.Run], parity.ParityReport]) -> Verified:
+def _verify(model: Model, artifact: Artifact, report: Callable[[Artifact, Run], parity.ParityReport]) -> Verified:
     try:
         return Verified(artifact, report(artifact, runtimes.load_artifact(model, artifact)))
     except MissingExtraError as error:

@@ -150,7 +150,7 @@ def gather(model: Model, data: str | None = None, data_dir: Path | None = None, 
     found = Findings(model, test, store.read_reference(model, reference), read_history(model))
     if pictures is None or not any(artifact.runtime == "ort" for artifact in model.artifacts):
         return found
-    return replace(found, pictures=Pictures(data_name(pictures.name), evaluate(Predictor.load(model.folder), pictures)))
+    return replace(found, pictures=Pictures(data_name(pictures.name), evaluate(Predictor.load(model.folder).logits, pictures)))
 
 
 def read_history(model: Model) -> tuple[dict[str, Any], ...]:

@@ -12,7 +12,7 @@ from mnist_edge.common.errors import ModelError, unknown_name
 from mnist_edge.common.extras import INSTALL_TRAIN, require
 
 if TYPE_CHECKING:
-    from mnist_edge.proof.parity import Run
+    from mnist_edge.common.logits import Run
     from mnist_edge.store import Model
     from mnist_edge.store.manifest import Artifact
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mnist_edge.proof.parity import Run
+    from mnist_edge.common.logits import Run
 
 # The Linux wheel looks up an events host with the first session. Only the environment stops it, and only before the import.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

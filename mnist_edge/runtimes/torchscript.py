@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from mnist_edge.common.errors import ModelError
-from mnist_edge.proof.parity import Run
+from mnist_edge.common.logits import Run
 from mnist_edge.runtimes import usable_threads
 
 

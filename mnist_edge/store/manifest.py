@@ -10,21 +10,17 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
+from mnist_edge.common.contract import CLASSES, LOGITS, PIXELS
 from mnist_edge.common.errors import ModelError
 from mnist_edge.common.files import sha256_bytes, write_atomically
 from mnist_edge.common.shape import FILE_NAME as PLAIN_NAME
 from mnist_edge.common.shape import Closed, mismatch
+from mnist_edge.common.version import __version__
 
 FILE_NAME = "manifest.json"
 
 #: Raised whenever an older program would misread a newer manifest.
 SCHEMA = 3
-
-#: What each of the ten logits stands for.
-CLASSES = tuple("0123456789")
-
-PIXELS = {"name": "pixels", "dtype": "uint8", "shape": ["N", 1, 28, 28]}
-LOGITS = {"name": "logits", "dtype": "float32", "shape": ["N", 10]}
 
 
 @dataclass(frozen=True)
@@ -139,8 +135,6 @@ class Manifest:
 
     def to_json(self) -> dict[str, Any]:
         """Return the manifest as JSON values, its own hash last."""
-        from mnist_edge import __version__
-
         body: dict[str, Any] = {"schema": SCHEMA, "program": f"mnist-edge {__version__}", **asdict(self)}
         return body | {"sha256": _own_hash(body)}
 

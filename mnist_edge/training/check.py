@@ -20,12 +20,12 @@ from torch.nn.functional import cross_entropy
 from torch.nn.parameter import is_lazy
 
 from mnist_edge.architectures import build
-from mnist_edge.architectures.deployed import Deployed
+from mnist_edge.architectures.deployed import Deployed, torch_logits
 from mnist_edge.architectures.own import called, is_out_of_memory, raised, told_as_its_own
 from mnist_edge.common.errors import TrainingError, UsageError, one_line
 from mnist_edge.proof.steady import difference, find_unsteadiness, with_extremes
 from mnist_edge.training.loop import loss_of
-from mnist_edge.training.result import torch_logits, weights_of
+from mnist_edge.training.result import weights_of
 from mnist_edge.training.settings import Settings
 
 #: Images that a network is tried on beside a black, a white and a noisy one; and at the end of a training.

@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import nn
 
 from mnist_edge import dataset as datasets
-from mnist_edge.architectures.deployed import Deployed
+from mnist_edge.architectures.deployed import Deployed, torch_logits
 from mnist_edge.dataset import Dataset
 from mnist_edge.proof import golden
 from mnist_edge.proof.confidence import Threshold
@@ -24,13 +24,6 @@ from mnist_edge.training.loop import Epoch
 from mnist_edge.training.settings import Settings
 
 WEIGHTS, HISTORY, CURVES = "weights.safetensors", "history.jsonl", "curves.png"
-
-
-def torch_logits(deployed: Deployed, pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Return PyTorch's answers on the CPU, float32 N×10, to uint8 N×1×28×28: what every artifact is compared with."""
-    with torch.inference_mode():
-        parts = [deployed(torch.from_numpy(batch)) for batch in np.array_split(pixels.copy(), max(1, len(pixels) // 250))]
-    return np.asarray(torch.cat(parts).numpy(), np.float32)
 
 
 def versions() -> dict[str, str]:

@@ -15,6 +15,7 @@ import torch
 
 from mnist_edge import dataset as datasets
 from mnist_edge import store
+from mnist_edge.architectures.deployed import torch_logits
 from mnist_edge.architectures.own import told_as_its_own
 from mnist_edge.common.errors import TrainingError, UsageError
 from mnist_edge.common.files import folder_aside, unused, write_atomically
@@ -26,7 +27,7 @@ from mnist_edge.training import places
 from mnist_edge.training.check import assemble, check_disk, check_network, check_trained
 from mnist_edge.training.loop import Epoch, Images, Listener, Trainer
 from mnist_edge.training.memory import keep_freed_memory
-from mnist_edge.training.result import torch_logits, write_model
+from mnist_edge.training.result import write_model
 from mnist_edge.training.settings import Settings
 
 

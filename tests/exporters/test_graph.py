@@ -10,8 +10,8 @@ from onnx import TensorProto, helper
 
 from exporters.onnx import graph, quantization
 from exporters.registry import Target
+from mnist_edge.common.contract import CLASSES
 from mnist_edge.common.errors import ExportError
-from mnist_edge.store.manifest import CLASSES
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 LENET = MODELS / "lenet" / "lenet.onnx"

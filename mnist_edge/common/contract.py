@@ -1,0 +1,7 @@
+"""What every artifact takes and gives, and what its answers stand for."""
+
+#: What each of the ten logits stands for.
+CLASSES = tuple("0123456789")
+
+PIXELS = {"name": "pixels", "dtype": "uint8", "shape": ["N", 1, 28, 28]}
+LOGITS = {"name": "logits", "dtype": "float32", "shape": ["N", 10]}
