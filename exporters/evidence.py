@@ -34,7 +34,7 @@ def keep_evidence(
     try:
         folder.mkdir(parents=True)
         artifact.rename(folder / artifact.name)
-        write_atomically(folder / "report.json", json.dumps(records.record(report, data), indent=1).encode())
+        write_atomically(folder / "report.json", json.dumps(records.figures(report, data), indent=1).encode())
         if len(logits) == len(expected):
             difference = np.nan_to_num(np.abs(logits - expected), nan=np.inf).max(axis=1)
             worst = np.argsort(-difference, kind="stable")[:_WORST]

@@ -1,48 +1,41 @@
-"""The gate: an export is written aside, run by its real runtime on the whole test set, and published only if it answers as PyTorch does."""
+"""The gate: an export is written aside, run by its real runtime on the whole test set, and published only if it answers as PyTorch does.
 
-import json
-import signal
-import subprocess
-import sys
+Four stages, each with what it requires and ensures: `plan`, `writing.write`, `prove` and `publish`.
+"""
+
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from exporters import reference
+from exporters import plan as plans
+from exporters import reference, writing
 from exporters.evidence import keep_evidence
-from exporters.registry import Calibration, Format, LayerCost, Reduction, Target, find
+from exporters.plan import Plan
+from exporters.reference import Answers
+from exporters.registry import Calibration, LayerCost
 from exporters.verdict import Verdict, judge
-from mnist_edge import runtimes, store
-from mnist_edge.common.errors import (
-    ExportError,
-    MnistEdgeError,
-    ModelError,
-    ParityError,
-    UsageError,
-    one_line,
-    unknown_name,
-)
-from mnist_edge.common.extras import require
+from exporters.writing import Written
+from mnist_edge import store
+from mnist_edge.common.errors import ExportError, one_line
 from mnist_edge.common.files import folder_aside
-from mnist_edge.common.logits import Run
 from mnist_edge.dataset import Dataset
-from mnist_edge.proof import golden, parity, probes, records
+from mnist_edge.proof import parity, probes, records
+from mnist_edge.proof.examination import Examined, examine
+from mnist_edge.runtimes import platforms
 from mnist_edge.store import publishing
-from mnist_edge.store.manifest import Artifact, Manifest
-
-if TYPE_CHECKING:
-    from mnist_edge.architectures.deployed import Deployed
+from mnist_edge.store.manifest import Artifact
+from mnist_edge.store.proofs import Proof
 
 #: Layers of a refused precision are compared on so many images.
 _DIAGNOSED = 200
 
 
 @dataclass(frozen=True)
-class Proof:
-    """What the gate saw.
+class Outcome:
+    """What became of an export.
 
     Attributes:
         report: the figures.
@@ -72,139 +65,113 @@ def export(
     calibration: Calibration | None = None,
     max_accuracy_drop: float | None = None,
     force: bool = False,
-) -> tuple[store.Model, Proof]:
-    """Export a model, prove the artifact on `data`, and publish it. Returns the model as it is afterwards, and the proof.
+) -> tuple[store.Model, Outcome]:
+    """Export a model, prove the artifact on `data`, and publish it. Returns the model as it is afterwards, and what became of it.
 
-    A lower precision is made from the float32 file, which is written aside too, compared with it in size, and refused if it is
-    no smaller. `max_accuracy_drop`, 0 to 1, replaces the one in the precision's budget. A proof without an artifact means that
+    A lower precision is made from the float32 artifact, which is written aside too, compared with it in size, and refused if it is
+    no smaller. `max_accuracy_drop`, 0 to 1, replaces the one in the precision's budget. An outcome without an artifact means that
     parity failed: the model's folder is as it was.
 
     `force` publishes what would otherwise be refused for one of these reasons: too few images for a proof or warnings of the exporter,
-    which mark the artifact as unproven; a stronger proof of the file that it replaces; no gain in size.
+    which mark the artifact as unproven; a stronger proof of the artifact that it replaces; no gain in size.
 
     Raises UnknownNameError, UsageError, MissingExtraError, ModelError, ExportError, ParityError, OSError; then, too, nothing was published.
     """
-    chosen, options = find(format_name), options or {}
-    if precision not in chosen.precisions:
-        raise unknown_name(f"precision of format {chosen.name}", precision, chosen.precisions)
-    reduction = chosen.reductions.get(precision)
-    known = (*chosen.options, *(reduction.options if reduction else ()))
-    for option in options:
-        if option not in known:
-            raise unknown_name(f"option of format {chosen.name} in {precision}", option, known)
-    require(f"format {chosen.name}", *chosen.requires, install=chosen.install)
-    runtime = runtimes.get(chosen.runtime)
-    runtime.require(f"the gate of format {chosen.name}, which runs what it proves,")
-    budget = _budget(precision, max_accuracy_drop)
-    publishing.check_writable(model, models_dir)
-    too_little = records.shortcomings(data.labels, model.manifest.classes)
-    if too_little and not force:
-        raise ParityError(
-            f"{model.name}: not exported, because {too_little}; name a larger test set with --data, or add --force, which publishes it as unproven"
-        )
-
+    plan = plans.plan(
+        model,
+        format_name,
+        data,
+        models_dir=models_dir,
+        precision=precision,
+        options=options,
+        calibration=calibration,
+        max_accuracy_drop=max_accuracy_drop,
+        force=force,
+    )
     answers = reference.answers(model, data)
-    file = _file_name(model, chosen, precision)
-    with folder_aside(store.models_dir(models_dir) if model.is_installed_reference else model.home, file) as aside, _threads_kept():
-        target = _target(aside, file, model.manifest, precision, options, calibration)
-        written = _write_and_load(model, chosen, runtime, target, data)
-        if not force:
-            _check_worth(model, precision, written)
-        run, details, verdict = written.run, written.details, written.verdict
-        report, logits = parity.check(run, answers.logits, data.images, data.labels, budget)
-        at_home = golden.compare(run, answers.golden, golden.tolerance(precision, 0.0) if precision == "float32" else None)
-        report = report.with_failures([f"golden inputs: {failure}" for failure in at_home.failures])
-        report = report.with_failures(probes.failures(run, answers.probes, exact=precision == "float32"))
-        if written.float32_run is not None:
-            failures = probes.failures(written.float32_run, answers.probes, exact=True)
-            report = report.with_failures([f"in float32, from which it was made: {failure}" for failure in failures])
-        if not report:
-            costs = _costs(reduction, written.float32, target.path, data)
-            kept = keep_evidence(aside.parent, model.name, target.path, report, answers, logits)
-            return model, Proof(report, data, None, kept, verdict, costs)
-        oldest = str(details.pop("oldest_runtime", f"{runtime.name} (oldest not known)"))
-        artifact = Artifact(
-            **asdict(publishing.record_of(target.path)),
-            format=chosen.name,
-            precision=precision,
-            runtime=runtime.name,
-            oldest_runtime=oldest,
-            parity=records.record(report, data, "; ".join(filter(None, [too_little, records.doubts(details)]))),
-            details=details,
-            golden={"max_difference": at_home.max_difference},
-        )
-        model = publishing.writable(model, models_dir)
-        model, artifact = publishing.publish_artifact(
-            model, target.path, artifact, lambda manifest: reference.store_answers(model, answers, manifest), force
-        )
-    return model, Proof(report, data, artifact, verdict=verdict)
+    home = store.models_dir(models_dir) if model.is_installed_reference else model.home
+    with folder_aside(home, plan.file) as aside, _threads_kept():
+        written = writing.write(plan, aside)
+        verdict = weigh(plan, written)
+        seen = prove(plan, written, answers)
+        if not seen.report:
+            costs = _costs(plan, written)
+            kept = keep_evidence(home, model.name, written.artifact.path, seen.report, answers, seen.logits)
+            return model, Outcome(seen.report, data, None, kept, verdict, costs)
+        model, artifact = publish(plan, written, answers, seen, models_dir)
+    return model, Outcome(seen.report, data, artifact, verdict=verdict)
 
 
-def _check_worth(model: store.Model, precision: str, written: "_Written") -> None:
-    """Raise ExportError for what only `force` publishes: a lower precision that is hardly smaller, and what the exporter warned of."""
-    if written.verdict and not written.verdict.gains:
+def weigh(plan: Plan, written: Written) -> Verdict | None:
+    """Return what a lower precision is good for; None for float32.
+
+    Ensures, unless it is forced: a lower precision is clearly smaller, and the exporter warned of nothing. Raises ExportError.
+    """
+    artifact, float32 = written.artifact, written.float32
+    verdict = judge(artifact, float32, plan.data.images[:1]) if float32 else None
+    if plan.force:
+        return verdict
+    if verdict and not verdict.gains:
         raise ExportError(
-            f"{model.name}: not published as {precision}, because {written.verdict.why_not()}; --force publishes it all the same"
+            f"{plan.model.name}: not published as {plan.precision}, because {verdict.why_not()}; --force publishes it all the same"
         )
-    if warned := written.details.get("warnings"):
+    if warned := artifact.details.get("warnings"):
         raise ExportError(
-            f"{model.name}: not published, because the exporter warns that the file may answer otherwise than the network: "
+            f"{plan.model.name}: not published, because the exporter warns that the file may answer otherwise than the network: "
             f"{'; '.join(warned)}; change the network, or add --force"
         )
+    return verdict
 
 
-@dataclass(frozen=True)
-class _Written:
-    """A file aside: loaded, what its exporter says of it, and the float32 file; for a lower precision that one loaded, and the verdict."""
+def prove(plan: Plan, written: Written, answers: Answers) -> Examined:
+    """Compare what was written with PyTorch's answers.
 
-    run: Run
-    details: dict[str, Any]
-    float32: Path
-    float32_run: Run | None = None
-    verdict: Verdict | None = None
-
-
-def _write_and_load(model: store.Model, chosen: Format, runtime: runtimes.Runtime, target: Target, data: Dataset) -> _Written:
-    reduction = chosen.reductions.get(target.precision)
-    if reduction is None:
-        details = _write(chosen, target, lambda target: chosen.export(_network(model), target))
-        return _Written(_load(runtime, chosen, target.path), details, target.path)
-    plain = {name: value for name, value in target.options.items() if name in chosen.options}
-    float32 = _target(target.path.parent.parent, "float32" + chosen.suffix, model.manifest, "float32", plain, None)
-    about = _write(chosen, float32, lambda target: chosen.export(_network(model), target))
-    details = _write(chosen, target, lambda target: reduction.convert(float32.path, target))
-    if warned := [*about.get("warnings", ()), *details.get("warnings", ())]:
-        details["warnings"] = warned
-    _try_apart(runtime, chosen, target)
-    run, float32_run = _load(runtime, chosen, target.path), _load(runtime, chosen, float32.path)
-    verdict = judge((target.path, run), (float32.path, float32_run), data.images[:1], details.get("reduced_weights"))
-    return _Written(run, details, float32.path, float32_run, verdict)
+    Requires: `answers` to the plan's data. Ensures: a report of all inputs, of a lower precision those of its float32 artifact too.
+    """
+    run, float32 = written.artifact.run, written.float32
+    seen = examine(run, plan.precision, plan.budget, plan.data, answers.logits, answers.golden, answers.probes)
+    if float32 is None:
+        return seen
+    failures = [f"in float32, from which it was made: {failure}" for failure in probes.failures(float32.run, answers.probes, exact=True)]
+    return seen._replace(report=seen.report.with_failures(failures))
 
 
-def _file_name(model: store.Model, chosen: Format, precision: str) -> str:
-    """Return the artifact's file name: that of the one which it replaces, where the folder was renamed since."""
-    for artifact in model.artifacts:
-        if (artifact.format, artifact.precision) == (chosen.name, precision):
-            return artifact.file
-    return model.name + ("" if precision == "float32" else f".{precision}") + chosen.suffix
+def publish(plan: Plan, written: Written, answers: Answers, seen: Examined, models_dir: Path | None) -> tuple[store.Model, Artifact]:
+    """Put a proven artifact in its place, with its proof and PyTorch's answers. Returns the model as it is then, and the artifact's record.
+
+    Requires: a true report. Ensures: the artifact, its record and the answers are there together, or the model's folder is as it was.
+    Raises ModelError if the model was trained anew meanwhile, ParityError if a stronger proof is there, UsageError, OSError.
+    """
+    artifact, details = written.artifact, dict(written.artifact.details)
+    oldest = str(details.pop("oldest_runtime", f"{plan.runtime.name} (oldest not known)"))
+    unproven = "; ".join(filter(None, [plan.too_little, records.doubts(details)]))
+    figures = records.figures(seen.report, plan.data, unproven)
+    proof = Proof(
+        artifact.tree.sha256, plan.runtime.name, figures, plan.runtime.version(), {}, platforms.here().to_json(), dict(seen.golden)
+    )
+    record = Artifact(
+        file=artifact.path.name,
+        sha256=artifact.tree.sha256,
+        bytes=artifact.tree.bytes,
+        members=artifact.tree.members,
+        format=plan.format.name,
+        precision=plan.precision,
+        runtime=plan.runtime.name,
+        oldest_runtime=oldest,
+        proofs=(proof,),
+        details=details,
+    )
+    model = publishing.writable(plan.model, models_dir)
+    return publishing.publish_artifact(
+        model, artifact.path, record, lambda manifest: reference.store_answers(model, answers, manifest), plan.force
+    )
 
 
-def _budget(precision: str, max_accuracy_drop: float | None) -> parity.Budget:
-    budget = parity.BUDGETS[precision]
-    if max_accuracy_drop is None:
-        return budget
-    if precision == "float32":
-        raise UsageError("--max-accuracy-drop is for lower precisions; float32 has to answer as PyTorch does")
-    if not 0 <= max_accuracy_drop <= 1:
-        raise UsageError(f"--max-accuracy-drop {100 * max_accuracy_drop:g}: points of accuracy, 0 to 100")
-    return budget.with_accuracy_drop(max_accuracy_drop)
-
-
-def _costs(reduction: Reduction | None, float32: Path, reduced: Path, data: Dataset) -> tuple[LayerCost, ...]:
-    if reduction is None or reduction.layer_costs is None:
+def _costs(plan: Plan, written: Written) -> tuple[LayerCost, ...]:
+    if plan.reduction is None or plan.reduction.layer_costs is None or written.float32 is None:
         return ()
     try:
-        return tuple(reduction.layer_costs(float32, reduced, data.images[:_DIAGNOSED]))
+        return tuple(plan.reduction.layer_costs(written.float32.path, written.artifact.path, plan.data.images[:_DIAGNOSED]))
     except Exception as error:  # what it says is an extra; the verdict stands without
         warnings.warn(f"the layers could not be compared: {one_line(error)}", stacklevel=2)
         return ()
@@ -220,70 +187,3 @@ def _threads_kept() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def _target(
-    aside: Path, file: str, manifest: Manifest, precision: str, options: Mapping[str, Any], calibration: Calibration | None
-) -> Target:
-    """Give a target a folder of its own, so that whatever else is in it afterwards was written by its exporter."""
-    folder = aside / precision
-    folder.mkdir()
-    return Target(folder / file, manifest.name, manifest.architecture, manifest.classes, manifest.licence, precision, options, calibration)
-
-
-def _network(model: store.Model) -> "Deployed":
-    """Load a network of the exporter's own: what it does to it must not reach the reference."""
-    from mnist_edge.runtimes.torch import load_network
-
-    return load_network(model)
-
-
-def _write(chosen: Format, target: Target, write: Callable[[Target], Mapping[str, Any]]) -> dict[str, Any]:
-    try:
-        details = dict(write(target))
-    except (MnistEdgeError, OSError):
-        raise
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # another distribution's exporter may raise anything, SystemExit too
-        raise ExportError(f"format {chosen.name}: {one_line(error)}") from error
-    extra = sorted(p.name for p in target.path.parent.iterdir() if p != target.path)
-    if target.path.is_symlink():
-        raise ExportError(f"format {chosen.name}: wrote a symbolic link; an artifact is a file of its own")
-    if not target.path.is_file():
-        raise ExportError(f"format {chosen.name}: wrote no file")
-    if target.path.stat().st_nlink > 1:
-        raise ExportError(f"format {chosen.name}: wrote a hard link to a file that lies elsewhere, too; an artifact is a file of its own")
-    if extra:
-        raise ExportError(f"format {chosen.name}: an artifact is one file; it also wrote {', '.join(extra)}")
-    try:
-        kept: dict[str, Any] = json.loads(json.dumps(details, allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise ExportError(f"format {chosen.name}: its details are no JSON: {error}") from error
-    return kept
-
-
-def _load(runtime: runtimes.Runtime, chosen: Format, path: Path) -> Run:
-    try:
-        return runtime.load(path)
-    except ModelError as error:
-        hint = " (in a network, len(x) and int(x.shape[0]) freeze the batch; x.shape[0] does not)" if "batch is fixed" in str(error) else ""
-        raise ParityError(
-            f"not published: what format {chosen.name} wrote does not run: {str(error).replace(f'{path}: ', '')}{hint}"
-        ) from error
-
-
-def _try_apart(runtime: runtimes.Runtime, chosen: Format, target: Target) -> None:
-    """Load a reduced file and answer once in a process of its own: a runtime may die over a graph, and must not take this one along.
-
-    Raises ParityError if it dies; whatever else is wrong shows here, too.
-    """
-    code = "import sys, numpy; from pathlib import Path; from mnist_edge import runtimes"
-    code += "; runtimes.get(sys.argv[1]).load(Path(sys.argv[2]))(numpy.zeros((2, 1, 28, 28), numpy.uint8))"
-    done = subprocess.run([sys.executable, "-P", "-c", code, runtime.name, str(target.path)], capture_output=True, check=False)
-    if done.returncode < 0:
-        name = signal.Signals(-done.returncode).name
-        raise ParityError(
-            f"{target.name}: not published: runtime {runtime.name} dies ({name}) over what format {chosen.name} wrote in {target.precision}; "
-            "try another --quantize, or --keep-float for parts of it"
-        )

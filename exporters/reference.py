@@ -85,7 +85,7 @@ def store_answers(model: store.Model, given: Answers, manifest: Manifest) -> Man
     drawn digits gets its test score from this test set, too. Raises OSError.
     """
     if not given.golden_is_stored:
-        manifest = replace(manifest, golden=publishing.write_golden(model.folder, given.golden))
+        manifest = replace(manifest, golden=publishing.write_golden(model.folder, given.golden.to_bytes()))
     data = given.data
     if manifest.reference_on(data.sha256) is not None:
         return manifest

@@ -7,12 +7,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mnist_edge import runtimes
 from mnist_edge.common.errors import UsageError, unknown_name
 from mnist_edge.common.extras import INSTALL_TRAIN
+from mnist_edge.common.options import Option
 from mnist_edge.common.plugins import register_plugins
 from mnist_edge.common.text import count as words
 from mnist_edge.proof.parity import BUDGETS
-from mnist_edge.runtimes import RUNTIMES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,7 +59,7 @@ class Target:
     """What an exporter writes, and what it may say in the file.
 
     Attributes:
-        path: file to write; nothing of the user's is there.
+        path: file or folder to write; nothing of the user's is there.
         name: the model's name.
         architecture: the network's name.
         classes: what each logit stands for.
@@ -100,14 +101,14 @@ class Reduction:
 
     Attributes:
         convert: writes ``target.path`` from the float32 file and returns details, as `Format.export` does.
-        options: names of the options that it takes beside the format's own.
+        options: its own, beside the format's.
         calibrated: True if it needs ``target.calibration``.
         layer_costs: compares the tensors of both files on images, uint8 N×1×28×28, the costliest layer first; None where
             the format cannot tell.
     """
 
     convert: Callable[[Path, Target], dict[str, Any]]
-    options: tuple[str, ...] = ()
+    options: tuple[Option, ...] = ()
     calibrated: bool = False
     layer_costs: "Callable[[Path, Path, NDArray[np.uint8]], list[LayerCost]] | None" = None
 
@@ -119,14 +120,14 @@ class Format:
     Attributes:
         name: what ``--format`` takes.
         summary: what it is, in a few words.
-        suffix: ends the artifact's file name, after the model's name: ``.onnx``.
-        runtime: what runs it; the gate runs it with this.
-        export: writes ``target.path`` in float32 from a `Deployed` network in eval mode, on the CPU, and returns details for the
+        suffix: ends the artifact's name, after the model's name: ``.onnx``.
+        runtime: what runs it as a rule; the gate runs it with this. Other runtimes say themselves that they run this format.
+        export: writes ``target.path``, a file or a folder, in float32 from a `Deployed` network in eval mode, on the CPU, and returns details for the
             manifest. ``oldest_runtime`` among them, such as ``onnxruntime 1.18``, is the oldest release that runs the file.
             Raises ExportError, UsageError.
         requires: import names of the packages that `export` needs.
         install: the line that installs them.
-        options: names of the options that it takes.
+        options: its own.
         reductions: its lower precisions by name; each needs a budget in `mnist_edge.proof.parity.BUDGETS`.
     """
 
@@ -137,13 +138,18 @@ class Format:
     export: "Callable[[Deployed, Target], dict[str, Any]]"
     requires: tuple[str, ...] = ("torch",)
     install: str = INSTALL_TRAIN
-    options: tuple[str, ...] = ()
+    options: tuple[Option, ...] = ()
     reductions: Mapping[str, Reduction] = field(default_factory=dict)
 
     @property
     def precisions(self) -> tuple[str, ...]:
         """All that it can write, float32 first."""
         return ("float32", *self.reductions)
+
+    def options_of(self, precision: str) -> tuple[Option, ...]:
+        """Return the options that it takes in a precision: the format's own, and that precision's."""
+        reduction = self.reductions.get(precision)
+        return (*self.options, *(reduction.options if reduction else ()))
 
 
 _registered: dict[str, Format] = {}
@@ -155,8 +161,10 @@ def register(format: Format) -> Format:
         if format.name == taken.name or format.suffix == taken.suffix:
             what = f"name {format.name!r}" if format.name == taken.name else f"suffix {format.suffix!r}"
             raise UsageError(f"format {what} is registered twice: by {taken.export.__module__} and by {format.export.__module__}")
-    if format.runtime not in RUNTIMES:
-        raise UsageError(f"format {format.name!r}: {unknown_name('runtime', format.runtime, RUNTIMES)}")
+    try:
+        runtimes.get(format.runtime)
+    except UsageError as error:
+        raise UsageError(f"format {format.name!r}: {error}") from error
     without = [precision for precision in format.precisions if precision not in BUDGETS]
     if without:
         raise UsageError(f"format {format.name!r}: no budget in mnist_edge.proof.parity.BUDGETS for {', '.join(without)}")

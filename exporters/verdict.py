@@ -1,14 +1,12 @@
 """What a lower precision is good for: size, speed and accuracy against float32 of the same format, on this machine, in words."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from exporters.writing import File
 from mnist_edge.benchmark.latency import latencies
-from mnist_edge.common.logits import Run
 from mnist_edge.common.text import percent
 from mnist_edge.proof.parity import ParityReport
 
@@ -98,11 +96,10 @@ class Verdict:
         }
 
 
-def judge(reduced: tuple[Path, Run], float32: tuple[Path, Run], image: NDArray[np.uint8], reduced_weights: float | None = None) -> Verdict:
-    """Compare two loaded files on one image, uint8 1×1×28×28. The latencies are this machine's, now."""
-    runs: Mapping[str, Run] = {"reduced": reduced[1], "float32": float32[1]}
-    times = {name: float(np.median(values)) for name, values in latencies(runs, image).items()}
-    return Verdict(reduced[0].stat().st_size, float32[0].stat().st_size, times["reduced"], times["float32"], reduced_weights)
+def judge(reduced: File, float32: File, image: NDArray[np.uint8]) -> Verdict:
+    """Compare two artifacts on one image, uint8 1×1×28×28. The latencies are this machine's, now."""
+    times = {name: float(np.median(values)) for name, values in latencies({"reduced": reduced.run, "float32": float32.run}, image).items()}
+    return Verdict(reduced.tree.bytes, float32.tree.bytes, times["reduced"], times["float32"], reduced.details.get("reduced_weights"))
 
 
 def _share(size: float) -> str:

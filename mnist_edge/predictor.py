@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
 from mnist_edge import image, runtimes, store
-from mnist_edge.common.errors import ModelError, PictureError, UsageError, one_line
+from mnist_edge.common.errors import ModelError, NotProvenError, PictureError, UnprovenWarning, UsageError, one_line
 from mnist_edge.common.logits import check
 from mnist_edge.common.text import percent
+from mnist_edge.proof import records
 from mnist_edge.proof.confidence import softmax
 from mnist_edge.store.manifest import FILE_NAME, Artifact
 
@@ -73,6 +75,8 @@ class Predictor:
         threads: int = 1,
         models_dir: Path | None = None,
         self_test: bool = False,
+        require_proof: bool = False,
+        options: Mapping[str, Any] | None = None,
     ) -> Self:
         """Load a model by its name, its folder or one of its files, as `store.resolve` finds it.
 
@@ -82,8 +86,10 @@ class Predictor:
         With the runtime ``torch``, a model whose network is not part of this package (``mine:Net``) runs that network's code, so it has
         to be allowed first: ``mnist_edge.architectures.allow("mine:Net")``. No other runtime imports it.
         With `self_test` what was loaded has to answer the golden inputs in the model's folder as PyTorch did, in a few milliseconds.
+        Where no proof is kept of this artifact with this release of the runtime on this kind of machine, an `UnprovenWarning` says so and how
+        to prove it; with `require_proof` that is a NotProvenError. `options` are the runtime's own.
 
-        Raises ParityError if the self-test fails, UnknownNameError for a model or runtime that is not there, ModelError for a file that is damaged, edited or
+        Raises ParityError if the self-test fails, NotProvenError, UnknownNameError for a model or runtime that is not there, ModelError for a file that is damaged, edited or
         cannot be loaded, NotAllowedError for a network that was not allowed, MissingExtraError where the runtime is not installed.
         """
         chosen = runtimes.get(runtime)
@@ -91,16 +97,29 @@ class Predictor:
             raise UsageError(f"threads must be 1 to 256, not {threads}")
         found = store.resolve(model, models_dir)
         if found.file is not None:
-            return cls._load_file(found.file, found.model, chosen, threads, self_test)
+            return cls._load_file(found.file, found.model, chosen, threads, self_test, require_proof, options)
         assert found.model is not None  # one of the two is there
-        artifact = None if chosen.from_weights else found.model.artifact(runtime)
-        run = runtimes.load_artifact(found.model, artifact, threads) if artifact else chosen.load_model(found.model, threads)
+        artifact = None if chosen.from_weights else chosen.choose(found.model)
+        if artifact:
+            run = runtimes.load_artifact(found.model, artifact, threads, chosen, options)
+            _check_proof(found.model, artifact, chosen, require_proof, options)
+        else:
+            run = chosen.load_model(found.model, threads, options)
         if self_test:
-            _self_test(found.model, artifact, run)
+            _self_test(found.model, artifact, chosen, run)
         return cls(run, f"{found.model.name} ({found.model.chosen}{_unproven(artifact)}), runtime {runtime}", _threshold(found.model))
 
     @classmethod
-    def _load_file(cls, path: Path, model: store.Model | None, runtime: runtimes.Runtime, threads: int, self_test: bool) -> Self:
+    def _load_file(
+        cls,
+        path: Path,
+        model: store.Model | None,
+        runtime: runtimes.Runtime,
+        threads: int,
+        self_test: bool,
+        require_proof: bool,
+        options: Mapping[str, Any] | None,
+    ) -> Self:
         if runtime.from_weights:
             raise UsageError(f"{path}: runtime {runtime.name} takes a model, not a file; name the folder, or another runtime")
         if image.is_picture(path):
@@ -108,13 +127,16 @@ class Predictor:
         if model is None:
             if self_test:
                 raise ModelError(f"{path}: no {FILE_NAME} beside it, so there are no golden inputs for a self-test")
-            return cls(runtime.load(path, threads), f"{path} (no {FILE_NAME} beside it: unproven), runtime {runtime.name}")
+            if require_proof:
+                raise NotProvenError(f"{path}: no {FILE_NAME} beside it, so nothing proves what it answers; name the model's folder")
+            return cls(runtime.load(path, threads, options), f"{path} (no {FILE_NAME} beside it: unproven), runtime {runtime.name}")
         artifact = model.artifact_of_file(path)
-        if artifact.runtime != runtime.name:
-            raise UsageError(f"{path}: made for runtime {artifact.runtime}, not {runtime.name}; add: --runtime {artifact.runtime}")
-        run = runtimes.load_artifact(model, artifact, threads)
+        if not runtime.runs(artifact):
+            raise UsageError(f"{path}: runtime {runtime.name} does not run it; add: --runtime {artifact.runtime}")
+        run = runtimes.load_artifact(model, artifact, threads, runtime, options)
+        _check_proof(model, artifact, runtime, require_proof, options)
         if self_test:
-            _self_test(model, artifact, run)
+            _self_test(model, artifact, runtime, run)
         return cls(
             run, f"{path}{f' (unproven: {artifact.unproven})' if artifact.unproven else ''}, runtime {runtime.name}", _threshold(model)
         )
@@ -174,10 +196,31 @@ class Predictor:
         return [one._replace(warnings=doubt) if one.confidence < self.threshold else one for one in answers]
 
 
-def _self_test(model: store.Model, artifact: Artifact | None, run: Run) -> None:
+def _self_test(model: store.Model, artifact: Artifact | None, runtime: runtimes.Runtime, run: Run) -> None:
     from mnist_edge.proof.verification import self_test
 
-    self_test(model, artifact, run)
+    self_test(model, artifact, runtime, run)
+
+
+def _check_proof(
+    model: store.Model, artifact: Artifact, runtime: runtimes.Runtime, is_required: bool, options: Mapping[str, Any] | None
+) -> None:
+    """Warn, or raise NotProvenError, where nothing proves what an artifact answers on this runtime and kind of machine."""
+    reason = records.why_not_proven(artifact, runtime, options)
+    if not reason:
+        return
+    if artifact.unproven:
+        how = model.export_again(again=artifact)
+    else:
+        import shlex
+
+        name = model.name if model.is_installed_reference else str(model.folder)
+        own = "" if runtime.name == artifact.runtime else f" --runtime {runtime.name}"
+        how = f"prove it: {shlex.join(['mnist-edge', 'verify', name])}{own}"
+    message = f"{artifact.file}: {reason}; {how}"
+    if is_required:
+        raise NotProvenError(message)
+    warnings.warn(message, UnprovenWarning, stacklevel=4)
 
 
 def _unproven(artifact: Artifact | None) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from exporters.onnx.graph import IR_OF_OPSET, details_of, finish, name_nodes, opset_of
 from exporters.registry import Target
 from mnist_edge.common.errors import ExportError, UsageError
+from mnist_edge.common.options import Option
 
 if TYPE_CHECKING:
     from mnist_edge.architectures.deployed import Deployed
@@ -16,6 +17,8 @@ DEFAULT_OPSET = 20
 
 #: torch's converter writes 18 whatever lower number it is asked for.
 OLDEST_OPSET = 18
+
+OPSET = Option("opset", f"ONNX operator set, {OLDEST_OPSET} and up.", type=int, default=str(DEFAULT_OPSET))
 
 
 def export(deployed: "Deployed", target: Target) -> dict[str, Any]:
@@ -30,7 +33,7 @@ def export(deployed: "Deployed", target: Target) -> dict[str, Any]:
 
     from exporters.tracing import collected_warnings
 
-    opset = int(target.options.get("opset", DEFAULT_OPSET))
+    opset = int(target.options.get(OPSET.name, DEFAULT_OPSET))
     newest = max(IR_OF_OPSET)
     if not OLDEST_OPSET <= opset <= newest:
         raise UsageError(f"--opset {opset}: format onnx writes opsets {OLDEST_OPSET} to {newest}")

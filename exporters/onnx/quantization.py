@@ -22,19 +22,20 @@ from typing import TYPE_CHECKING, Any
 from exporters.onnx.graph import GEMM_AS_MATMUL, details_of, finish, layers, layers_in_float
 from exporters.registry import Target
 from mnist_edge.common.errors import ExportError, UsageError, one_line, unknown_name
+from mnist_edge.common.options import Option
 
 if TYPE_CHECKING:
     import numpy as np
     import onnx
     from numpy.typing import NDArray
 
-#: Names of layers to leave in float.
-KEEP_FLOAT = "keep_float"
-
-#: Options of a precision that is calibrated.
-CALIBRATED = ("calibration_method",)
+KEEP_FLOAT = Option("keep_float", "Leave a layer in float32, such as conv1; may be given again.", multiple=True, metavar="LAYER")
 
 METHODS = ("minmax", "percentile")
+
+CALIBRATION_METHOD = Option(
+    "calibration_method", "minmax, or percentile (clips the largest 0.01 %).", choices=METHODS, default=METHODS[0], metavar="METHOD"
+)
 
 #: Of each tensor's values, with method ``percentile``; what lies beyond is clipped.
 PERCENTILE = 99.99
@@ -62,7 +63,7 @@ def to_fp16(float32: Path, target: Target) -> dict[str, Any]:
     from onnxruntime.transformers.onnx_model import OnnxModel
 
     model = onnx.load(float32)
-    kept = _kept(model, target.options.get(KEEP_FLOAT, ()))
+    kept = _kept(model, target.options.get(KEEP_FLOAT.name, ()))
     with _quiet(target):
         blocked = [*DEFAULT_OP_BLOCK_LIST, *_NO_FP16]
         reduced = convert_float_to_float16(model, keep_io_types=True, op_block_list=blocked, node_block_list=kept)
@@ -79,7 +80,7 @@ def to_dynamic_int8(float32: Path, target: Target) -> dict[str, Any]:
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    kept = _kept(onnx.load(float32), target.options.get(KEEP_FLOAT, ()))
+    kept = _kept(onnx.load(float32), target.options.get(KEEP_FLOAT.name, ()))
     with _prepared(float32, target) as (prepared, written), _quiet(target):
         quantize_dynamic(
             prepared,
@@ -96,18 +97,16 @@ def to_dynamic_int8(float32: Path, target: Target) -> dict[str, Any]:
 def to_static_int8(float32: Path, target: Target) -> dict[str, Any]:
     """Write the graph in QDQ form: int8 weights per channel, uint8 activations in ranges read off training images.
 
-    Raises UnknownNameError for a layer that is not there, UsageError for a method that is not, ExportError.
+    Raises UnknownNameError for a layer that is not there, ExportError.
     """
     import onnx
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
-    method = target.options.get("calibration_method", METHODS[0])
-    if method not in METHODS:
-        raise unknown_name("calibration method", method, METHODS)
+    method = target.options.get(CALIBRATION_METHOD.name, METHODS[0])
     if target.calibration is None:
         raise UsageError("static int8 needs training images to calibrate on")
     model = onnx.load(float32)
-    kept = _kept(model, target.options.get(KEEP_FLOAT, ()))
+    kept = _kept(model, target.options.get(KEEP_FLOAT.name, ()))
     last = [node.name for node in layers(model)][-1:]
     percentile = method == "percentile"
     with _prepared(float32, target) as (prepared, written), _quiet(target):

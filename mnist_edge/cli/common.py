@@ -130,12 +130,14 @@ class Output:
         click.echo(f"[{time.perf_counter() - self._started:6.2f} s] {message}" if self.verbose else message, err=True)
 
 
-def subcommand(name: str, *examples: str, data: bool = True, models: bool | str = True) -> Callable[[Callable[..., Any]], click.Command]:
+def subcommand(
+    name: str, *examples: str, data: bool = True, models: bool | str = True, cls: type[click.Command] = click.Command
+) -> Callable[[Callable[..., Any]], click.Command]:
     """Return a decorator that makes a command with --json, --quiet and --verbose, and --models-dir and --data-dir where it uses them.
 
     `examples` are command lines without the program's name, for the command's help. The function gets an `Output` as `out`, and
     `models_dir` and `data_dir`, each a `Path` or None, unless it does without `models` or `data`. As text, `models` is the default for
-    the command's help.
+    the command's help. `cls` is the command's class.
     """
 
     def decorate(function: Callable[..., Any]) -> click.Command:
@@ -167,7 +169,7 @@ def subcommand(name: str, *examples: str, data: bool = True, models: bool | str 
             )
         for add in shared:
             decorated = add(decorated)
-        return click.command(name, epilog=epilog(*examples))(decorated)
+        return click.command(name, cls=cls, epilog=epilog(*examples))(decorated)
 
     return decorate
 

@@ -77,9 +77,15 @@ def _precisions(ctx: click.Context) -> list[str]:
 
 
 def _runtimes(ctx: click.Context) -> list[str]:
-    from mnist_edge.runtimes import RUNTIMES
+    from mnist_edge.runtimes import runtimes
 
-    return list(RUNTIMES)
+    return list(runtimes())
+
+
+def _platforms(ctx: click.Context) -> list[str]:
+    from mnist_edge.runtimes.emulated import PLATFORMS
+
+    return list(PLATFORMS)
 
 
 models = _completes(_models, or_files=True)
@@ -88,6 +94,7 @@ networks = _completes(lambda ctx: list(NETWORKS))
 formats = _completes(_formats)
 precisions = _completes(_precisions)
 runtimes = _completes(_runtimes)
+platforms = _completes(_platforms)
 recipes = _completes(lambda ctx: ["best", "seed"])
 data = _completes(lambda ctx: ["mnist", "drawn"], or_files=True)
 files = _completes(lambda ctx: [], or_files=True)

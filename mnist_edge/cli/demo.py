@@ -36,7 +36,7 @@ def command(
     require("the demo", *TRAIN)
     from exporters import gate
     from mnist_edge import dataset as datasets
-    from mnist_edge.cli.parity_text import describe_report
+    from mnist_edge.cli.outcomes import describe_report
     from mnist_edge.cli.train import load_data, new_settings, settle
     from mnist_edge.cli.training_progress import show_training
     from mnist_edge.common.errors import DataError

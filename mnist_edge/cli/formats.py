@@ -8,14 +8,14 @@ def command(out: Output) -> None:
     """List the export formats with what each needs, and the runtimes."""
     import exporters
     from mnist_edge.common.extras import is_installed
-    from mnist_edge.runtimes import RUNTIMES
+    from mnist_edge.runtimes import runtimes
 
     def missing(requires: tuple[str, ...]) -> list[str]:
         return [module for module in requires if not is_installed(module)]
 
     formats = exporters.formats()
     format_rows = [[f.name, f.suffix, f.runtime, ", ".join(f.precisions), _state(missing(f.requires)), f.summary] for f in formats]
-    runtime_rows = [[r.name, _state(missing(r.requires)), r.summary] for r in RUNTIMES.values()]
+    runtime_rows = [[r.name, _state(missing(r.requires)), r.summary] for r in runtimes().values()]
     text = table(format_rows, ["format", "suffix", "runtime", "precisions", "ready", "what it is"])
     text += "\n\n" + table(runtime_rows, ["runtime", "ready", "what it is"])
     document = {
@@ -30,7 +30,7 @@ def command(out: Output) -> None:
             }
             for f in formats
         ],
-        "runtimes": [{"name": r.name, "missing": missing(r.requires)} for r in RUNTIMES.values()],
+        "runtimes": [{"name": r.name, "missing": missing(r.requires)} for r in runtimes().values()],
     }
     out.result(document, text)
 

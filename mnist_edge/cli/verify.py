@@ -1,5 +1,8 @@
 """``mnist-edge verify``."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +16,11 @@ from mnist_edge.common.errors import DataError, ModelError, UsageError
 from mnist_edge.common.text import count, data_name, percent
 
 if TYPE_CHECKING:
+    from mnist_edge.proof.verification import Trial, Verified
     from mnist_edge.store import Model
 
 
-@subcommand("verify", "verify lenet", "verify lenet --quick")
+@subcommand("verify", "verify lenet", "verify lenet --quick", "verify lenet --runtime all", "verify lenet --platform aarch64")
 @click.argument("model", required=False, shell_complete=completing.models)
 @option(
     "--data",
@@ -25,7 +29,18 @@ if TYPE_CHECKING:
     help="Where the test set is that PyTorch's answers were stored for: mnist, drawn or a folder.",
 )
 @option("--quick", is_flag=True, show_default=False, help="Take the golden inputs in the model's folder; needs no data set.")
-@option("--runtime", metavar="RUNTIME", shell_complete=completing.runtimes, help="Only the artifacts for this runtime: ort or torchscript.")
+@option(
+    "--runtime",
+    metavar="RUNTIME",
+    shell_complete=completing.runtimes,
+    help="Run what this runtime can run on it, or on every one that is installed: all.  [default: each artifact's own]",
+)
+@option(
+    "--platform",
+    metavar="PLATFORM",
+    shell_complete=completing.platforms,
+    help="Run it on an emulated machine, such as aarch64 (a Raspberry Pi 4).  [default: this machine]",
+)
 @builds_networks
 @click.pass_context
 def command(
@@ -34,14 +49,16 @@ def command(
     data: str | None,
     quick: bool,
     runtime: str | None,
+    platform: str | None,
     models_dir: Path | None,
     data_dir: Path | None,
     out: Output,
 ) -> None:
     """Run every artifact of MODEL on the test set and compare it with PyTorch's stored answers. Needs no torch.
 
-    Each is held to the budget that it was published with. With --quick, for a device at boot, forty drawn digits take the test
-    set's place: each artifact has to answer them as it did where it was made.
+    Each is held to the budget that it was published with. What passes is kept with the model as a proof for this runtime and this kind of
+    machine; mnist-edge show lists the proofs. With --quick, for a device at boot, forty drawn digits take the test set's place: each
+    artifact has to answer them as it did where it was made.
 
     Exit code 3 if one fails. Where a model was proven on drawn digits and MNIST is here by now, PyTorch's answers to
     MNIST are computed and stored first, if torch is installed.
@@ -51,13 +68,13 @@ def command(
 
     found = store.find(model, models_dir)
     out.model(found)
-    verification.artifacts_for(found, runtime)  # before anything is said of a comparison that cannot be
+    tried = verification.trials(found, runtime, platform or "")  # before anything is said of a comparison that cannot be
     if quick:
         if was_typed(ctx, "data"):
             raise UsageError("--quick takes the golden inputs in the model's folder; leave out --data")
-        about, proof_data = {"name": "golden inputs"}, None
-        results = verification.verify_quickly(found, runtime)
+        about = {"name": "golden inputs"}
         out.say("against PyTorch's answers to the golden inputs")
+        results = _each(tried, verification.verify_quickly(found, tried), out)
     else:
         if data is None:
             found = _completed(found, data_dir, out)
@@ -69,45 +86,16 @@ def command(
             raise DataError(f"{error} · --quick (needs no data)") from error
         about = reference.data
         out.say(f"against PyTorch's answers to {count(len(proof_data), 'test image')} of {data_name(proof_data.name)}")
-        results = verification.verify(found, reference, proof_data, runtime)
-    rows, documents = [], []
+        results = _each(tried, verification.verify(found, tried, reference, proof_data), out)
+    passed = all(result.passed or result.skipped for result in results)
+    kept = _keep(found, results, out)
+    verified = any(result.passed for result in results)
+    document = {"model": found.name, "data": about, "passed": passed and verified, "proofs_kept": kept}
+    out.result(document | {"artifacts": [_document(result) for result in results]}, _table(results, quick))
     for result in results:
-        state = "passed" if result.passed else "skipped" if result.skipped else "FAILED"
-        report = result.report
-        document: dict[str, Any] = {
-            "file": result.artifact.file,
-            "runtime": result.artifact.runtime,
-            "unproven": result.artifact.unproven or None,
-            "state": state,
-            "reason": result.reason,
-        }
-        if report is None:
-            rows.append([result.artifact.label, result.artifact.runtime, None, None, None, state])
-        else:
-            rows.append(
-                [
-                    result.artifact.label,
-                    result.artifact.runtime,
-                    f"{report.equal_answers:,} of {report.images:,}",
-                    f"{report.max_difference:.2g}",
-                    percent(None if quick else report.accuracy),
-                    state,
-                ]
-            )
-            document |= {"parity": report.to_json(), "reason": "; ".join(report.failures)}
-        documents.append(document)
-    text = table(rows, ["artifact", "runtime", "same answer", "logit difference", "accuracy", "verdict"])
-    passed = all(r.passed or r.skipped for r in results)
-    if passed and proof_data is not None and not found.is_installed_reference:
-        try:
-            verification.keep_proofs(found, results, proof_data)
-        except (OSError, ModelError) as error:
-            out.problem(f"this proof is not kept with the model: {error}")
-    verified = any(r.passed for r in results)
-    out.result({"model": found.name, "data": about, "passed": passed and verified, "artifacts": documents}, text)
-    for document in documents:
-        if document["reason"]:
-            out.problem(f"{document['file']}: {document['reason']}")
+        reason = "; ".join(result.report.failures) if result.report is not None else result.reason
+        if reason:
+            out.problem(f"{result.artifact.file} on {result.trial.runtime.name}: {reason}")
     if not passed:
         ctx.exit(EXIT_PARITY)
     if not verified:
@@ -115,7 +103,68 @@ def command(
         ctx.exit(EXIT_FAILED)
 
 
-def _completed(model: "Model", data_dir: Path | None, out: Output) -> "Model":
+def _each(tried: list[Trial], results: Iterable[Verified], out: Output) -> list[Verified]:
+    """Collect the results as they come, and say meanwhile what is being tried."""
+    done: list[Verified] = []
+    found = iter(results)
+    for trial in tried:
+        if len(tried) > 1 or trial.machine:
+            where = f" on an emulated {trial.machine}" if trial.machine else ""
+            out.detail(f"{trial.artifact.file} by {trial.runtime.name}{where}")
+        done.append(next(found))
+    return done
+
+
+def _keep(model: Model, results: list[Verified], out: Output) -> bool:
+    """Keep the proofs with the model. Where its folder cannot be written to, the results that are printed are all there is."""
+    from mnist_edge.proof import verification
+
+    if not any(result.proof for result in results):
+        return False
+    if model.is_installed_reference:
+        out.say("this proof is not kept: the installed reference is never written to; mnist-edge export makes a copy that keeps its own")
+        return False
+    try:
+        verification.keep_proofs(model, results)
+    except (OSError, ModelError) as error:
+        out.problem(f"this proof is not kept with the model: {error}")
+        return False
+    return True
+
+
+def _state(result: Verified) -> str:
+    return "passed" if result.passed else "skipped" if result.skipped else "FAILED"
+
+
+def _table(results: list[Verified], quick: bool) -> str:
+    rows = []
+    for result in results:
+        report = result.report
+        where = result.platform.describe() if result.platform else None
+        figures: list[str | None] = [None, None, None]
+        if report is not None:
+            figures = [f"{report.equal_answers:,} of {report.images:,}", f"{report.max_difference:.2g}"]
+            figures.append(percent(None if quick else report.accuracy))
+        rows.append([result.artifact.label, result.version or result.trial.runtime.name, where, *figures, _state(result)])
+    return table(rows, ["artifact", "runtime", "platform", "same answer", "logit difference", "accuracy", "verdict"])
+
+
+def _document(result: Verified) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "file": result.artifact.file,
+        "runtime": result.trial.runtime.name,
+        "version": result.version or None,
+        "platform": result.platform.to_json() if result.platform else None,
+        "unproven": result.artifact.unproven or None,
+        "state": _state(result),
+        "reason": result.reason,
+    }
+    if result.report is not None:
+        document |= {"parity": result.report.to_json(), "reason": "; ".join(result.report.failures)}
+    return document
+
+
+def _completed(model: Model, data_dir: Path | None, out: Output) -> Model:
     """Return the model with answers to MNIST where only those to drawn digits were stored and both MNIST and torch are here."""
     from mnist_edge.dataset.sources import find_mnist
 

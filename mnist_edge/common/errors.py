@@ -43,12 +43,20 @@ class ParityError(ExportError):
     """An artifact does not run, or does not answer as PyTorch does."""
 
 
+class NotProvenError(ParityError):
+    """Nothing proves what an artifact answers on this runtime and this kind of machine, and a proof was asked for."""
+
+
 class TrainingError(MnistEdgeError):
     """A training cannot start or go on."""
 
 
 class MissingExtraError(MnistEdgeError):
     """Something needs a package that the edge installation leaves out."""
+
+
+class UnprovenWarning(UserWarning):
+    """Nothing proves what an artifact answers on this runtime and this kind of machine."""
 
 
 class PluginWarning(UserWarning):

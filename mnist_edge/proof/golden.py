@@ -14,9 +14,6 @@ from mnist_edge.common.logits import Run, check
 from mnist_edge.proof import parity
 from mnist_edge.proof.parity import FLOAT32_TOLERANCE, Budget, ParityReport
 
-#: The file's name.
-GOLDEN = "golden.npz"
-
 #: Of each digit there are so many, chosen from so many drawn ones.
 _EACH, _DRAWN = 4, 40
 

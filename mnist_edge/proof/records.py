@@ -1,19 +1,22 @@
-"""What a proof is worth: how large it has to be, and which of two is the stronger."""
+"""When a comparison is a proof, what is recorded of it, and whether an artifact is proven here."""
+
+from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+from mnist_edge.common.text import count
+from mnist_edge.runtimes import platforms
+from mnist_edge.store.proofs import Proof, kind_of
 
-from mnist_edge.common.errors import ParityError
-from mnist_edge.common.files import sha256_file
-from mnist_edge.common.text import count, data_name
-from mnist_edge.dataset import Dataset, describe
-from mnist_edge.proof.parity import ParityReport, batches_checked
-from mnist_edge.store.manifest import Artifact
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from mnist_edge.dataset import Dataset
+    from mnist_edge.proof.parity import ParityReport
+    from mnist_edge.runtimes import Runtime
+    from mnist_edge.store.manifest import Artifact
 
 #: A proof takes at least this many images. Where none of n images changed its answer, at most 3/n of all answers change, with 95 %
 #: certainty (the rule of three: Hanley and Lippman-Hand, "If Nothing Goes Wrong, Is Everything All Right?", 1983). For 1,000 that is
@@ -29,8 +32,11 @@ def shortcomings(labels: NDArray[np.uint8], classes: Sequence[str]) -> str:
     return f"no test image shows {' or '.join(absent)}, and a proof takes every class" if absent else ""
 
 
-def record(report: ParityReport, data: Dataset, unproven: str = "") -> dict[str, Any]:
-    """Return what the manifest keeps of a report on `data`; `unproven` says why it is no proof, if it is none."""
+def figures(report: ParityReport, data: Dataset, unproven: str = "") -> dict[str, Any]:
+    """Return what is recorded of a report on `data`; `unproven` says why it is no proof, if it is none."""
+    from mnist_edge.dataset import describe
+    from mnist_edge.proof.parity import batches_checked
+
     kept = report.to_json() | {"batches": list(batches_checked(len(data))), "data": describe(data)}
     return kept | {"unproven": unproven} if unproven else kept
 
@@ -41,51 +47,28 @@ def doubts(details: Mapping[str, Any]) -> str:
     return f"the exporter warned: {'; '.join(map(str, warned))}" if warned else ""
 
 
-def is_weaker(proof: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Say whether a proof, as a manifest keeps it, is weaker than another.
+def why_not_proven(artifact: Artifact, runtime: Runtime, options: Mapping[str, Any] | None = None) -> str:
+    """Return why nothing proves what an artifact answers on this release of a runtime and this kind of machine; nothing where a proof does.
 
-    What counts, in this order: that it is one at all, that its images are not drawn by the program, their number, and the budget.
+    Raises MissingExtraError where the runtime is not installed.
     """
-    return _strength(proof) < _strength(other)
+    if artifact.unproven:
+        return artifact.unproven
+    version, here = runtime.version(), platforms.here()
+    proofs = [proof for proof in artifact.proofs if proof.runtime == runtime.name and not proof.unproven]
+    if any(is_proof_of(proof, version, here, options) for proof in proofs):
+        return ""
+    where = sorted({_place(proof) for proof in proofs})
+    elsewhere = f"only with {' and '.join(where)}" if where else f"only with runtime {artifact.proof.runtime}"
+    return f"not proven with {version} on {here.describe()}, {elsewhere}"
 
 
-def keep_stronger(folder: Path, known: Artifact | None, new: Artifact, force: bool = False) -> Artifact:
-    """Return the record to keep where `new` takes the place of `known` in a model's folder.
-
-    For the same bytes that is the record with the stronger proof. Raises ParityError where other bytes with a weaker proof would
-    replace a file that is there and sound, unless `force`.
-    """
-    if known is None or not is_weaker(new.parity, known.parity):
-        return new
-    if new.sha256 == known.sha256:
-        return replace(known, golden=new.golden)
-    if force or not _is_sound(folder, known):
-        return new
-    raise ParityError(
-        f"{folder / known.file}: not replaced, because its proof, {_words(known.parity)}, is stronger than this one, {_words(new.parity)}; "
-        "prove it on as much, or add --force"
-    )
+def is_proof_of(proof: Proof, version: str, platform: platforms.Platform, options: Mapping[str, Any] | None = None) -> bool:
+    """Say whether a proof is of this release of its runtime, with these options, on this kind of machine."""
+    same = kind_of(proof.platform) == kind_of(platform.to_json())
+    return same and proof.version == version and proof.options == dict(options or {}) and not proof.unproven
 
 
-def _strength(proof: Mapping[str, Any]) -> tuple[bool, bool, int, float, float]:
-    budget = proof["budget"]
-    return (
-        not proof.get("unproven"),
-        proof["data"]["name"] != "drawn",
-        proof["images"],
-        budget["equal_answers"],
-        -budget.get("accuracy_drop", 1.0),  # manifests of schema 1 name none
-    )
-
-
-def _words(proof: Mapping[str, Any]) -> str:
-    images = f"on {count(proof['images'], 'test image')} of {data_name(proof['data']['name'])}"
-    budget = proof["budget"]["equal_answers"]
-    return images + (" (unproven)" if proof.get("unproven") else "" if budget == 1 else f", at least {100 * budget:.2f} % equal")
-
-
-def _is_sound(folder: Path, artifact: Artifact) -> bool:
-    try:
-        return sha256_file(folder / artifact.file) == artifact.sha256
-    except OSError:
-        return False
+def _place(proof: Proof) -> str:
+    platform = platforms.Platform.from_json(proof.platform).describe() if proof.platform else "a machine that was not recorded"
+    return f"{proof.version or proof.runtime} on {platform}"

@@ -1,11 +1,12 @@
-"""Every artifact of a model against PyTorch's stored answers, without torch, each in the runtime it was made for.
+"""The artifacts of a model against PyTorch's stored answers, without torch: each on its own runtime, or on any other that runs it.
 
 On a whole test set where it is on the machine; on the golden inputs in the model's folder anywhere.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from mnist_edge import dataset as datasets
 from mnist_edge import runtimes, store
@@ -15,23 +16,61 @@ from mnist_edge.common.text import data_name
 from mnist_edge.dataset import Dataset
 from mnist_edge.dataset.sources import GET_MNIST, find_mnist
 from mnist_edge.proof import parity, records
+from mnist_edge.proof.examination import examine
 from mnist_edge.proof.golden import Golden, compare, tolerance
+from mnist_edge.runtimes import Runtime, platforms
+from mnist_edge.runtimes.platforms import Platform
 from mnist_edge.store import Model, publishing
 from mnist_edge.store.manifest import Artifact, Manifest, Reference
+from mnist_edge.store.proofs import Proof, merged
+
+#: What ``--runtime`` takes for every runtime that is installed.
+ALL = "all"
+
+
+class Trial(NamedTuple):
+    """One artifact on one runtime, to be tried here or, by an emulator, on another kind of machine.
+
+    Attributes:
+        machine: the emulated machine's name (`mnist_edge.runtimes.emulated.PLATFORMS`); empty for this one.
+    """
+
+    artifact: Artifact
+    runtime: Runtime
+    machine: str = ""
+
+
+class Loaded(NamedTuple):
+    """An artifact, loaded; with what a proof records of where."""
+
+    run: Run
+    version: str
+    platform: Platform
 
 
 @dataclass(frozen=True)
 class Verified:
-    """What became of one artifact: a report, or the reason why there is none.
+    """What became of one trial: a report, or the reason why there is none.
 
     Attributes:
         skipped: True where the runtime is not installed here; False where the artifact is at fault.
+        proof: what to keep of it where it passed on a data set that is large enough.
+        version: the runtime's release; empty where it was not loaded.
+        platform: where it ran; None where it was not loaded.
     """
 
-    artifact: Artifact
+    trial: Trial
     report: parity.ParityReport | None
     reason: str = ""
     skipped: bool = False
+    proof: Proof | None = None
+    version: str = ""
+    platform: Platform | None = None
+
+    @property
+    def artifact(self) -> Artifact:
+        """The artifact that was tried."""
+        return self.trial.artifact
 
     @property
     def passed(self) -> bool:
@@ -77,44 +116,82 @@ def choose_reference(model: Model, data: str | None = None, data_dir: Path | Non
     raise DataError(f"{model.name}: {'; '.join(reasons) or 'no answers of PyTorch are stored with it; export it again'}")
 
 
-def verify(model: Model, stored: Reference, data: Dataset, runtime: str | None = None) -> list[Verified]:
-    """Compare every artifact of `model`, or those for one runtime, with PyTorch's stored answers to `data`.
+def trials(model: Model, runtime: str | None = None, machine: str = "") -> list[Trial]:
+    """Return what to verify: every artifact on its own runtime; those that one runtime runs; or, for ``all``, each on every runtime.
 
-    Each is held to the budget that it was published with. Raises ModelError if there is no artifact, UnknownNameError.
+    With a `machine`, those that ONNX Runtime runs, there. Raises ModelError if there is no such artifact, UsageError, UnknownNameError.
+    """
+    if machine:
+        from mnist_edge.runtimes import emulated
+
+        emulated.get(machine)
+        if runtime not in (None, "ort"):
+            raise UsageError(f"--platform {machine} runs ONNX Runtime only; leave out --runtime {runtime}")
+        runtime = "ort"
+    if runtime is None:
+        found = [Trial(artifact, runtimes.get(artifact.runtime)) for artifact in model.artifacts]
+    else:
+        chosen = list(runtimes.runtimes().values()) if runtime == ALL else [runtimes.get(runtime)]
+        if runtime != ALL and chosen[0].from_weights:
+            raise UsageError(f"runtime {runtime} takes the weights, so there is no artifact to verify; leave out --runtime {runtime}")
+        found = [Trial(artifact, one, machine) for artifact in model.artifacts for one in chosen if one.runs(artifact)]
+    if not found:
+        if runtime in (None, ALL):
+            raise ModelError(f"{model.folder}: no artifact to verify; {model.export_again(what='make one')}")
+        raise model.lacks(str(runtime), runtimes.get(str(runtime)).formats)
+    return found
+
+
+def verify(model: Model, tried: Sequence[Trial], stored: Reference, data: Dataset) -> Iterator[Verified]:
+    """Compare artifacts of `model` with PyTorch's stored answers to `data`, one after the other.
+
+    Each is held to the budget that it was published with. Raises ModelError if the stored answers are damaged.
     """
     reference = store.read_reference(model, stored)
+    golden = read_golden(model) if model.manifest.golden else None
+    too_little = records.shortcomings(data.labels, model.manifest.classes)
 
-    def report(artifact: Artifact, run: Run) -> parity.ParityReport:
-        return parity.check(run, reference, data.images, data.labels, _budget(artifact))[0]
+    def examined(trial: Trial, loaded: Loaded) -> tuple[parity.ParityReport, Proof | None]:
+        artifact = trial.artifact
+        seen = examine(loaded.run, artifact.precision, _budget(artifact), data, reference, golden)
+        if not seen.report or too_little:
+            return seen.report, None
+        figures = records.figures(seen.report, data, records.doubts(artifact.details))
+        platform = loaded.platform.to_json()
+        return seen.report, Proof(artifact.sha256, trial.runtime.name, figures, loaded.version, {}, platform, seen.golden)
 
-    return [_verify(model, artifact, report) for artifact in artifacts_for(model, runtime)]
+    for trial in tried:
+        yield _verify(model, trial, examined)
 
 
-def verify_quickly(model: Model, runtime: str | None = None) -> list[Verified]:
-    """Compare every artifact, or those for one runtime, with PyTorch's answers to the golden inputs in the model's folder.
+def verify_quickly(model: Model, tried: Sequence[Trial]) -> Iterator[Verified]:
+    """Compare artifacts with PyTorch's answers to the golden inputs in the model's folder.
 
-    Raises ModelError if there is no artifact or there are no golden inputs, UnknownNameError.
+    Raises ModelError if there are no golden inputs.
     """
     golden = read_golden(model)
-    return [_verify(model, artifact, lambda artifact, run: _compare(artifact, run, golden)) for artifact in artifacts_for(model, runtime)]
+    for trial in tried:
+        yield _verify(model, trial, lambda trial, loaded: (_compare(trial.artifact, trial.runtime, loaded.run, golden), None))
 
 
-def keep_proofs(model: Model, results: Sequence[Verified], data: Dataset) -> Model:
-    """Keep with the model what passed on `data`, where that proves more than what is kept. Returns the model as it is then.
+def keep_proofs(model: Model, results: Sequence[Verified]) -> Model:
+    """Keep the proofs of `results` with the model, each in the place of a weaker or older one. Returns the model as it is then.
 
     Raises ModelError if the model was trained anew meanwhile, OSError.
     """
-    passed = {result.artifact.sha256: result.report for result in results if result.report}
+    proofs = [result.proof for result in results if result.proof is not None]
 
     def change(manifest: Manifest) -> Manifest:
         for artifact in Model(model.folder, manifest).artifacts:
-            report = passed.get(artifact.sha256)
-            kept = records.record(report, data, records.doubts(artifact.details)) if report else artifact.parity
-            if records.is_weaker(artifact.parity, kept):
-                manifest = manifest.with_artifact(replace(artifact, parity=kept))
+            kept = artifact.proofs
+            for proof in proofs:
+                if proof.artifact == artifact.sha256:
+                    kept = merged(kept, proof)
+            if kept != artifact.proofs:
+                manifest = manifest.with_artifact(replace(artifact, proofs=kept))
         return manifest
 
-    if records.shortcomings(data.labels, model.manifest.classes) or change(model.manifest) == model.manifest:
+    if change(model.manifest) == model.manifest:
         return model
     return publishing.change_manifest(model, change)
 
@@ -127,33 +204,26 @@ def read_golden(model: Model) -> Golden:
     return Golden.read(model.path(record))
 
 
-def self_test(model: Model, artifact: Artifact | None, run: Run) -> None:
+def self_test(model: Model, artifact: Artifact | None, runtime: Runtime, run: Run) -> None:
     """Compare what was loaded, an artifact or (for None) the network itself, with PyTorch's answers to the golden inputs.
 
     Raises ParityError if it answers otherwise, ModelError if there is nothing to compare with.
     """
     golden = read_golden(model)
-    report = _compare(artifact, run, golden) if artifact else compare(run, golden, tolerance("float32", 0.0))
+    report = _compare(artifact, runtime, run, golden) if artifact else compare(run, golden, tolerance("float32", 0.0))
     if not report:
         what = artifact.file if artifact else "the network"
         raise ParityError(f"{model.folder}: {what} does not answer as PyTorch did: {'; '.join(report.failures)}")
 
 
-def _compare(artifact: Artifact, run: Run, golden: Golden) -> parity.ParityReport:
-    if not artifact.golden and artifact.precision != "float32":
+def _compare(artifact: Artifact, runtime: Runtime, run: Run, golden: Golden) -> parity.ParityReport:
+    """Compare with the golden inputs, held to how far this runtime was from PyTorch where it was proven, else the artifact's own runtime."""
+    known = [proof.golden["max_difference"] for proof in artifact.proofs if proof.golden and proof.runtime == runtime.name]
+    if not known and artifact.proof.golden:
+        known = [artifact.proof.golden["max_difference"]]
+    if not known and artifact.precision != "float32":
         raise ModelError(f"{artifact.file}: what it answers to the golden inputs was not kept; export it again")
-    return compare(run, golden, tolerance(artifact.precision, artifact.golden.get("max_difference", 0.0)))
-
-
-def artifacts_for(model: Model, runtime: str | None) -> list[Artifact]:
-    """Return the artifacts to verify: all, or those for one runtime. Raises ModelError if there is none, UsageError, UnknownNameError."""
-    if runtime is not None and runtimes.get(runtime).from_weights:
-        raise UsageError(f"runtime {runtime} takes the weights, so there is no artifact to verify; leave out --runtime {runtime}")
-    found = [artifact for artifact in model.artifacts if runtime in (None, artifact.runtime)]
-    if not found:
-        which = "" if runtime is None else f" for runtime {runtime}"
-        raise ModelError(f"{model.folder}: no artifact{which} to verify; {model.export_again(runtime, what='make one')}")
-    return found
+    return compare(run, golden, tolerance(artifact.precision, max(known, default=0.0)))
 
 
 def _budget(artifact: Artifact) -> parity.Budget:
@@ -161,10 +231,22 @@ def _budget(artifact: Artifact) -> parity.Budget:
     return parity.Budget(**artifact.parity["budget"])
 
 
-def _verify(model: Model, artifact: Artifact, report: Callable[[Artifact, Run], parity.ParityReport]) -> Verified:
+def _load(model: Model, trial: Trial) -> Loaded:
+    if trial.machine:
+        from mnist_edge.runtimes import emulated
+
+        child = emulated.load(model.path(trial.artifact), trial.machine)
+        return Loaded(child, child.about["version"], emulated.platform_of(child))
+    run = runtimes.load_artifact(model, trial.artifact, runtime=trial.runtime)
+    return Loaded(run, trial.runtime.version(), platforms.here())
+
+
+def _verify(model: Model, trial: Trial, examined: Callable[[Trial, Loaded], tuple[parity.ParityReport, Proof | None]]) -> Verified:
     try:
-        return Verified(artifact, report(artifact, runtimes.load_artifact(model, artifact)))
+        loaded = _load(model, trial)
+        report, proof = examined(trial, loaded)
     except MissingExtraError as error:
-        return Verified(artifact, None, str(error), skipped=True)
+        return Verified(trial, None, str(error), skipped=True)
     except ModelError as error:
-        return Verified(artifact, None, str(error))
+        return Verified(trial, None, str(error))
+    return Verified(trial, report, "", False, proof, loaded.version, loaded.platform)

@@ -1,22 +1,26 @@
-"""What runs an artifact: a file a runtime, each imported when it is first used."""
+"""What runs an artifact: a file a runtime, each imported when it is first used; others come by entry point."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mnist_edge.common.errors import ModelError, unknown_name
-from mnist_edge.common.extras import INSTALL_TRAIN, require
+from mnist_edge.common.errors import ModelError, UsageError, unknown_name
+from mnist_edge.common.extras import INSTALL_TRAIN, is_installed, require
+from mnist_edge.common.options import Option, check_options
 
 if TYPE_CHECKING:
     from mnist_edge.common.logits import Run
     from mnist_edge.store import Model
     from mnist_edge.store.manifest import Artifact
 
-__all__ = ["RUNTIMES", "Runtime", "get", "load_artifact"]
+__all__ = ["ENTRY_POINTS", "RUNTIMES", "Runtime", "get", "load_artifact", "register", "runtimes", "usable_threads"]
+
+ENTRY_POINTS = "mnist_edge.runtimes"
 
 
 class Runtime(NamedTuple):
@@ -26,38 +30,74 @@ class Runtime(NamedTuple):
         name: what ``--runtime`` takes.
         summary: what it is, in a few words.
         requires: import names of the packages that it needs.
-        module: where it lives; the module has ``load(path, threads) -> Run`` and, for a runtime that runs a model from
-            its weights, ``load_model(model, threads) -> Run``.
+        module: where it lives. The module has ``version() -> str``, such as ``onnxruntime 1.32.0``, and ``load(path, threads, **options)``,
+            which returns a `Run`; or, for a runtime that runs a model from its weights, ``load_model(model, threads, **options)``.
+            It may have ``processor() -> tuple[str, ...]``, what of the processor the runtime says that it uses.
+        formats: names of the formats that it runs; empty where it needs no artifact.
+        precisions: the precisions of those that it runs; None for all.
         from_weights: True if it needs no artifact.
-        install: the line that installs those packages.
-        format: the format of this package that is exported for it; empty where it needs no artifact.
+        install: the line that installs what it requires.
+        limits: what it cannot do, in words, such as ``one image at a time``.
+        options: its own options.
     """
 
     name: str
     summary: str
     requires: tuple[str, ...]
     module: str
+    formats: tuple[str, ...] = ()
+    precisions: tuple[str, ...] | None = None
     from_weights: bool = False
     install: str = INSTALL_TRAIN
-    format: str = ""
+    limits: str = ""
+    options: tuple[Option, ...] = ()
 
     def require(self, purpose: str = "") -> None:
         """Raise MissingExtraError unless what it needs is installed; `purpose` says what for, if it is not just to run."""
         require(purpose or f"runtime {self.name}", *self.requires, install=self.install)
 
-    def load(self, path: Path, threads: int = 1) -> Run:
-        """Load an artifact. Raises ModelError if it cannot be loaded or does not keep the contract, MissingExtraError."""
-        self.require()
-        load: Callable[[Path, int], Run] = import_module(self.module).load
-        return load(path, threads)
+    def missing(self) -> tuple[str, ...]:
+        """Return the packages that it needs and that are not installed."""
+        return tuple(name for name in self.requires if not is_installed(name))
 
-    def load_model(self, model: Model, threads: int = 1) -> Run:
-        """Load a model: its artifact for this runtime, or its weights. Raises ModelError, MissingExtraError."""
+    def runs(self, artifact: Artifact) -> bool:
+        """Say whether it runs an artifact: one that was made for it, or one in a format and precision that it knows."""
+        if artifact.runtime == self.name:
+            return True
+        return artifact.format in self.formats and (self.precisions is None or artifact.precision in self.precisions)
+
+    def load(self, path: Path, threads: int = 1, options: Mapping[str, Any] | None = None) -> Run:
+        """Load an artifact. Raises ModelError if it cannot be loaded or does not keep the contract, MissingExtraError, UsageError."""
+        load: Callable[..., Run] = self._module(options).load
+        return load(path, threads, **options or {})
+
+    def load_model(self, model: Model, threads: int = 1, options: Mapping[str, Any] | None = None) -> Run:
+        """Load a model: its artifact for this runtime, or its weights. Raises ModelError, MissingExtraError, UsageError."""
+        if not self.from_weights:
+            return load_artifact(model, self.choose(model), threads, self, options)
+        load: Callable[..., Run] = self._module(options).load_model
+        return load(model, threads, **options or {})
+
+    def choose(self, model: Model) -> Artifact:
+        """Return the artifact to run: float32 before others, and one that was made for this runtime before others. Raises ModelError."""
+        found = [artifact for artifact in model.artifacts if self.runs(artifact)]
+        if not found:
+            raise model.lacks(self.name, self.formats)
+        return min(found, key=lambda artifact: (artifact.precision != "float32", artifact.runtime != self.name, artifact.file))
+
+    def version(self) -> str:
+        """Return the release that is installed, such as ``onnxruntime 1.32.0``. Raises MissingExtraError."""
+        return str(self._module(None).version())
+
+    def processor(self) -> tuple[str, ...]:
+        """Return what of the processor the runtime says that it uses; nothing where it does not tell. Raises MissingExtraError."""
+        tell = getattr(self._module(None), "processor", tuple)
+        return tuple(tell())
+
+    def _module(self, options: Mapping[str, Any] | None) -> Any:
+        check_options(f"runtime {self.name}", self.options, options or {})
         self.require()
-        if self.from_weights:
-            load: Callable[[Model, int], Run] = import_module(self.module).load_model
-            return load(model, threads)
-        return load_artifact(model, model.artifact(self.name), threads)
+        return import_module(self.module)
 
 
 RUNTIMES = {
@@ -68,10 +108,10 @@ RUNTIMES = {
             "ONNX Runtime, on the CPU; no PyTorch needed",
             ("onnxruntime",),
             "mnist_edge.runtimes.ort",
+            ("onnx",),
             install="pip install onnxruntime",
-            format="onnx",
         ),
-        Runtime("torchscript", "a TorchScript file in PyTorch", ("torch",), "mnist_edge.runtimes.torchscript", format="torchscript"),
+        Runtime("torchscript", "a TorchScript file in PyTorch", ("torch",), "mnist_edge.runtimes.torchscript", ("torchscript",)),
         Runtime(
             "torch",
             "the network itself in PyTorch, from its weights",
@@ -82,6 +122,37 @@ RUNTIMES = {
     )
 }
 
+_registered: dict[str, Runtime] = {}
+
+
+def register(runtime: Runtime) -> Runtime:
+    """Add a runtime of another distribution. Raises UsageError if the name is taken."""
+    if taken := RUNTIMES.get(runtime.name) or _registered.get(runtime.name):
+        raise UsageError(f"runtime {runtime.name!r} is registered twice: by {taken.module} and by {runtime.module}")
+    _registered[runtime.name] = runtime
+    return runtime
+
+
+def runtimes() -> dict[str, Runtime]:
+    """Return all runtimes by name: this package's own, then those of other distributions."""
+    _load_plugins()
+    return RUNTIMES | dict(sorted(_registered.items()))
+
+
+def get(name: str) -> Runtime:
+    """Return a runtime by name; other distributions are only asked for a name that is none of ours. Raises UnknownNameError."""
+    found = RUNTIMES.get(name) or runtimes().get(name)
+    if found is None:
+        raise unknown_name("runtime", name, runtimes())
+    return found
+
+
+@cache
+def _load_plugins() -> None:
+    from mnist_edge.common.plugins import register_plugins
+
+    register_plugins(ENTRY_POINTS, Runtime, register)
+
 
 def usable_threads(threads: int) -> int:
     """Return the number of threads to start: no more than there are cores.
@@ -91,24 +162,19 @@ def usable_threads(threads: int) -> int:
     return min(threads, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
-def get(name: str) -> Runtime:
-    """Return a runtime by name. Raises UnknownNameError."""
-    if name not in RUNTIMES:
-        raise unknown_name("runtime", name, RUNTIMES)
-    return RUNTIMES[name]
-
-
-def load_artifact(model: Model, artifact: Artifact, threads: int = 1) -> Run:
-    """Load an artifact of a model after checking its hash. Raises ModelError, MissingExtraError.
+def load_artifact(
+    model: Model, artifact: Artifact, threads: int = 1, runtime: Runtime | None = None, options: Mapping[str, Any] | None = None
+) -> Run:
+    """Load an artifact of a model after checking its hash, with its own runtime if no other is given. Raises ModelError, MissingExtraError.
 
     Where what is installed is older than the oldest release that the manifest names, the error says so.
     """
     path = model.path(artifact)
     try:
-        return get(artifact.runtime).load(path, threads)
+        return (runtime or get(artifact.runtime)).load(path, threads, options)
     except ModelError as error:
         package, _, oldest = artifact.oldest_runtime.partition(" ")
-        installed = _installed(package)
+        installed = _installed(package) if runtime in (None, get(artifact.runtime)) else None
         if installed and _release(installed) < _release(oldest):
             raise ModelError(
                 f"{path}: needs {package} {oldest.split()[0]} or newer, {installed} is installed; run: pip install -U {package}, "

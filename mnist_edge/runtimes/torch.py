@@ -38,3 +38,8 @@ def load_network(model: Model) -> Deployed:
         raise type(error)(f"{model.folder}: {error}") from error
     load_weights(network, model.path(manifest.weights))
     return Deployed(network, manifest.normalisation["mean"], manifest.normalisation["std"]).eval().requires_grad_(False)
+
+
+def version() -> str:
+    """Return the release that is installed."""
+    return f"torch {torch.__version__}"

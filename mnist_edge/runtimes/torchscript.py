@@ -28,3 +28,8 @@ def load(path: Path, threads: int = 1) -> Run:
             return result
 
     return logits
+
+
+def version() -> str:
+    """Return the release that is installed."""
+    return f"torch {torch.__version__}"

@@ -16,11 +16,12 @@ from mnist_edge.common.files import sha256_bytes, write_atomically
 from mnist_edge.common.shape import FILE_NAME as PLAIN_NAME
 from mnist_edge.common.shape import Closed, mismatch
 from mnist_edge.common.version import __version__
+from mnist_edge.store.proofs import Proof, is_weaker
 
 FILE_NAME = "manifest.json"
 
 #: Raised whenever an older program would misread a newer manifest.
-SCHEMA = 3
+SCHEMA = 4
 
 
 @dataclass(frozen=True)
@@ -34,28 +35,46 @@ class FileRecord:
 
 @dataclass(frozen=True)
 class Artifact(FileRecord):
-    """One exported file.
+    """What an export wrote: a file or a folder. Its hash and size are those of `read_tree`.
 
     Attributes:
         format: the exporter's name, such as ``onnx``.
         precision: ``float32``, ``fp16``…
-        runtime: what runs it, such as ``ort``.
+        runtime: what runs it as a rule, and ran it in the gate, such as ``ort``.
         oldest_runtime: the oldest release that can run it, in words, such as ``onnxruntime 1.17``.
-        parity: the gate's figures (`ParityReport.to_json`) and the data set that they were measured on.
+        proofs: the first was made by the gate; each other one is of another runtime or kind of machine.
         details: what the format has to say of itself, such as the opset.
-        golden: ``max_difference``, how far its logits were from PyTorch's on the golden inputs where it was made; empty in
-            manifests of schema 1.
+        members: of a folder, each file's hash by its name; empty for a file.
     """
 
     format: str
     precision: str
     runtime: str
     oldest_runtime: str
-    parity: dict[str, Any]
+    proofs: tuple[Proof, ...]
     details: dict[str, Any] = field(default_factory=dict)
     inputs: list[dict[str, Any]] = field(default_factory=lambda: [PIXELS])
     outputs: list[dict[str, Any]] = field(default_factory=lambda: [LOGITS])
-    golden: dict[str, Any] = field(default_factory=dict)
+    members: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Self:
+        """Return the artifact of a manifest's entry."""
+        return cls(**{**body, "proofs": tuple(Proof(**proof) for proof in body["proofs"])})
+
+    @property
+    def proof(self) -> Proof:
+        """The strongest of those by the runtime that runs it as a rule; of several the first."""
+        strongest = self.proofs[0]
+        for proof in self.proofs[1:]:
+            if proof.runtime == self.runtime and (strongest.runtime != self.runtime or is_weaker(strongest, proof)):
+                strongest = proof
+        return strongest
+
+    @property
+    def parity(self) -> dict[str, Any]:
+        """The figures of `proof`."""
+        return self.proof.parity
 
     @property
     def quantize(self) -> str:
@@ -65,7 +84,7 @@ class Artifact(FileRecord):
     @property
     def unproven(self) -> str:
         """Why it is no proven artifact, in words: it was published by force. Empty for a proven one."""
-        return str(self.parity.get("unproven") or "")
+        return self.proof.unproven
 
     @property
     def label(self) -> str:
@@ -165,9 +184,9 @@ class Manifest:
             )
         if body.pop("sha256", None) != _own_hash(body):
             raise ModelError(f"{path}: edited or damaged (its own hash does not match); restore it, or train or export the model again")
-        del body["schema"]
+        schema = body.pop("schema")
         body.pop("program", None)
-        if wrong := mismatch(body, _SHAPE):
+        if wrong := mismatch(body, _SHAPE if schema >= 4 else _SHAPE_3):
             raise ModelError(f"{path}: not readable: {wrong}; restore it, or train or export the model again")
         return cls(
             **body
@@ -175,7 +194,7 @@ class Manifest:
                 "weights": FileRecord(**body["weights"]),
                 "history": FileRecord(**body["history"]),
                 "references": tuple(Reference(**reference) for reference in body["references"]),
-                "artifacts": tuple(Artifact(**artifact) for artifact in body["artifacts"]),
+                "artifacts": tuple(Artifact.from_json(one if schema >= 4 else _since_4(one)) for one in body["artifacts"]),
                 "classes": tuple(body["classes"]),
                 "golden": FileRecord(**body["golden"]) if body.get("golden") else None,
             }
@@ -187,8 +206,13 @@ _DATA = {"name": str, "split": str, "images": int, "sha256": str}
 _BUDGET = {"equal_answers": float, "logit_difference": (float, None), "?accuracy_drop": float}
 _PARITY = {"images": int, "equal_answers": int, "max_difference": float, "accuracy": float, "reference_accuracy": float,
            "budget": Closed(_BUDGET), "data": _DATA, "?unproven": str}  # fmt: skip
-_ARTIFACT = _FILE | {"format": str, "precision": str, "runtime": str, "oldest_runtime": str, "parity": _PARITY, "?details": dict,
-                     "?inputs": [dict], "?outputs": [dict], "?golden": {"?max_difference": float}}  # fmt: skip
+_GOLDEN = {"?max_difference": float}
+_PLATFORM = {"system": str, "machine": str, "features": [str], "?processor": str, "?emulated": str}
+_PROOF = {"artifact": str, "runtime": str, "parity": _PARITY, "version": str, "options": {str: object}, "platform": (_PLATFORM, None),
+          "golden": _GOLDEN}  # fmt: skip
+_MADE = {"format": str, "precision": str, "runtime": str, "oldest_runtime": str, "?details": dict, "?inputs": [dict], "?outputs": [dict]}
+_ARTIFACT = _FILE | _MADE | {"proofs": [Closed(_PROOF)], "members": {str: str}}
+_ARTIFACT_3 = _FILE | _MADE | {"parity": _PARITY, "?golden": _GOLDEN}
 _RECIPE = {"name": str, "epochs": int, "batch_size": int, "optimizer": str, "lr": float, "weight_decay": float, "schedule": str,
            "?precision": str, "augmentation": ({"rotation": float, "scale": float, "shear": float, "shift": float, "?elastic": float}, None), "?drawn": float}  # fmt: skip
 _TRAINING = {"recipe": _RECIPE, "data": _DATA | {"held_out": int}, "seed": int, "epochs": int, "device": str, "threads": int,
@@ -197,11 +221,21 @@ _SCORES = {"validation_accuracy": float, "test_accuracy": float, "test_correct":
            "?confidence": {"threshold": float, "reliable": float, "answered": float}}  # fmt: skip
 
 #: What a manifest holds, down to all that this program reads of it.
-_SHAPE = Closed({
+_BODY = {
     "name": str, "architecture": str, "arguments": {str: object}, "parameters": int, "normalisation": {"mean": float, "std": float},
     "licence": str, "weights": Closed(_FILE), "training": _TRAINING, "scores": _SCORES, "history": Closed(_FILE),
-    "references": [Closed(_FILE | {"data": _DATA})], "artifacts": [Closed(_ARTIFACT)], "classes": [str], "?golden": (Closed(_FILE), None),
-})  # fmt: skip
+    "references": [Closed(_FILE | {"data": _DATA})], "classes": [str], "?golden": (Closed(_FILE), None),
+}  # fmt: skip
+_SHAPE = Closed(_BODY | {"artifacts": [Closed(_ARTIFACT)]})
+
+#: The same up to schema 3, in which an artifact had one proof, which did not say where it was made.
+_SHAPE_3 = Closed(_BODY | {"artifacts": [Closed(_ARTIFACT_3)]})
+
+
+def _since_4(artifact: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an artifact's entry of schema 1 to 3 as it is since schema 4."""
+    entry = {key: value for key, value in artifact.items() if key not in ("parity", "golden")}
+    return entry | {"proofs": [asdict(Proof(entry["sha256"], entry["runtime"], artifact["parity"], golden=artifact.get("golden", {})))]}
 
 
 def _refuse_constant(name: str) -> float:

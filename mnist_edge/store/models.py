@@ -1,6 +1,8 @@
 """The models folder: finding a model, and checking its files when they are asked for."""
 
 import os
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -8,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mnist_edge.common.errors import ModelError, UnknownNameError, unknown_name
 from mnist_edge.common.files import sha256_file
+from mnist_edge.common.trees import Tree, difference, read_tree
 from mnist_edge.store.manifest import FILE_NAME, Artifact, FileRecord, Manifest, Reference
 
 if TYPE_CHECKING:
@@ -16,6 +19,9 @@ if TYPE_CHECKING:
 
 #: The model that is installed with the package, used where no model was trained yet.
 REFERENCE_MODEL = "lenet"
+
+#: The format to export to where none is named.
+USUAL_FORMAT = "onnx"
 
 
 @dataclass(frozen=True)
@@ -71,34 +77,43 @@ class Model:
         return tuple(self._current(entries) for entries in by_file.values())
 
     def _current(self, entries: list[Artifact]) -> Artifact:
-        if len(entries) > 1 and (self.folder / entries[0].file).is_file():
-            digest = sha256_file(self.folder / entries[0].file)
-            entries = [entry for entry in entries if entry.sha256 == digest] or entries
+        if len(entries) > 1 and (self.folder / entries[0].file).exists():
+            with suppress(ModelError, OSError):
+                digest = read_tree(self.folder / entries[0].file).sha256
+                entries = [entry for entry in entries if entry.sha256 == digest] or entries
         return entries[-1]
 
     def path(self, record: FileRecord) -> Path:
-        """Return the path of a file after comparing its hash with the manifest's. Raises ModelError."""
+        """Return the path of a file, or of an artifact that is a folder, after comparing its hash with the manifest's. Raises ModelError."""
         path = self.folder / record.file
         if path.name != record.file:
             raise ModelError(f"{self.folder / FILE_NAME}: file name {record.file!r} leads out of the model's folder")
+        members = record.members if isinstance(record, Artifact) else {}
         try:
-            digest = sha256_file(path)
+            tree = read_tree(path) if members else Tree(sha256_file(path), 0, {})
         except OSError as error:
             raise ModelError(f"{path}: {error.strerror or error}; {self._mend(record)}") from error
-        if digest != record.sha256:
+        except ModelError as error:
+            raise ModelError(f"{error}; {self._mend(record)}") from error
+        if tree.sha256 != record.sha256:
+            which = f"{difference(tree, members)}: " if members else ""
             raise ModelError(
-                f"{path}: refused, its SHA-256 is {digest[:12]}… and not the manifest's {record.sha256[:12]}…; {self._mend(record)}"
+                f"{path}: refused, {which}its SHA-256 is {tree.sha256[:12]}… and not the manifest's {record.sha256[:12]}…; {self._mend(record)}"
             )
         return path
 
     def artifact(self, runtime: str) -> Artifact:
-        """Return the artifact for a runtime, float32 before others. Raises ModelError with the line that makes one."""
+        """Return the artifact that was made for a runtime, float32 before others. Raises ModelError with the line that makes one."""
         found = [artifact for artifact in self.artifacts if artifact.runtime == runtime]
         if not found:
-            made = ", ".join(f"{a.file} for {a.runtime}" for a in self.artifacts) or "none yet"
-            advice = self.export_again(runtime, what="make one")
-            raise ModelError(f"{self.folder}: no artifact for runtime {runtime} (there: {made}); {advice}")
+            raise self.lacks(runtime)
         return min(found, key=lambda artifact: (artifact.precision != "float32", artifact.file))
+
+    def lacks(self, runtime: str, formats: Sequence[str] = ()) -> ModelError:
+        """Return an error that says that no artifact is there for a runtime, and the line that makes one in one of these formats."""
+        made = ", ".join(f"{a.file} for {a.runtime}" for a in self.artifacts) or "none yet"
+        advice = self.export_again(formats[0] if formats else None, what="make one")
+        return ModelError(f"{self.folder}: no artifact for runtime {runtime} (there: {made}); {advice}")
 
     def artifact_of_file(self, path: Path) -> Artifact:
         """Return the artifact that the manifest lists under this file's name. Raises ModelError."""
@@ -107,25 +122,23 @@ class Model:
                 return artifact
         raise ModelError(f"{path}: not an artifact in the {FILE_NAME} beside it, so nothing proves what it answers; export it again")
 
-    def export_command(self, runtime: str | None = None, *, again: Artifact | None = None) -> str:
-        """Return the command, ready to paste, that makes an artifact for a runtime (None: the usual one), or makes one `again`."""
+    def export_command(self, format_name: str | None = None, *, again: Artifact | None = None) -> str:
+        """Return the command, ready to paste, that makes an artifact in a format (None: the usual one), or makes one `again`."""
         import shlex
 
         from mnist_edge.common.trust import own_network
-        from mnist_edge.runtimes import RUNTIMES
 
-        chosen = RUNTIMES.get(runtime or "ort")
         model = self.name if self.is_installed_reference else str(self.folder)
-        words = ["mnist-edge", "export", model, "--format", again.format if again else (chosen and chosen.format) or "onnx"]
+        words = ["mnist-edge", "export", model, "--format", again.format if again else format_name or USUAL_FORMAT]
         if again and again.precision != "float32":
             words += ["--quantize", again.quantize]
         if own := own_network(self.manifest.architecture):
             words += ["--allow-network", own]
         return shlex.join(words)
 
-    def export_again(self, runtime: str | None = None, *, again: Artifact | None = None, what: str = "make it again") -> str:
+    def export_again(self, format_name: str | None = None, *, again: Artifact | None = None, what: str = "make it again") -> str:
         """Return what makes an artifact, in words that end in `export_command`; where the weights are not here, what makes those comes first."""
-        command = self.export_command(runtime, again=again)
+        command = self.export_command(format_name, again=again)
         has_weights = (self.folder / self.manifest.weights.file).is_file()
         return f"{what}: {command}" if has_weights else f"{self._without_weights()}; then: {command}"
 
@@ -196,9 +209,10 @@ def resolve(model: str | Path | None = None, folder: Path | None = None) -> Foun
     if Path(name).name == name and (folder / name / FILE_NAME).is_file():
         return Found(Model.read(folder / name, f"in {folder}"))
     path = Path(model)
-    if path.is_dir():
+    is_artifact = _is_artifact(path)
+    if path.is_dir() and not is_artifact:
         return Found(Model.read(path))
-    if path.is_file():
+    if path.is_file() or is_artifact:
         if not (path.parent / FILE_NAME).is_file():
             return Found(None, path)
         return Found(Model.read(path.parent, f"beside {path.name}"), path)
@@ -210,6 +224,14 @@ def resolve(model: str | Path | None = None, folder: Path | None = None) -> Foun
     raise UnknownNameError(
         f"{unknown_name('model', name, {*known, REFERENCE_MODEL})}; looked in {folder}; mnist-edge train NETWORK makes one"
     )
+
+
+def _is_artifact(path: Path) -> bool:
+    """Say whether a folder is an artifact of the model in whose folder it lies."""
+    folder = path.absolute()
+    if not folder.is_dir() or (folder / FILE_NAME).exists() or not (folder.parent / FILE_NAME).is_file():
+        return False
+    return any(artifact.file == folder.name and artifact.members for artifact in Model.read(folder.parent).artifacts)
 
 
 def find(model: str | Path | None = None, folder: Path | None = None) -> Model:

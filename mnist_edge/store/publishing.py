@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.common.errors import ModelError, UsageError, printable
+from mnist_edge.common.errors import ModelError, ParityError, UsageError, printable
 from mnist_edge.common.files import (
     flush,
     folder_aside,
@@ -23,10 +23,10 @@ from mnist_edge.common.files import (
     unused,
     write_atomically,
 )
-from mnist_edge.proof.golden import GOLDEN, Golden
-from mnist_edge.proof.records import keep_stronger
+from mnist_edge.common.trees import exchange, flush_tree, take_place
 from mnist_edge.store import Model, models_dir
 from mnist_edge.store.manifest import FILE_NAME, Artifact, FileRecord, Manifest, Reference
+from mnist_edge.store.proofs import is_weaker, merged
 
 #: Folders of a models folder: models that others replaced; exports that were refused; unfinished runs, each in its model's name, where
 #: one that was set aside is ``.NAME-DATE``.
@@ -70,7 +70,7 @@ def _place(aside: Path, target: Path) -> Path | None:
     kept = unused(target.parent / REPLACED / f"{target.name}-{time.strftime('%Y%m%d-%H%M%S')}")
     kept.parent.mkdir(exist_ok=True)
     os.rename(aside, kept)
-    if not _exchange(kept, target):
+    if not exchange(kept, target):
         parked = unused(kept.with_name(kept.name + ".old"))
         os.rename(target, parked)
         try:
@@ -113,16 +113,43 @@ def publish_artifact(
     with locked(model.home, wait=True):
         manifest = current(model)
         target = model.folder / artifact.file
-        there = Model(model.folder, manifest).artifacts
-        artifact = keep_stronger(model.folder, next((one for one in there if one.file == artifact.file), None), artifact, force)
+        now = Model(model.folder, manifest)
+        known = next((one for one in now.artifacts if one.file == artifact.file), None)
+        artifact = _keep_stronger(now, known, artifact, force)
         done = change(manifest).with_artifact(artifact)
-        flush(aside)
-        if target.exists():
-            replace(manifest, artifacts=(*there, artifact)).write(model.folder)
-        os.replace(aside, target)
+        flush_tree(aside)
+        if os.path.lexists(target):
+            replace(manifest, artifacts=(*now.artifacts, artifact)).write(model.folder)
+        take_place(aside, target)
         flush(model.folder)
         done.write(model.folder)
     return replace(model, manifest=done), artifact
+
+
+def _keep_stronger(model: Model, known: Artifact | None, new: Artifact, force: bool) -> Artifact:
+    """Return the record to keep where `new` takes the place of `known`.
+
+    For the same bytes it has the proofs of both. Raises ParityError where other bytes with a weaker proof would replace an artifact that is
+    there and sound, unless `force`.
+    """
+    if known is not None and new.sha256 == known.sha256:
+        proofs = known.proofs
+        for proof in new.proofs:
+            proofs = merged(proofs, proof)
+        return replace(new, proofs=proofs)
+    if known is None or force or not is_weaker(new.proof, known.proof) or not _is_sound(model, known):
+        return new
+    raise ParityError(
+        f"{model.folder / known.file}: not replaced, because its proof, {known.proof.describe()}, is stronger than this one, {new.proof.describe()}; "
+        "prove it on as much, or add --force"
+    )
+
+
+def _is_sound(model: Model, artifact: Artifact) -> bool:
+    try:
+        return bool(model.path(artifact))
+    except ModelError:
+        return False
 
 
 def current(model: Model) -> Manifest:
@@ -132,6 +159,9 @@ def current(model: Model) -> Manifest:
         raise ModelError(f"{model.folder}: trained anew meanwhile, so this is about a model that is no longer there; do it again")
     return manifest
 
+
+#: The file with golden inputs, in a model's folder.
+GOLDEN = "golden.npz"
 
 #: A training asks for its run's lock so often, with so many seconds between: whoever lists the runs takes each lock for a moment.
 PATIENCE = (10, 0.01)
@@ -162,8 +192,9 @@ def writable(model: Model, folder: Path | None = None) -> Model:
     target = models_dir(folder) / model.name
     with folder_aside(models_dir(folder), model.name) as aside:
         for record in (*model.artifacts, *model.manifest.references, model.manifest.weights, model.manifest.history, *_golden(model)):
-            shutil.copyfile(model.path(record), aside / record.file)
-            flush(aside / record.file)
+            copy = shutil.copytree if isinstance(record, Artifact) and record.members else shutil.copyfile
+            copy(model.path(record), aside / record.file)
+            flush_tree(aside / record.file)
         model.manifest.write(aside)
         with locked(target.parent, wait=True):
             check_writable(model, folder)  # another program may have put a model there
@@ -201,10 +232,10 @@ def write_reference(folder: Path, logits: NDArray[np.float32], data: dict[str, A
     return Reference(**asdict(record_of(path)), data=data)
 
 
-def write_golden(folder: Path, golden: Golden) -> FileRecord:
-    """Write golden inputs with PyTorch's answers into a model's folder, and return their record. Raises OSError."""
+def write_golden(folder: Path, golden: bytes) -> FileRecord:
+    """Write golden inputs with PyTorch's answers (`Golden.to_bytes`) into a model's folder, and return their record. Raises OSError."""
     path = folder / GOLDEN
-    write_atomically(path, golden.to_bytes())
+    write_atomically(path, golden)
     return record_of(path)
 
 
@@ -215,18 +246,3 @@ def _golden(model: Model) -> list[FileRecord]:
 def record_of(path: Path) -> FileRecord:
     """Return the record of a file as it is now. Raises OSError."""
     return FileRecord(path.name, sha256_file(path), path.stat().st_size)
-
-
-def _exchange(a: Path, b: Path) -> bool:
-    """Let two folders change places in one step; False where the system cannot (renameat2(2), Linux 3.15)."""
-    import ctypes
-    import sys
-
-    if not sys.platform.startswith("linux"):
-        return False
-    at_fdcwd, rename_exchange = -100, 2
-    try:
-        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
-    except (OSError, AttributeError):
-        return False
-    return bool(renameat2(at_fdcwd, os.fsencode(a), at_fdcwd, os.fsencode(b), rename_exchange) == 0)

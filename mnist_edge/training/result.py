@@ -90,7 +90,7 @@ def write_model(
         },
         history=publishing.record_of(folder / HISTORY),
         references=(publishing.write_reference(folder, logits, datasets.describe(test)),),
-        golden=publishing.write_golden(folder, golden.choose(lambda pixels: torch_logits(deployed, pixels))),
+        golden=publishing.write_golden(folder, golden.choose(lambda pixels: torch_logits(deployed, pixels)).to_bytes()),
     ).write(folder)
 
 

@@ -1,11 +1,15 @@
-"""A parity report in words."""
+"""What became of an artifact, in words."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from mnist_edge.common.text import count, data_name, percent, points
 from mnist_edge.dataset import Dataset
 from mnist_edge.proof.parity import ParityReport, batches_checked
+
+if TYPE_CHECKING:
+    from exporters import LayerCost
 
 
 def describe_report(report: ParityReport, data: Dataset) -> str:
@@ -60,3 +64,13 @@ def _collapsed(failures: Iterable[str]) -> Iterator[str]:
         batches.setdefault(reason, []).extend(re.findall(r"\d+", sizes))
     for reason, sizes in batches.items():
         yield f"batches of {', '.join(sizes)}: {reason}" if sizes else reason
+
+
+def describe_costs(costs: "Sequence[LayerCost]") -> str:
+    """Return the layers that a refused precision costs most in, and what to try, in lines that go after a report; nothing if none does."""
+    costly = [cost for cost in costs if cost.added > 0][:3]
+    if not costly:
+        return ""
+    lines = [f"  costs most       {cost.layer}: adds {100 * cost.added:.1f} % of error to its tensor" for cost in costly]
+    module = costly[0].layer.split("/")[0]
+    return "\n" + "\n".join([*lines, f"  try              --keep-float {module}"])

@@ -1,0 +1,104 @@
+"""The first stage of an export: what is to be written, and everything that can be refused before any work is done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from exporters.registry import Calibration, Format, Reduction, find
+from mnist_edge import runtimes, store
+from mnist_edge.common.errors import ParityError, UsageError, unknown_name
+from mnist_edge.common.extras import require
+from mnist_edge.common.options import check_options
+from mnist_edge.dataset import Dataset
+from mnist_edge.proof import parity, records
+from mnist_edge.store import publishing
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be exported.
+
+    Attributes:
+        model: the model; the installed reference is copied before anything is published.
+        format: the format, whose packages are installed.
+        precision: one of its precisions.
+        runtime: the format's own, which is installed, and runs in the gate.
+        data: the test set that it is proven on.
+        budget: what it may differ by.
+        options: of the format's or the precision's own, checked.
+        calibration: images to calibrate on, where the precision wants some.
+        too_little: why `data` is too little for a proof, in words; only with `force`.
+        force: whether to publish what would be refused for being too little, doubtful, weaker or no smaller.
+    """
+
+    model: store.Model
+    format: Format
+    precision: str
+    runtime: runtimes.Runtime
+    data: Dataset
+    budget: parity.Budget
+    options: Mapping[str, Any]
+    calibration: Calibration | None
+    too_little: str
+    force: bool
+
+    @property
+    def reduction(self) -> Reduction | None:
+        """The lower precision; None for float32."""
+        return self.format.reductions.get(self.precision)
+
+    @property
+    def file(self) -> str:
+        """The artifact's name: that of the one which it replaces, also where the model's folder was renamed since."""
+        for artifact in self.model.artifacts:
+            if (artifact.format, artifact.precision) == (self.format.name, self.precision):
+                return artifact.file
+        return self.model.name + ("" if self.precision == "float32" else f".{self.precision}") + self.format.suffix
+
+
+def plan(
+    model: store.Model,
+    format_name: str,
+    data: Dataset,
+    *,
+    models_dir: Path | None = None,
+    precision: str = "float32",
+    options: Mapping[str, Any] | None = None,
+    calibration: Calibration | None = None,
+    max_accuracy_drop: float | None = None,
+    force: bool = False,
+) -> Plan:
+    """Check a request and return the plan. Nothing is written.
+
+    Ensures: format, precision and options exist and fit each other; what they need is installed; the model's folder can take the artifact.
+    Raises UnknownNameError, UsageError, MissingExtraError, ModelError; ParityError for data that is too little, unless `force`.
+    """
+    chosen, options = find(format_name), options or {}
+    if precision not in chosen.precisions:
+        raise unknown_name(f"precision of format {chosen.name}", precision, chosen.precisions)
+    check_options(f"format {chosen.name} in {precision}", chosen.options_of(precision), options)
+    require(f"format {chosen.name}", *chosen.requires, install=chosen.install)
+    runtime = runtimes.get(chosen.runtime)
+    runtime.require(f"the gate of format {chosen.name}, which runs what it proves,")
+    budget = _budget(precision, max_accuracy_drop)
+    publishing.check_writable(model, models_dir)
+    too_little = records.shortcomings(data.labels, model.manifest.classes)
+    if too_little and not force:
+        raise ParityError(
+            f"{model.name}: not exported, because {too_little}; name a larger test set with --data, or add --force, which publishes it as unproven"
+        )
+    return Plan(model, chosen, precision, runtime, data, budget, options, calibration, too_little, force)
+
+
+def _budget(precision: str, max_accuracy_drop: float | None) -> parity.Budget:
+    budget = parity.BUDGETS[precision]
+    if max_accuracy_drop is None:
+        return budget
+    if precision == "float32":
+        raise UsageError("--max-accuracy-drop is for lower precisions; float32 has to answer as PyTorch does")
+    if not 0 <= max_accuracy_drop <= 1:
+        raise UsageError(f"--max-accuracy-drop {100 * max_accuracy_drop:g}: points of accuracy, 0 to 100")
+    return budget.with_accuracy_drop(max_accuracy_drop)

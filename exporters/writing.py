@@ -1,0 +1,154 @@
+"""The second stage of an export: the format writes its artifact aside, and the runtime that will prove it loads it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from exporters.plan import Plan
+from exporters.registry import Target
+from mnist_edge.common.errors import ExportError, MnistEdgeError, ModelError, ParityError, one_line
+from mnist_edge.common.logits import Run
+from mnist_edge.common.trees import Tree, read_tree
+
+if TYPE_CHECKING:
+    from mnist_edge.architectures.deployed import Deployed
+
+
+@dataclass(frozen=True)
+class File:
+    """An artifact aside, a file or a folder, loaded.
+
+    Attributes:
+        path: where it lies for now.
+        tree: its hash and size.
+        run: it, loaded by the format's runtime.
+        details: what its exporter says of it, as JSON values.
+    """
+
+    path: Path
+    tree: Tree
+    run: Run
+    details: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written: the artifact, and for a lower precision the float32 one that it was made from."""
+
+    artifact: File
+    float32: File | None = None
+
+
+def write(plan: Plan, aside: Path) -> Written:
+    """Write what is planned into the empty folder `aside`, each precision in a folder of its own, and load it.
+
+    A lower precision is made from the float32 artifact, so that size, speed and layers are compared like with like.
+
+    Ensures: a file or a folder with no links in it and nothing beside it, which the runtime loads and which keeps the contract.
+    Raises ExportError, ParityError for what does not run, and what the exporter raises of this package's own; OSError.
+    """
+    own = {option.name for option in plan.format.options}
+    plain = {name: value for name, value in plan.options.items() if name in own}
+    if plan.reduction is None:
+        return Written(_write(plan, _target(plan, aside, "float32", plan.file, plan.options), _exported))
+    float32 = _write(plan, _target(plan, aside, "float32", f"float32{plan.format.suffix}", plain), _exported)
+    target = _target(plan, aside, plan.precision, plan.file, plan.options)
+    convert = plan.reduction.convert
+
+    def reduced(plan: Plan, target: Target) -> Mapping[str, Any]:
+        details = dict(convert(float32.path, target))
+        if warned := [*float32.details.get("warnings", ()), *details.get("warnings", ())]:
+            details["warnings"] = warned
+        return details
+
+    return Written(_write(plan, target, reduced, is_reduced=True), float32)
+
+
+def _target(plan: Plan, aside: Path, precision: str, file: str, options: Mapping[str, Any]) -> Target:
+    """Give a target a folder of its own, so that whatever else is in it afterwards was written by its exporter."""
+    folder = aside / precision
+    folder.mkdir()
+    manifest = plan.model.manifest
+    calibration = plan.calibration if precision == plan.precision else None
+    return Target(folder / file, manifest.name, manifest.architecture, manifest.classes, manifest.licence, precision, options, calibration)
+
+
+def _exported(plan: Plan, target: Target) -> Mapping[str, Any]:
+    return plan.format.export(_network(plan), target)
+
+
+def _network(plan: Plan) -> Deployed:
+    """Load a network of the exporter's own: what it does to it must not reach the reference."""
+    from mnist_edge.runtimes.torch import load_network
+
+    return load_network(plan.model)
+
+
+def _write(plan: Plan, target: Target, write: Callable[[Plan, Target], Mapping[str, Any]], is_reduced: bool = False) -> File:
+    name = plan.format.name
+    try:
+        details = dict(write(plan, target))
+    except (MnistEdgeError, OSError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # another distribution's exporter may raise anything, SystemExit too
+        raise ExportError(f"format {name}: {one_line(error)}") from error
+    tree = _checked(name, target.path)
+    try:
+        kept: dict[str, Any] = json.loads(json.dumps(details, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ExportError(f"format {name}: its details are no JSON: {error}") from error
+    if is_reduced:
+        _try_apart(plan, target)
+    return File(target.path, tree, _load(plan, target.path), kept)
+
+
+def _checked(name: str, path: Path) -> Tree:
+    """Read what a format wrote. Raises ExportError unless it is one file or folder of its own, with nothing beside it."""
+    extra = sorted(one.name for one in path.parent.iterdir() if one != path)
+    if path.is_symlink():
+        raise ExportError(f"format {name}: wrote a symbolic link; an artifact is a file or a folder of its own")
+    if not path.exists():
+        raise ExportError(f"format {name}: wrote nothing")
+    files = [Path(root, file) for root, _, names in os.walk(path) for file in names] if path.is_dir() else [path]
+    if any(file.lstat().st_nlink > 1 for file in files):
+        raise ExportError(f"format {name}: wrote a hard link to a file that lies elsewhere, too; an artifact has files of its own")
+    if extra:
+        raise ExportError(f"format {name}: an artifact is one file or one folder; it also wrote {', '.join(extra)}")
+    try:
+        return read_tree(path)
+    except ModelError as error:
+        raise ExportError(f"format {name}: {str(error).replace(f'{path.parent}/', '')}") from error
+
+
+def _load(plan: Plan, path: Path) -> Run:
+    try:
+        return plan.runtime.load(path)
+    except ModelError as error:
+        hint = " (in a network, len(x) and int(x.shape[0]) freeze the batch; x.shape[0] does not)" if "batch is fixed" in str(error) else ""
+        raise ParityError(
+            f"not published: what format {plan.format.name} wrote does not run: {str(error).replace(f'{path}: ', '')}{hint}"
+        ) from error
+
+
+def _try_apart(plan: Plan, target: Target) -> None:
+    """Load a reduced artifact and answer once in a process of its own: a runtime may die over a graph, and must not take this one along.
+
+    Raises ParityError if it dies; whatever else is wrong shows here, too.
+    """
+    code = "import sys, numpy; from pathlib import Path; from mnist_edge import runtimes"
+    code += "; runtimes.get(sys.argv[1]).load(Path(sys.argv[2]))(numpy.zeros((2, 1, 28, 28), numpy.uint8))"
+    done = subprocess.run([sys.executable, "-P", "-c", code, plan.runtime.name, str(target.path)], capture_output=True, check=False)
+    if done.returncode < 0:
+        name = signal.Signals(-done.returncode).name
+        raise ParityError(
+            f"{target.name}: not published: runtime {plan.runtime.name} dies ({name}) over what format {plan.format.name} wrote in {target.precision}; "
+            "try another --quantize, or --keep-float for parts of it"
+        )

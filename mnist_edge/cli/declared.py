@@ -1,0 +1,82 @@
+"""Options that a format or a runtime declares: the command line shows and takes those of the one that ``--format`` or ``--runtime`` names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import click
+
+from mnist_edge.cli.common import option, was_typed
+from mnist_edge.common.errors import UsageError
+from mnist_edge.common.options import Option
+
+#: Given the name that was typed, or None: the options that fit it, and those of all others, which are taken to be refused with a reason.
+Find = Callable[[str | None], tuple[Sequence[Option], Sequence[Option]]]
+
+
+def declares(flag: str, find: Find) -> type[click.Command]:
+    """Return the class of a command whose options depend on what `flag` names, such as ``--format``."""
+
+    class Declaring(click.Command):
+        def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+            ctx.meta[flag] = _named(flag, args)
+            return super().parse_args(ctx, args)
+
+        def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+            fitting, others = find(ctx.meta.get(flag))
+            names = {one.name for one in fitting}
+            params = super().get_params(ctx)
+            help_option = params[-1:]
+            declared = [_parameter(one) for one in fitting]
+            declared += [_parameter(one, hidden=True) for one in _each_once(others) if one.name not in names]
+            return [*params[: len(params) - 1], *declared, *help_option]
+
+    return Declaring
+
+
+def given(ctx: click.Context, options: Iterable[Option], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of `options` that were given, on the command line or in the environment, as their owner takes them."""
+    found = {one.name: values[one.name] for one in options if values.get(one.name) not in (None, (), False)}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
+
+
+def refuse_others(ctx: click.Context, options: Iterable[Option], values: Mapping[str, Any], what: str) -> None:
+    """Raise UsageError for an option that was typed and is none of `options`; one from the environment is meant for other commands."""
+    fitting = {one.name for one in options}
+    for name in values:
+        if name not in fitting and was_typed(ctx, name):
+            raise UsageError(f"--{name.replace('_', '-')} does nothing with {what}; leave it out")
+
+
+def _each_once(options: Iterable[Option]) -> list[Option]:
+    return list({one.name: one for one in options}.values())
+
+
+def _named(flag: str, args: Sequence[str]) -> str | None:
+    """Return what follows `flag` on the command line, else what the environment says."""
+    name = os.environ.get("MNIST_EDGE_" + flag[2:].upper().replace("-", "_")) or None
+    for word, following in zip(args, [*args[1:], ""], strict=True):
+        if word == flag and following:
+            name = following
+        elif word.startswith(f"{flag}="):
+            name = word.partition("=")[2]
+    return name
+
+
+def _parameter(declared: Option, hidden: bool = False) -> click.Parameter:
+    attributes: dict[str, Any] = {
+        "help": declared.help + (f"  [default: {declared.default}]" if declared.default else ""),
+        "hidden": hidden,
+    }
+    if declared.type is bool:
+        attributes |= {"is_flag": True, "show_default": False}
+    else:
+        attributes |= {"type": declared.type, "multiple": declared.multiple}
+        attributes |= {"metavar": declared.metavar or None, "show_default": False}
+
+    def nothing() -> None: ...
+
+    made: click.Parameter = option(declared.flag, declared.name, **attributes)(nothing).__click_params__[0]
+    return made

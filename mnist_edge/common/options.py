@@ -1,0 +1,55 @@
+"""Options of a format's or a runtime's own, declared as data: the command line makes its options from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from mnist_edge.common.errors import UsageError, among, unknown_name
+
+
+class Option(NamedTuple):
+    """One option.
+
+    Attributes:
+        name: a Python name; ``calibration_method`` becomes ``--calibration-method``.
+        help: what it does, in a sentence.
+        type: `str`, `int`, `float` or `bool`.
+        choices: the values that it takes; empty for any.
+        default: what holds where it is not given, in words, for the help.
+        multiple: True if it may be given several times; its value is then a list.
+        metavar: what stands for the value in the help.
+    """
+
+    name: str
+    help: str
+    type: type = str
+    choices: tuple[str, ...] = ()
+    default: str = ""
+    multiple: bool = False
+    metavar: str = ""
+
+    @property
+    def flag(self) -> str:
+        """How it is written on the command line."""
+        return f"--{self.name.replace('_', '-')}"
+
+    def check(self, value: object) -> None:
+        """Raise UsageError for a value of another type, or one that is no choice."""
+        for one in value if self.multiple and isinstance(value, (list, tuple)) else [value]:
+            if not isinstance(one, self.type) or (self.type is not bool and isinstance(one, bool)):
+                raise UsageError(f"{self.flag} takes {_TYPES.get(self.type, self.type.__name__)}, not {one!r}")
+            if self.choices and one not in self.choices:
+                raise UsageError(f"{self.flag} {one}: no such choice{among(str(one), self.choices)}")
+
+
+_TYPES = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+
+
+def check_options(what: str, declared: Iterable[Option], given: Mapping[str, Any]) -> None:
+    """Raise UsageError unless each option that was given is declared by `what`, such as ``format onnx``, and has a value that fits."""
+    known = {option.name: option for option in declared}
+    for name, value in given.items():
+        if name not in known:
+            raise unknown_name(f"option of {what}", name, known)
+        known[name].check(value)
