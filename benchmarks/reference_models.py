@@ -35,7 +35,7 @@ from mnist_edge.proof import parity
 from mnist_edge.report import table
 from mnist_edge.report.findings import Findings, gather
 from mnist_edge.report.write import draw_report
-from mnist_edge.store.manifest import FileRecord, quantize_of
+from mnist_edge.store.manifest import Artifact, FileRecord, quantize_of
 from mnist_edge.store.marks import REFERENCE_MARK
 from mnist_edge.store.publishing import publish_model
 from mnist_edge.store.retrain import recipe_of
@@ -292,7 +292,7 @@ def keep(made: store.Model, plan: Plan, data_dir: Path | None, pictures: Dataset
         publish_model(aside, MODELS / plan.name)
 
 
-def is_kept(artifact: store.Artifact, plan: Plan) -> bool:
+def is_kept(artifact: Artifact, plan: Plan) -> bool:
     """Say whether an artifact is one that the plan names, and small enough."""
     return artifact.bytes <= MOST_BYTES and artifact.quantize in ("none", plan.quantize)
 

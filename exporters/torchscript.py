@@ -7,8 +7,8 @@ import zipfile
 from typing import TYPE_CHECKING, Any
 
 from exporters.registry import Format, Target, register
-from mnist_edge import __version__
 from mnist_edge.common.errors import ExportError
+from mnist_edge.common.version import __version__
 
 if TYPE_CHECKING:
     from mnist_edge.architectures.deployed import Deployed

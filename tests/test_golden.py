@@ -2,12 +2,13 @@
 
 import json
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import Command
+from proving import verify_quickly, with_bytes
 
 from mnist_edge import Predictor, store
 from mnist_edge.common.errors import ModelError, ParityError
@@ -15,7 +16,7 @@ from mnist_edge.dataset import Dataset
 from mnist_edge.proof import golden, verification
 from mnist_edge.proof.golden import Golden
 from mnist_edge.store import publishing
-from mnist_edge.store.manifest import FILE_NAME, Manifest
+from mnist_edge.store.manifest import FILE_NAME, Artifact, Manifest
 
 
 def change(model: store.Model, **changes: object) -> store.Model:
@@ -34,7 +35,12 @@ def exchanged(models: Path) -> store.Model:
     bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + np.float32(0.01), bias.name))
     onnx.save(graph, model.folder / "lenet.onnx")
     artifact = model.artifact("ort")
-    return change(model, artifacts=(replace(artifact, **asdict(publishing.record_of(model.folder / artifact.file))),))
+    return change(model, artifacts=(with_record(artifact, model.folder),))
+
+
+def with_record(artifact: Artifact, folder: Path) -> Artifact:
+    record = publishing.record_of(folder / artifact.file)
+    return with_bytes(artifact, record.sha256, record.bytes)
 
 
 def test_forty_digits_travel_with_the_model(trained: Path) -> None:
@@ -44,7 +50,7 @@ def test_forty_digits_travel_with_the_model(trained: Path) -> None:
     assert found.pixels.dtype == np.uint8
     assert found.logits.shape == (40, 10)
     assert np.allclose(Predictor.load(model.folder, "torch").logits(found.pixels), found.logits, atol=1e-5)
-    assert (model.folder / golden.GOLDEN).stat().st_size < 20_000
+    assert (model.folder / publishing.GOLDEN).stat().st_size < 20_000
 
 
 def test_the_same_answers_give_the_same_bytes() -> None:
@@ -89,7 +95,7 @@ def test_a_self_test_passes_in_every_runtime(trained: Path, runtime: str) -> Non
 def test_a_model_without_golden_inputs_says_how_to_get_them(models: Path, tmp_path: Path) -> None:
     model = change(store.find("lenet", models), golden=None)
     with pytest.raises(ModelError, match="no golden inputs, .* make it again: mnist-edge export .*lenet --format onnx"):
-        verification.verify_quickly(model)
+        verify_quickly(model)
     lone = tmp_path / "lone.onnx"
     shutil.copy(model.folder / "lenet.onnx", lone)
     with pytest.raises(ModelError, match="no golden inputs for a self-test"):
@@ -102,15 +108,15 @@ def test_golden_inputs_are_made_again_from_the_weights(models: Path, damage: str
     from exporters import gate
 
     model = store.find("lenet", models)
-    path = model.folder / golden.GOLDEN
+    path = model.folder / publishing.GOLDEN
     before = path.read_bytes()
     path.write_bytes(before[:-1]) if damage == "torn" else path.unlink()
     with pytest.raises(ModelError, match=r"golden\.npz: .*; make it again: mnist-edge export .* --format onnx"):
-        verification.verify_quickly(model)
+        verify_quickly(model)
     model, proof = gate.export(model, "onnx", drawn_test)
     assert proof.artifact is not None
     assert path.read_bytes() == before
-    assert all(v.passed for v in verification.verify_quickly(model))
+    assert all(v.passed for v in verify_quickly(model))
 
 
 def test_golden_inputs_hold_float32_to_its_own_budget(trained: Path) -> None:
@@ -144,33 +150,34 @@ def test_a_manifest_of_schema_1_is_read_and_completed_by_the_next_export(models:
     del body["golden"], body["sha256"]
     body["schema"] = 1
     for artifact in body["artifacts"]:
-        del artifact["golden"]
-        del artifact["parity"]["budget"]["accuracy_drop"]
+        artifact["parity"] = artifact.pop("proofs")[0]["parity"]
+        del artifact["members"], artifact["parity"]["budget"]["accuracy_drop"]
     body["sha256"] = sha256_bytes(json.dumps(body, sort_keys=True, separators=(",", ":")).encode())
     (folder / FILE_NAME).write_text(json.dumps(body))
-    (folder / golden.GOLDEN).unlink()
+    (folder / publishing.GOLDEN).unlink()
     model = store.find("lenet", models)
     assert model.manifest.golden is None
-    assert all(v.passed for v in verification.verify(model, model.manifest.references[0], drawn.draw("test", 1000)))
+    assert all(
+        v.passed for v in verification.verify(model, verification.trials(model), model.manifest.references[0], drawn.draw("test", 1000))
+    )
     model, proof = gate.export(model, "onnx", drawn.draw("test", 1000))
     assert proof.artifact is not None
-    assert [v.passed for v in verification.verify_quickly(model)] == [True, True]
+    assert [v.passed for v in verify_quickly(model)] == [True, True]
 
 
 def test_a_manifest_of_a_newer_version_is_refused(run_command: Command, models: Path) -> None:
     path = models / "lenet" / FILE_NAME
-    body = json.loads(path.read_text()) | {"schema": 4, "program": "mnist-edge 9.9.9"}
+    body = json.loads(path.read_text()) | {"schema": 5, "program": "mnist-edge 9.9.9"}
     path.write_text(json.dumps(body))
     for arguments in (("predict", "x.png", "--model", "lenet"), ("verify", "lenet", "--quick"), ("show", "lenet"), ("benchmark", "lenet")):
         done = run_command(*arguments, "--models-dir", models, check=1)
-        assert "schema 4, written by mnist-edge 9.9.9; this program reads up to 3: upgrade mnist-edge" in done.stderr
+        assert "schema 5, written by mnist-edge 9.9.9; this program reads up to 4: upgrade mnist-edge" in done.stderr
 
 
 def test_an_artifact_for_a_newer_runtime_says_so(models: Path) -> None:
     model = store.find("lenet", models)
     (models / "lenet" / "lenet.onnx").write_bytes(b"from the future")
-    record = asdict(publishing.record_of(models / "lenet" / "lenet.onnx"))
-    newer = replace(model.artifact("ort"), oldest_runtime="onnxruntime 99.1", **record)
+    newer = replace(with_record(model.artifact("ort"), model.folder), oldest_runtime="onnxruntime 99.1")
     model = change(model, artifacts=(newer,))
     with pytest.raises(ModelError, match=r"needs onnxruntime 99\.1 or newer, .* is installed; run: pip install -U onnxruntime, or export"):
         Predictor.load(model.folder)

@@ -18,8 +18,9 @@ from mnist_edge.common.files import sha256_bytes
 from mnist_edge.common.shape import Closed, mismatch
 from mnist_edge.dataset import Dataset
 from mnist_edge.dataset.folder import write_folder
-from mnist_edge.proof import evaluation, golden
+from mnist_edge.proof import evaluation
 from mnist_edge.proof.golden import Golden
+from mnist_edge.store import publishing
 from mnist_edge.store.manifest import FILE_NAME
 
 
@@ -99,6 +100,8 @@ def replace_hash(body: dict[str, Any], file: str, content: bytes) -> None:
     for artifact in body["artifacts"]:
         if artifact["file"] == file:
             artifact |= {"sha256": sha256_bytes(content), "bytes": len(content)}
+            for proof in artifact["proofs"]:
+                proof["artifact"] = artifact["sha256"]
 
 
 @pytest.mark.parametrize(
@@ -117,9 +120,16 @@ def replace_hash(body: dict[str, Any], file: str, content: bytes) -> None:
         (lambda body: body["weights"].update(bytes=1.5), "weights.bytes is 1.5, not a count"),
         (lambda body: body["weights"].update(more=1), "weights.more is unknown"),
         (lambda body: body.update(artifacts=3), "artifacts is 3, not a list"),
-        (lambda body: body["artifacts"][0].update(parity={}), r"artifacts\[0\].parity.images is missing"),
-        (lambda body: body["artifacts"][0]["parity"]["budget"].update(equal_answers=None), "equal_answers is None, not a number"),
-        (lambda body: body["artifacts"][0]["parity"].update(max_difference=None), "max_difference is None, not a number"),
+        (lambda body: body["artifacts"][0]["proofs"][0].update(parity={}), r"artifacts\[0\].proofs\[0\].parity.images is missing"),
+        (
+            lambda body: body["artifacts"][0]["proofs"][0]["parity"]["budget"].update(equal_answers=None),
+            "equal_answers is None, not a number",
+        ),
+        (lambda body: body["artifacts"][0]["proofs"][0]["parity"].update(max_difference=None), "max_difference is None, not a number"),
+        (lambda body: body["artifacts"][0].update(proofs=[]), r"artifacts\[0\].proofs is empty"),
+        (lambda body: body["artifacts"][0]["proofs"][0].update(artifact="0"), r"artifacts\[0\].proofs\[0\] is of another artifact"),
+        (lambda body: body["artifacts"][0]["proofs"][0].update(platform={}), r"proofs\[0\].platform.system is missing"),
+        (lambda body: body["artifacts"][0].update(members={"a": 1}), r"members.a is 1, not text"),
         (lambda body: body["training"].update(versions={}), "training.versions.torch is missing"),
         (lambda body: body["training"].update(seconds=None), "training.seconds is None, not a number"),
         (lambda body: body["training"].update(finished=5), "training.finished is 5, not text"),
@@ -175,9 +185,9 @@ def test_golden_inputs_and_stored_answers_are_held_to_it(tmp_path: Path, models:
     pixels, answers = drawn_test.images[:4], np.zeros((4, 10), np.float32)
     for wrong in (Golden(pixels[:, 0], answers), Golden(pixels.astype(np.int64), answers), Golden(pixels, answers[:3]),
                   Golden(pixels[:0], answers[:0]), Golden(pixels, answers * np.float32("nan"))):  # fmt: skip
-        (tmp_path / golden.GOLDEN).write_bytes(wrong.to_bytes())
+        (tmp_path / publishing.GOLDEN).write_bytes(wrong.to_bytes())
         with pytest.raises(ModelError, match=r"golden\.npz: "):
-            Golden.read(tmp_path / golden.GOLDEN)
+            Golden.read(tmp_path / publishing.GOLDEN)
     model = store.find("lenet", models)
     stored = model.manifest.reference_on(drawn_test.sha256)
     assert stored is not None

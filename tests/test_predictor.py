@@ -59,7 +59,7 @@ def test_no_images_and_read_only_views_are_fine(trained: Path, drawn_test: Datas
 def test_wrong_names_are_told_apart(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match=r"unknown runtime 'otr' \(did you mean 'ort'"):
         Predictor.load("lenet", "otr", models_dir=trained)
-    with pytest.raises(UsageError, match="made for runtime torchscript"):
+    with pytest.raises(UsageError, match="runtime ort does not run it; add: --runtime torchscript"):
         Predictor.load(trained / "lenet" / "lenet.torchscript.pt")
     with pytest.raises(UsageError, match="takes a model, not a file"):
         Predictor.load(trained / "lenet" / "lenet.onnx", "torch")

@@ -9,16 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Command
+from proving import with_parity
 
 import exporters
 from exporters import Format, Target, gate, registry
 from mnist_edge import Predictor, store
 from mnist_edge.common.contract import CLASSES
 from mnist_edge.common.errors import ExportError, ParityError, UsageError
+from mnist_edge.common.options import Option
 from mnist_edge.dataset import Dataset, describe
 from mnist_edge.dataset.folder import write_folder
 from mnist_edge.proof import records, verification
 from mnist_edge.store import publishing
+from mnist_edge.store.proofs import Proof, is_weaker
 
 
 @pytest.mark.parametrize(
@@ -37,7 +40,7 @@ def test_a_proof_takes_a_thousand_images_and_every_class(labels: np.ndarray, wor
 
 def kept(name: str = "mnist", images: int = 10_000, equal: float = 0.997, drop: float = 0.001, unproven: str = "") -> dict[str, Any]:
     budget = {"equal_answers": equal, "logit_difference": None, "accuracy_drop": drop}
-    return {"data": {"name": name}, "images": images, "budget": budget, "unproven": unproven}
+    return Proof("0", "ort", {"data": {"name": name}, "images": images, "budget": budget, "unproven": unproven})
 
 
 def test_proofs_have_an_order() -> None:
@@ -52,10 +55,10 @@ def test_proofs_have_an_order() -> None:
         kept(images=60_000),
     ]
     for place, weaker in enumerate(in_order):
-        assert not records.is_weaker(weaker, weaker)
+        assert not is_weaker(weaker, weaker)
         for stronger in in_order[place + 1 :]:
-            assert records.is_weaker(weaker, stronger), (weaker, stronger)
-            assert not records.is_weaker(stronger, weaker)
+            assert is_weaker(weaker, stronger), (weaker, stronger)
+            assert not is_weaker(stronger, weaker)
 
 
 def stripped(data: Dataset, name: str) -> Dataset:
@@ -95,18 +98,20 @@ def test_too_few_images_publish_nothing_unless_forced(models: Path, drawn_test: 
     assert json.loads(run_command("list", "--json", *there).stdout)["models"][0]["artifacts"][0]["unproven"]
 
 
-def test_verify_makes_a_proof_of_what_was_published_by_force(models: Path, drawn_test: Dataset) -> None:
+def test_verify_makes_a_proof_of_what_was_published_by_force(models: Path, drawn_test: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     model = store.find("lenet", models)
-    forced = replace(model.artifact("ort"), parity=model.artifact("ort").parity | {"images": 1, "unproven": "1 test image is too few"})
+    forced = with_parity(model.artifact("ort"), images=1, unproven="1 test image is too few")
     replace(model.manifest.with_artifact(forced)).write(model.folder)
     model = store.find("lenet", models)
     assert model.artifact("ort").unproven
     stored = model.manifest.reference_on(drawn_test.sha256)
     assert stored is not None
-    results = verification.verify(model, stored, drawn_test)
-    few = verification.keep_proofs(model, results, drawn_test.first(999))
+    tried = verification.trials(model)
+    with monkeypatch.context() as patch:
+        patch.setattr(records, "SMALLEST", 1001)
+        few = verification.keep_proofs(model, list(verification.verify(model, tried, stored, drawn_test)))
     assert few.artifact("ort").unproven
-    model = verification.keep_proofs(model, results, drawn_test)
+    model = verification.keep_proofs(model, list(verification.verify(model, tried, stored, drawn_test)))
     assert not model.artifact("ort").unproven
     assert model.artifact("ort").parity["images"] == 1000
     assert store.find("lenet", models).artifact("ort") == model.artifact("ort")
@@ -124,7 +129,11 @@ def copies(models: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         target.path.write_bytes(source + note)
         return {}
 
-    exporters.register(Format(name="copied", summary="x", suffix=".copied.onnx", runtime="ort", export=export, options=("new",)))
+    exporters.register(
+        Format(
+            name="copied", summary="x", suffix=".copied.onnx", runtime="ort", export=export, options=(Option("new", "other bytes", bool),)
+        )
+    )
     return "copied"
 
 
@@ -261,5 +270,5 @@ def test_what_the_exporter_warned_of_stays_unproven(models: Path, drawn_test: Da
     assert forced.artifact.label == "lenet.warned.onnx (unproven)"
     stored = model.manifest.reference_on(drawn_test.sha256)
     assert stored is not None
-    model = verification.keep_proofs(model, verification.verify(model, stored, drawn_test, "ort"), drawn_test)
+    model = verification.keep_proofs(model, list(verification.verify(model, verification.trials(model, "ort"), stored, drawn_test)))
     assert model.artifact_of_file(Path("lenet.warned.onnx")).unproven == "the exporter warned: mine.py:3: an if on the values of an image"

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from proving import with_bytes
 
 from mnist_edge import Predictor, store
 from mnist_edge.common.errors import ModelError, UnknownNameError, UsageError
@@ -99,7 +100,7 @@ def test_a_copied_model_goes_by_its_folders_name(models: Path) -> None:
 def _new_artifact(models: Path) -> tuple[store.Model, Artifact, bytes]:
     model = store.find("lenet", models)
     content = (models / "lenet" / "lenet.onnx").read_bytes() + b"new"
-    return model, replace(model.artifact("ort"), sha256=sha256_bytes(content), bytes=len(content)), content
+    return model, with_bytes(model.artifact("ort"), sha256_bytes(content), len(content)), content
 
 
 @pytest.mark.parametrize("stop_at", [1, 2, 3])
@@ -175,7 +176,7 @@ def test_a_replaced_model_is_never_lost_when_it_cannot_be_moved(models: Path, mo
             with monkeypatch.context() as patch:
                 patch.setattr(publishing.os, "rename", rename)
                 if not exchange:
-                    patch.setattr(publishing, "_exchange", lambda a, b: False)
+                    patch.setattr(publishing, "exchange", lambda a, b: False)
                 with contextlib.suppress(OSError):
                     publishing.publish_model(aside, models / "lenet")
             shutil.rmtree(aside, ignore_errors=True)  # as the caller does

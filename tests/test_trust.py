@@ -255,7 +255,7 @@ def test_processes_that_read_pictures_take_no_library_from_the_working_folder(
         Image.open(picture).save(tmp_path / f"{name}.png")
     code = (
         "import sys; sys.path.pop(0)\nif __name__ == '__main__':\n"
-        " from mnist_edge import pipeline\n pipeline._is_single_threaded = lambda: False\n"
+        " from mnist_edge.image import pipeline\n pipeline._is_single_threaded = lambda: False\n"
         f" assert all(read.prepared for read in pipeline.read_all([pipeline.Source(f'{{i}}.png') for i in range({pipeline.MANY})], processes=2))\n"
     )
     script = tmp_path / "elsewhere" / "script.py"
@@ -278,12 +278,14 @@ def test_a_matplotlibrc_does_not_reach_a_report(found: object, monkeypatch: pyte
 
 
 def test_the_advice_names_a_format_of_the_runtime(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mnist_edge.proof.verification import verify_quickly
+    from proving import verify_quickly
+
+    from mnist_edge import runtimes
 
     model = store.find("lenet", models)
     monkeypatch.setattr(store.Model, "artifacts", ())
     for runtime, format_name in (("ort", "onnx"), ("torchscript", "torchscript")):
-        for ask in (model.artifact, lambda runtime: verify_quickly(model, runtime)):
+        for ask in (lambda runtime: runtimes.get(runtime).choose(model), lambda runtime: verify_quickly(model, runtime)):
             with pytest.raises(ModelError, match=f"mnist-edge export {models}/lenet --format {format_name}$"):
                 ask(runtime)
     with pytest.raises(UsageError, match="takes the weights"):

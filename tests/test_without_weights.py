@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mnist_edge import Predictor, store
+from mnist_edge import Predictor, runtimes, store
 from mnist_edge.common.errors import ModelError
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
@@ -21,7 +21,7 @@ def test_what_cannot_be_made_again_says_what_has_to_come_first(tmp_path: Path, w
     asked = {
         "weights": lambda: model.path(model.manifest.weights),
         "an artifact that is not there": lambda: model.path(model.artifacts[0]),
-        "an artifact of another runtime": lambda: model.artifact("torchscript"),
+        "an artifact of another runtime": lambda: runtimes.get("torchscript").choose(model),
         "golden inputs": lambda: model.path(model.manifest.golden),
     }
     with pytest.raises(ModelError) as raised:
@@ -43,7 +43,7 @@ def test_where_the_weights_are_the_export_is_enough(tmp_path: Path) -> None:
     for name in ("manifest.json", "weights.safetensors"):
         (folder / name).write_bytes((MODELS / "gru" / name).read_bytes())
     with pytest.raises(ModelError, match=r"make one: mnist-edge export \S+gru --format torchscript$"):
-        store.Model.read(folder).artifact("torchscript")
+        runtimes.get("torchscript").choose(store.Model.read(folder))
 
 
 def test_the_small_reference_models_run_from_their_weights() -> None:

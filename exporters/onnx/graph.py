@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from exporters.registry import Target
-from mnist_edge import __version__
 from mnist_edge.common.errors import ExportError, one_line
+from mnist_edge.common.version import __version__
 
 if TYPE_CHECKING:
     import onnx

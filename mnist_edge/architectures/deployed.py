@@ -34,6 +34,10 @@ class Deployed(nn.Module):
         return logits
 
 
+#: TorchScript writes a class's module into its files: the name that it had when the first of them were published keeps their bytes.
+Deployed.__module__ = "mnist_edge.training.deploy"
+
+
 def load_weights(network: nn.Module, path: Path) -> None:
     """Load a safetensors file into a network. Raises ModelError if it is damaged or does not fit."""
     try:

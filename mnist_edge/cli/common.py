@@ -188,7 +188,7 @@ def _introduce(ctx: click.Context, out: Output) -> None:
     """Say what every command depends on: versions, folders, and which options the environment sets."""
     import platform
 
-    from mnist_edge import __version__
+    from mnist_edge.common.version import __version__
 
     found = {package: version_of(package) for package in ("numpy", "pillow", "onnxruntime", "torch", "onnx")}
     installed = ", ".join(f"{package} {version}" for package, version in found.items() if version)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -36,6 +37,15 @@ def declares(flag: str, find: Find) -> type[click.Command]:
     return Declaring
 
 
+def runtime_options(name: str | None) -> tuple[Sequence[Option], Sequence[Option]]:
+    """Return the options of the runtime of this name; of one that is not there, none: the command will say so."""
+    from mnist_edge import runtimes
+
+    with suppress(UsageError):
+        return (runtimes.get(name).options if name else ()), ()
+    return (), ()
+
+
 def given(ctx: click.Context, options: Iterable[Option], values: Mapping[str, Any]) -> dict[str, Any]:
     """Return those of `options` that were given, on the command line or in the environment, as their owner takes them."""
     found = {one.name: values[one.name] for one in options if values.get(one.name) not in (None, (), False)}
@@ -57,7 +67,7 @@ def _each_once(options: Iterable[Option]) -> list[Option]:
 def _named(flag: str, args: Sequence[str]) -> str | None:
     """Return what follows `flag` on the command line, else what the environment says."""
     name = os.environ.get("MNIST_EDGE_" + flag[2:].upper().replace("-", "_")) or None
-    for word, following in zip(args, [*args[1:], ""], strict=True):
+    for word, following in zip(args, [*args[1:], ""], strict=False):
         if word == flag and following:
             name = following
         elif word.startswith(f"{flag}="):

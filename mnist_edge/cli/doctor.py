@@ -16,10 +16,11 @@ def command(models_dir: Path | None, data_dir: Path | None, out: Output) -> int:
 
     Exit code 1 if something that the edge side needs is missing.
     """
-    from mnist_edge import __version__, store
     from mnist_edge import dataset as datasets
+    from mnist_edge import store
     from mnist_edge.common import extras
     from mnist_edge.common.errors import DataError
+    from mnist_edge.common.version import __version__
     from mnist_edge.dataset.sources import WAYS_ON, find_mnist
 
     rows: list[tuple[str, str, str]] = [("mnist-edge", __version__, ""), ("python", platform.python_version(), "")]

@@ -7,6 +7,7 @@ import click
 
 from mnist_edge.cli import completing
 from mnist_edge.cli.common import PATH, Output, option, png, subcommand, table
+from mnist_edge.cli.declared import declares, given, runtime_options
 from mnist_edge.cli.networks import builds_networks
 from mnist_edge.common.errors import UsageError, printable
 from mnist_edge.common.text import count, data_name, percent
@@ -20,14 +21,23 @@ if TYPE_CHECKING:
 MOST_DRAWN = 100
 
 
-@subcommand("evaluate", "evaluate lenet", "evaluate lenet --data FOLDER --report wrong.png")
+@subcommand("evaluate", "evaluate lenet", "evaluate lenet --data FOLDER --report wrong.png", cls=declares("--runtime", runtime_options))
 @click.argument("model", required=False, shell_complete=completing.models)
-@option("--runtime", default="ort", metavar="RUNTIME", shell_complete=completing.runtimes, help="What runs it: ort, torchscript or torch.")
+@option(
+    "--runtime",
+    default="ort",
+    metavar="RUNTIME",
+    shell_complete=completing.runtimes,
+    help="What runs it; mnist-edge formats lists the runtimes.",
+)
 @option("--data", default="mnist", metavar="DATA", shell_complete=completing.data, help="mnist, drawn, or a folder with 0…9.")
 @option("--threads", type=click.IntRange(1, 256), default=1, help="Threads of the runtime; as many as there are cores at most.")
 @option("--report", type=PATH, metavar="OUT", help="Draw what was read wrongly, the most confident first: a .png.")
 @builds_networks
+@click.pass_context
 def command(
+    ctx: click.Context,
+    /,
     model: str | None,
     runtime: str,
     data: str,
@@ -36,20 +46,23 @@ def command(
     models_dir: Path | None,
     data_dir: Path | None,
     out: Output,
+    **declared: Any,
 ) -> None:
     """Measure MODEL's accuracy on a test set, as a whole and by digit; wrong pictures of a folder are listed with their paths.
 
     A picture in which no digit is found counts as wrong.
     """
     from mnist_edge import dataset as datasets
-    from mnist_edge import store
+    from mnist_edge import runtimes, store
     from mnist_edge.predictor import Predictor
     from mnist_edge.proof.evaluation import evaluate
 
     if report is not None and report.suffix.lower() != ".png":
         raise UsageError(f"--report {report}: the name must end in .png")
     found = store.resolve(model, models_dir)
-    predictor = Predictor.load(model, runtime, threads=threads, models_dir=models_dir)
+    predictor = Predictor.load(
+        model, runtime, threads=threads, models_dir=models_dir, options=given(ctx, runtimes.get(runtime).options, declared)
+    )
     out.say(f"model: {predictor.description}")
     test = datasets.load(data, "test", data_dir)
     result = evaluate(predictor.logits, test)

@@ -13,27 +13,58 @@ def command(out: Output) -> None:
     def missing(requires: tuple[str, ...]) -> list[str]:
         return [module for module in requires if not is_installed(module)]
 
-    formats = exporters.formats()
-    format_rows = [[f.name, f.suffix, f.runtime, ", ".join(f.precisions), _state(missing(f.requires)), f.summary] for f in formats]
-    runtime_rows = [[r.name, _state(missing(r.requires)), r.summary] for r in runtimes().values()]
-    text = table(format_rows, ["format", "suffix", "runtime", "precisions", "ready", "what it is"])
-    text += "\n\n" + table(runtime_rows, ["runtime", "ready", "what it is"])
+    formats, known = exporters.formats(), runtimes()
+
+    def runs_on(name: str) -> list[str]:
+        own = next(f.runtime for f in formats if f.name == name)
+        return [own, *(r.name for r in known.values() if name in r.formats and r.name != own)]
+
+    format_rows = [
+        [f.name, f.suffix, ", ".join(runs_on(f.name)), ", ".join(f.precisions), _state(missing(f.requires), f.install), f.summary]
+        for f in formats
+    ]
+    runtime_rows = [
+        [
+            r.name,
+            ", ".join(r.formats) or "the weights",
+            ", ".join(r.precisions) if r.precisions else "all",
+            _state(list(r.missing()), r.install),
+            f"{r.summary}{f'; {r.limits}' if r.limits else ''}",
+        ]
+        for r in known.values()
+    ]
+    text = table(format_rows, ["format", "suffix", "runtimes", "precisions", "ready", "what it is"])
+    text += "\n\n" + table(runtime_rows, ["runtime", "runs", "precisions", "ready", "what it is"])
     document = {
         "formats": [
             {
                 "name": f.name,
                 "suffix": f.suffix,
                 "runtime": f.runtime,
+                "runtimes": runs_on(f.name),
                 "precisions": f.precisions,
-                "options": f.options,
+                "options": {precision: [option.name for option in f.options_of(precision)] for precision in f.precisions},
                 "missing": missing(f.requires),
+                "install": f.install,
             }
             for f in formats
         ],
-        "runtimes": [{"name": r.name, "missing": missing(r.requires)} for r in runtimes().values()],
+        "runtimes": [
+            {
+                "name": r.name,
+                "formats": r.formats,
+                "precisions": r.precisions,
+                "limits": r.limits,
+                "options": [option.name for option in r.options],
+                "version": r.version() if not r.missing() else None,
+                "missing": r.missing(),
+                "install": r.install,
+            }
+            for r in known.values()
+        ],
     }
     out.result(document, text)
 
 
-def _state(missing: list[str]) -> str:
-    return "yes" if not missing else f"needs {', '.join(missing)}"
+def _state(missing: list[str], install: str) -> str:
+    return "yes" if not missing else f"needs {', '.join(missing)}: {install}"

@@ -174,7 +174,7 @@ def _os_error(error: OSError) -> str:
 
 def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value:
-        from mnist_edge import __version__
+        from mnist_edge.common.version import __version__
 
         click.echo(f"mnist-edge {__version__}")
         ctx.exit()

@@ -14,6 +14,7 @@ import click
 
 from mnist_edge.cli import completing
 from mnist_edge.cli.common import PATH, Number, Output, is_terminal, option, subcommand
+from mnist_edge.cli.declared import declares, given, runtime_options
 from mnist_edge.cli.group import EXIT_FAILED
 from mnist_edge.cli.networks import builds_networks
 from mnist_edge.cli.pictures import STANDARD_INPUT, expand, standard_input
@@ -30,7 +31,12 @@ _BATCH = 256
 
 
 @subcommand(
-    "predict", "predict img.png", "predict scans --recursive --csv", "predict photo.jpg --model lenet --explain explain.png", data=False
+    "predict",
+    "predict img.png",
+    "predict scans --recursive --csv",
+    "predict photo.jpg --model lenet --explain explain.png",
+    data=False,
+    cls=declares("--runtime", runtime_options),
 )
 @click.argument("pictures", nargs=-1, required=True, metavar="PICTURE…", shell_complete=completing.files)
 @option(
@@ -38,11 +44,18 @@ _BATCH = 256
     shell_complete=completing.models,
     help="Name, folder or file of a model.  [default: the model trained last, else the reference]",
 )
-@option("--runtime", default="ort", metavar="RUNTIME", shell_complete=completing.runtimes, help="What runs it: ort, torchscript or torch.")
+@option(
+    "--runtime",
+    default="ort",
+    metavar="RUNTIME",
+    shell_complete=completing.runtimes,
+    help="What runs it; mnist-edge formats lists the runtimes.",
+)
 @option("--threads", type=click.IntRange(1, 256), default=1, help="Threads of the runtime; as many as there are cores at most.")
 @option("--ink", type=click.Choice(["auto", "dark", "light"]), default="auto", help="Whether the ink is darker than its ground.")
 @option("--recursive", is_flag=True, show_default=False, help="Read the folders in folders too.")
 @option("--min-confidence", type=Number(0, 1), help="Report answers below it as failed.")
+@option("--require-proof", is_flag=True, show_default=False, help="Exit with 3 where this runtime is not proven on this kind of machine.")
 @option("--csv", "as_csv", is_flag=True, show_default=False, help="Print comma-separated values.")
 @option("--explain", type=PATH, metavar="OUT", help="Draw what was found, seen and answered: a .png, or a folder for many.")
 @option("--save-input", type=PATH, metavar="OUT", help="Write the 28×28 that the network sees: a .png, or a folder for many.")
@@ -50,6 +63,7 @@ _BATCH = 256
 @click.pass_context
 def command(
     ctx: click.Context,
+    /,
     pictures: tuple[str, ...],
     model: str | None,
     runtime: str,
@@ -57,17 +71,20 @@ def command(
     ink: str,
     recursive: bool,
     min_confidence: float | None,
+    require_proof: bool,
     as_csv: bool,
     explain: Path | None,
     save_input: Path | None,
     models_dir: Path | None,
     out: Output,
+    **declared: Any,
 ) -> None:
     """Read pictures of digits: files, folders, patterns, - for standard input, or idx files of MNIST's kind. Needs no torch.
 
     One bad picture does not stop the rest; the exit code is then 1. With --json, a line a picture. Many pictures are decoded on
     all cores, and answers come while the rest is read.
     """
+    from mnist_edge import runtimes
     from mnist_edge.predictor import Predictor
 
     if as_csv and out.as_json:
@@ -76,7 +93,14 @@ def command(
     if explain is not None or save_input is not None:
         names = list(names)
     drawings = _Drawings(explain, save_input, names)
-    predictor = Predictor.load(model, runtime, threads=threads, models_dir=models_dir)
+    predictor = Predictor.load(
+        model,
+        runtime,
+        threads=threads,
+        models_dir=models_dir,
+        require_proof=require_proof,
+        options=given(ctx, runtimes.get(runtime).options, declared),
+    )
     out.say(f"model: {predictor.description}")
     rows = Csv() if as_csv else JsonLines() if out.as_json else Table()
     progress, failed = _Progress(out), False

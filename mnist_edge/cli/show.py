@@ -1,12 +1,19 @@
 """``mnist-edge show``."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from mnist_edge.cli import completing
 from mnist_edge.cli.common import Output, subcommand, table
 from mnist_edge.common.text import count, data_name, duration, percent, size
+from mnist_edge.runtimes.platforms import Platform
+
+if TYPE_CHECKING:
+    from mnist_edge.store import Model
 
 
 @subcommand("show", "show", "show lenet --json", data=False)
@@ -59,22 +66,28 @@ def command(model: str | None, models_dir: Path | None, out: Output) -> None:
         )
         facts.insert(-1, ("reliable", reliable))
     width = max(len(key) for key, _ in facts)
-    rows = [
-        [
-            a.label,
-            size(a.bytes),
-            a.runtime,
-            a.oldest_runtime,
-            f"{a.parity['equal_answers']:,} of {a.parity['images']:,} ({data_name(a.parity['data']['name'])})",
-            f"{a.parity['max_difference']:.2g}",
-            a.sha256[:12],
-        ]
-        for a in found.artifacts
-    ]
-    header = ["artifact", "size", "runtime", "needs", "same answer", "logit difference", "SHA-256"]
-    text = (
-        "\n".join(f"{key.ljust(width)}  {value}" for key, value in facts) + "\n\n" + (table(rows, header) if rows else "no artifacts yet")
-    )
+    text = "\n".join(f"{key.ljust(width)}  {value}" for key, value in facts)
+    text += f"\n\n{_artifacts(found)}\n\n{_proofs(found)}" if found.artifacts else "\n\nno artifacts yet"
     out.result(manifest.to_json(), text)
-    if not rows:
+    if not found.artifacts:
         out.say(found.export_again(what="next"))
+
+
+def _artifacts(model: Model) -> str:
+    rows = [
+        [one.label, size(one.bytes), len(one.members) or 1, one.runtime, one.oldest_runtime, one.sha256[:12]] for one in model.artifacts
+    ]
+    return table(rows, ["artifact", "size", "files", "runtime", "needs", "SHA-256"])
+
+
+def _proofs(model: Model) -> str:
+    """Return a row for each proof: this artifact, on this runtime, on this kind of machine, on this data."""
+    rows = []
+    for one in model.artifacts:
+        for proof in one.proofs:
+            platform = Platform.from_json(proof.platform).describe() if proof.platform else "not recorded"
+            data = data_name(proof.parity["data"]["name"])
+            equal = f"{proof.parity['equal_answers']:,} of {proof.parity['images']:,} ({data})"
+            runtime = proof.version or f"{proof.runtime} (release not recorded)"
+            rows.append([one.label, runtime, platform, equal, f"{proof.parity['max_difference']:.2g}"])
+    return table(rows, ["proof of", "with", "on", "same answer", "logit difference"])

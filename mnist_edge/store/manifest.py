@@ -5,7 +5,7 @@ careless hands, not against someone who computes the hash anew.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -188,13 +188,16 @@ class Manifest:
         body.pop("program", None)
         if wrong := mismatch(body, _SHAPE if schema >= 4 else _SHAPE_3):
             raise ModelError(f"{path}: not readable: {wrong}; restore it, or train or export the model again")
+        artifacts = [one if schema >= 4 else _since_4(one) for one in body["artifacts"]]
+        if wrong := _mismatched_proof(artifacts):
+            raise ModelError(f"{path}: not readable: {wrong}; restore it, or train or export the model again")
         return cls(
             **body
             | {
                 "weights": FileRecord(**body["weights"]),
                 "history": FileRecord(**body["history"]),
                 "references": tuple(Reference(**reference) for reference in body["references"]),
-                "artifacts": tuple(Artifact.from_json(one if schema >= 4 else _since_4(one)) for one in body["artifacts"]),
+                "artifacts": tuple(map(Artifact.from_json, artifacts)),
                 "classes": tuple(body["classes"]),
                 "golden": FileRecord(**body["golden"]) if body.get("golden") else None,
             }
@@ -236,6 +239,17 @@ def _since_4(artifact: Mapping[str, Any]) -> dict[str, Any]:
     """Return an artifact's entry of schema 1 to 3 as it is since schema 4."""
     entry = {key: value for key, value in artifact.items() if key not in ("parity", "golden")}
     return entry | {"proofs": [asdict(Proof(entry["sha256"], entry["runtime"], artifact["parity"], golden=artifact.get("golden", {})))]}
+
+
+def _mismatched_proof(artifacts: Iterable[Mapping[str, Any]]) -> str:
+    """Return what is wrong with the first artifact that has no proof, or one of something else, in words; nothing where all have their own."""
+    for index, artifact in enumerate(artifacts):
+        if not artifact["proofs"]:
+            return f"artifacts[{index}].proofs is empty"
+        for place, proof in enumerate(artifact["proofs"]):
+            if proof["artifact"] != artifact["sha256"]:
+                return f"artifacts[{index}].proofs[{place}] is of another artifact"
+    return ""
 
 
 def _refuse_constant(name: str) -> float:

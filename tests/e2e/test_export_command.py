@@ -85,4 +85,4 @@ def test_a_model_proven_on_drawn_digits_is_completed_when_mnist_is_here(run_comm
     assert "computing PyTorch's answers to MNIST" in done.stderr
     shown = json.loads(run_command("show", "--json").stdout)
     assert shown["scores"]["test_data"]["name"] == "mnist"
-    assert {a["parity"]["data"]["name"] for a in shown["artifacts"]} == {"mnist"}
+    assert {proof["parity"]["data"]["name"] for a in shown["artifacts"] for proof in a["proofs"]} == {"mnist"}

@@ -102,7 +102,7 @@ def raises(deployed: Deployed, target: Target) -> dict[str, Any]:
     ("export", "message"),
     [
         (frozen_batch, "batch is fixed to 1"),
-        (no_file, "wrote no file"),
+        (no_file, "wrote nothing"),
         (two_files, r"also wrote lenet\.wrong\.data"),
         (rubbish, "does not run"),
         (raises, "ZeroDivisionError: in another's code second line"),

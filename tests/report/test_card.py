@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Command, train_small
+from proving import with_parity
 
 from mnist_edge import architectures, store
 from mnist_edge.dataset import Dataset
@@ -80,7 +81,7 @@ def test_a_name_that_is_no_plain_word(found: Findings, tmp_path: Path) -> None:
 def test_a_figure_of_another_data_set_says_so(found: Findings) -> None:
     manifest = found.model.manifest
     other = {"name": "folder:mine", "split": "test", "images": 40, "sha256": "0" * 64}
-    artifacts = tuple(replace(one, parity=one.parity | {"data": other}) for one in manifest.artifacts)
+    artifacts = tuple(with_parity(one, data=other) for one in manifest.artifacts)
     mixed = replace(found, model=store.Model(found.model.folder, replace(manifest, artifacts=artifacts)))
     proven = f"{100 * artifacts[0].parity['accuracy']:.2f} % (mine)"
     assert proven in card.card(mixed, origin(mixed.model))

@@ -12,6 +12,7 @@ import pytest
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from PIL import Image
+from proving import with_parity
 
 from mnist_edge import store
 from mnist_edge.common.errors import printable
@@ -58,12 +59,11 @@ def spoilt(manifest: Manifest, value: str) -> Manifest:
         scores=manifest.scores | {"test_data": manifest.scores["test_data"] | data},
         artifacts=tuple(
             replace(
-                one,
+                with_parity(one, data=one.parity["data"] | data),
                 file=f"{one.format}{value}",
                 format=one.format + value,
                 precision=value,
                 oldest_runtime=value,
-                parity=one.parity | {"data": one.parity["data"] | data},
             )
             for one in manifest.artifacts
         ),

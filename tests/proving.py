@@ -1,0 +1,25 @@
+"""Artifacts with other proofs than their own, and verifying in one line."""
+
+from dataclasses import replace
+from typing import Any
+
+from mnist_edge.proof import verification
+from mnist_edge.proof.verification import Verified
+from mnist_edge.store import Model
+from mnist_edge.store.manifest import Artifact
+
+
+def with_parity(artifact: Artifact, **figures: Any) -> Artifact:
+    """Return an artifact whose proofs have other figures."""
+    return replace(artifact, proofs=tuple(replace(proof, parity=proof.parity | figures) for proof in artifact.proofs))
+
+
+def with_bytes(artifact: Artifact, sha256: str, bytes: int, **other: Any) -> Artifact:
+    """Return an artifact of other bytes, with the same proofs as if they were made of it."""
+    proofs = tuple(replace(proof, artifact=sha256) for proof in artifact.proofs)
+    return replace(artifact, sha256=sha256, bytes=bytes, proofs=proofs, **other)
+
+
+def verify_quickly(model: Model, runtime: str | None = None) -> list[Verified]:
+    """Verify on the golden inputs."""
+    return list(verification.verify_quickly(model, verification.trials(model, runtime)))
