@@ -179,13 +179,13 @@ def keep_proofs(model: Model, results: Sequence[Verified]) -> Model:
 
     Raises ModelError if the model was trained anew meanwhile, OSError.
     """
-    proofs = [result.proof for result in results if result.proof is not None]
+    proofs = [(result.artifact.file, result.proof) for result in results if result.proof is not None]
 
     def change(manifest: Manifest) -> Manifest:
         for artifact in Model(model.folder, manifest).artifacts:
             kept = artifact.proofs
-            for proof in proofs:
-                if proof.artifact == artifact.sha256:
+            for file, proof in proofs:
+                if (file, proof.artifact) == (artifact.file, artifact.sha256):
                     kept = merged(kept, proof)
             if kept != artifact.proofs:
                 manifest = manifest.with_artifact(replace(artifact, proofs=kept))
