@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mnist_edge.errors import ModelError, TrainingError, unknown_name
-from mnist_edge.files import locked, unused
+from mnist_edge.files import unused
+from mnist_edge.locks import is_locked, locked
 from mnist_edge.manifest import FILE_NAME, Manifest
 from mnist_edge.publishing import FAILED, REPLACED, RUNS, publish_model, run_lock
 from mnist_edge.text import data_name, percent
@@ -233,11 +234,7 @@ def _newest_first(found: Iterator[Leftover]) -> list[Leftover]:
 
 
 def _is_trained(runs: Path, name: str) -> bool:
-    for holder in (runs / f".{name}.lock", runs / name):  # the folder is what version 0.1 locks
-        with suppress(FileNotFoundError), locked(holder) as free:
-            if not free:
-                return True
-    return False
+    return is_locked(runs / f".{name}.lock") or is_locked(runs / name)  # the folder is what version 0.1 locks
 
 
 def _measure(path: Path, of: Callable[[os.stat_result], float]) -> list[float]:

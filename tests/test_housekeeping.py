@@ -10,8 +10,8 @@ import pytest
 
 from mnist_edge import housekeeping, publishing, store
 from mnist_edge.errors import ModelError, TrainingError, UnknownNameError
-from mnist_edge.files import locked
 from mnist_edge.housekeeping import leftovers, remove, restorable, restore
+from mnist_edge.locks import locked
 
 REFERENCE = Path(__file__).resolve().parents[1] / "models" / "lenet"
 

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 from conftest import settings_for
 
-from mnist_edge import files, publishing
+from mnist_edge import files, locks, publishing
 from mnist_edge.dataset import Dataset
 from mnist_edge.errors import TrainingError
-from mnist_edge.files import lock_file, write_atomically
+from mnist_edge.files import write_atomically
+from mnist_edge.locks import lock_file
 from mnist_edge.publishing import RUNS
 from mnist_edge.training.run import Run
 from mnist_edge.training.settings import Settings
@@ -152,7 +153,7 @@ def test_two_trainings_of_one_name_never_meet(tmp_path: Path, drawn_train: Datas
 
 def test_the_orders_find_a_lock_that_is_not_sound(tmp_path: Path, drawn_train: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the look at the file behind the name, who opened it before it was removed locks what nobody else sees."""
-    monkeypatch.setattr(files, "_is_open_at", lambda descriptor, path: True)
+    monkeypatch.setattr(locks, "_is_open_at", lambda descriptor, path: True)
     with pytest.raises(AssertionError):
         every_order(tmp_path, drawn_train, ends=True)
 

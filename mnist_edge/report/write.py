@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mnist_edge.errors import UsageError
-from mnist_edge.files import locked, write_atomically
+from mnist_edge.files import write_atomically
+from mnist_edge.locks import locked
 from mnist_edge.manifest import Artifact
 from mnist_edge.publishing import current
 from mnist_edge.report import card, figures, page
