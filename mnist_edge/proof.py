@@ -80,8 +80,12 @@ def _strength(proof: Mapping[str, Any]) -> tuple[bool, bool, int, float, float]:
 
 def _words(proof: Mapping[str, Any]) -> str:
     images = f"on {count(proof['images'], 'test image')} of {data_name(proof['data']['name'])}"
+    if proof.get("unproven"):
+        return f"{images} (unproven)"
     budget = proof["budget"]["equal_answers"]
-    return images + (" (unproven)" if proof.get("unproven") else "" if budget == 1 else f", at least {100 * budget:.2f} % equal")
+    if budget == 1:
+        return images
+    return f"{images}, at least {100 * budget:.2f} % equal"
 
 
 def _is_sound(folder: Path, artifact: Artifact) -> bool:

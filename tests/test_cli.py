@@ -290,6 +290,21 @@ def test_the_installed_command_completes_without_torch(tmp_path: Path) -> None:
     assert done.stdout == "plain,resnet-tiny\nplain,resnet18\n" and done.stderr == ""
 
 
+def test_what_a_command_leaves_to_be_done_at_exit_is_done(tmp_path: Path) -> None:
+    """`main` ends by os._exit: a thread at work is waited for, what was registered is run, what was said is not lost."""
+    code = (
+        "import atexit, sys, threading, time; from mnist_edge.cli import cli, main\n"
+        "def command(**how):\n"
+        "    atexit.register(print, 'registered')\n"
+        "    threading.Thread(target=lambda: (time.sleep(0.3), print('thread'))).start()\n"
+        "    print('said')\n"
+        "    sys.exit(3)\n"
+        "cli.main = command\nmain()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "said\nthread\nregistered\n", "")
+
+
 def test_counts_and_ages_in_words() -> None:
     assert [count(n, "epoch") for n in (0, 1, 2, 1200)] == ["0 epochs", "1 epoch", "2 epochs", "1,200 epochs"]
     assert [count(n, "process", "processes") for n in (1, 5)] == ["1 process", "5 processes"]
