@@ -2,8 +2,8 @@
 
 import io
 import json
-import re
 import zipfile
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from exporters.registry import Format, Target, register
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from mnist_edge.architectures.deployed import Deployed
 
 
-_MANGLED = re.compile(rb"___torch_mangle_(\d+)")
+#: How the name of a class begins, after its module's, where the process has met another of that name.
+_MANGLED = "___torch_mangle_"
 
 
 def export(deployed: "Deployed", target: Target) -> dict[str, Any]:
@@ -45,38 +46,36 @@ def export(deployed: "Deployed", target: Target) -> dict[str, Any]:
         except (Exception, SystemExit) as error:  # the tracer runs the network, which may raise anything
             raise ExportError(f"{target.name}: TorchScript cannot trace {raised(target.architecture, error)}") from error
     target.path.write_bytes(_canonical(buffer.getvalue()))
-    details = {"torch": torch.__version__.split("+")[0], "oldest_runtime": f"torch {_release(torch.__version__)} (the one that wrote it)"}
+    version = torch.__version__.split("+")[0]
+    release = ".".join(version.split(".")[:2])
+    details = {"torch": version, "oldest_runtime": f"torch {release} (the one that wrote it)"}
     return details | ({"warnings": about_the_network} if about_the_network else {})
 
 
 def _canonical(archive: bytes) -> bytes:
     """Return the archive without what differs from one checkout, or one process, to another and runs nowhere.
 
-    That is the debug members, which hold this machine's paths; the id, which is a hash over them too; and the numbers in
-    ``___torch_mangle_7``, which count the classes that this process has met: they are numbered anew. Names of classes end
-    at a line's end in the pickles, so that another length does no harm.
+    That is the debug members, which hold this machine's paths; the id, which is a hash over them too; and the number in
+    ``___torch_mangle_7``, which counts the classes that this process has met. Freezing leaves one class, so there is one such name.
+    It stands at a line's end in the pickle, so that another length does no harm.
     """
-    numbers: dict[bytes, bytes] = {}
-
-    def renumber(match: re.Match[bytes]) -> bytes:
-        return b"___torch_mangle_" + numbers.setdefault(match.group(1), str(len(numbers)).encode())
-
+    with zipfile.ZipFile(io.BytesIO(archive)) as source:
+        members = {name: source.read(name) for name in source.namelist() if not name.endswith((".debug_pkl", "/.data/serialization_id"))}
+    classes = [PurePosixPath(name).stem for name in members if name.endswith(".py")]
+    if len(classes) == 1 and classes[0].startswith(_MANGLED):
+        members = dict(_renamed(name, content, classes[0], f"{_MANGLED}0") for name, content in members.items())
     kept = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(archive)) as source, zipfile.ZipFile(kept, "w", zipfile.ZIP_STORED) as target:
-        for member in source.infolist():
-            if member.filename.endswith((".debug_pkl", "/.data/serialization_id")):
-                continue
-            name, content = member.filename.encode(), source.read(member)
-            if name.endswith((b".py", b".pkl")):
-                content = _MANGLED.sub(renumber, content)
-            entry = zipfile.ZipInfo(_MANGLED.sub(renumber, name).decode())  # dated 1980, whatever the clock says
-            target.writestr(entry, content)
+    with zipfile.ZipFile(kept, "w", zipfile.ZIP_STORED) as target:
+        for name, content in members.items():
+            target.writestr(zipfile.ZipInfo(name), content)  # dated 1980, whatever the clock says
     return kept.getvalue()
 
 
-def _release(version: str) -> str:
-    match = re.match(r"\d+\.\d+", version)
-    return match.group() if match else version
+def _renamed(member: str, content: bytes, old: str, new: str) -> tuple[str, bytes]:
+    """Give a class in a member of the archive another name; constants have no names in them, and stay."""
+    if not member.endswith((".py", ".pkl")):
+        return member, content
+    return member.replace(old, new), content.replace(old.encode(), new.encode())
 
 
 register(

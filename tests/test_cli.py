@@ -19,11 +19,11 @@ import click
 import numpy as np
 import pytest
 from click.shell_completion import BashComplete
+from mnist_edge.cli.parity_text import describe_report
 
 import mnist_edge
 from mnist_edge.cli import COMMANDS, cli, common, completing
 from mnist_edge.cli.common import Output
-from mnist_edge.cli.parity_text import describe_report
 from mnist_edge.common.text import age, count
 from mnist_edge.dataset import Dataset
 from mnist_edge.proof.parity import BUDGETS, Budget, check, compare
@@ -288,6 +288,21 @@ def test_the_installed_command_completes_without_torch(tmp_path: Path) -> None:
     env = os.environ | {"_MNIST_EDGE_COMPLETE": "bash_complete", "COMP_WORDS": "mnist-edge train res", "COMP_CWORD": "2"}
     done = subprocess.run([sys.executable, "-c", code], env=env, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout == "plain,resnet-tiny\nplain,resnet18\n" and done.stderr == ""
+
+
+def test_what_a_command_leaves_to_be_done_at_exit_is_done(tmp_path: Path) -> None:
+    """`main` ends by os._exit: a thread at work is waited for, what was registered is run, what was said is not lost."""
+    code = (
+        "import atexit, sys, threading, time; from mnist_edge.cli import cli, main\n"
+        "def command(**how):\n"
+        "    atexit.register(print, 'registered')\n"
+        "    threading.Thread(target=lambda: (time.sleep(0.3), print('thread'))).start()\n"
+        "    print('said')\n"
+        "    sys.exit(3)\n"
+        "cli.main = command\nmain()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "said\nthread\nregistered\n", "")
 
 
 def test_counts_and_ages_in_words() -> None:

@@ -133,3 +133,45 @@ def test_a_server_that_breaks_off_is_one_error(answer: bytes, tmp_path: Path, ca
         with pytest.raises(DataError, match=r"--data drawn"):
             ensure_mnist(tmp_path, f"http://127.0.0.1:{listener.getsockname()[1]}")
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_server_that_falls_silent_is_given_up_and_the_next_one_asked(
+    server: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is printed, and no time limit is set for the rest of the program."""
+    import socket
+
+    url, served = server
+    trust(served, monkeypatch)
+    monkeypatch.setattr(MNIST, "mirrors", [f"{url}/"])
+    monkeypatch.setattr(download, "STALL_SECONDS", 0.5)
+    limits = []
+    monkeypatch.setattr(socket, "setdefaulttimeout", limits.append)
+    asked = []
+
+    class Silent(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.send_header("Content-Length", "99999")
+            self.end_headers()
+            self.wfile.write(b"a few bytes")
+            self.wfile.flush()
+            time.sleep(3)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Silent) as silent:
+        silent.daemon_threads = True
+        threading.Thread(target=silent.serve_forever, daemon=True).start()
+        ensure_mnist(tmp_path / "data", f"http://127.0.0.1:{silent.server_port}")
+        silent.shutdown()
+    assert len(asked) == 4
+    assert len(load("mnist", "train", tmp_path / "data")) == 20
+    assert limits == []
+    assert capfd.readouterr() == ("", "")

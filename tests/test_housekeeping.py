@@ -10,7 +10,7 @@ import pytest
 
 from mnist_edge import store
 from mnist_edge.common.errors import ModelError, TrainingError, UnknownNameError
-from mnist_edge.common.files import locked
+from mnist_edge.common.locks import locked
 from mnist_edge.store import housekeeping, publishing
 from mnist_edge.store.housekeeping import leftovers, remove, restorable, restore
 

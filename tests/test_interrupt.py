@@ -109,7 +109,8 @@ def run_code(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     [
         "os.kill(os.getpid(), signal.SIGINT)",  # between the imports and main()
         "class Dies:\n    def __del__(self):\n        os.kill(os.getpid(), signal.SIGINT)\n        sum(range(9))\nDies()",
-        "import atexit\natexit.register(lambda: (os.kill(os.getpid(), signal.SIGINT), sum(range(9))))",
+        "import atexit\nrun = cli.main\ndef at_exit():\n    os.kill(os.getpid(), signal.SIGINT)\n    sum(range(9))\n"
+        "cli.main = lambda **how: (atexit.register(at_exit), run(**how))",
     ],
 )
 def test_where_python_would_show_a_traceback_or_swallow_it(code: str) -> None:

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from conftest import settings_for
 
-from mnist_edge.common import files
+from mnist_edge.common import files, locks
 from mnist_edge.common.errors import TrainingError
-from mnist_edge.common.files import lock_file, write_atomically
+from mnist_edge.common.files import write_atomically
+from mnist_edge.common.locks import lock_file
 from mnist_edge.dataset import Dataset
 from mnist_edge.store import publishing
 from mnist_edge.store.publishing import RUNS
@@ -153,7 +154,7 @@ def test_two_trainings_of_one_name_never_meet(tmp_path: Path, drawn_train: Datas
 
 def test_the_orders_find_a_lock_that_is_not_sound(tmp_path: Path, drawn_train: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the look at the file behind the name, who opened it before it was removed locks what nobody else sees."""
-    monkeypatch.setattr(files, "_is_open_at", lambda descriptor, path: True)
+    monkeypatch.setattr(locks, "_is_open_at", lambda descriptor, path: True)
     with pytest.raises(AssertionError):
         every_order(tmp_path, drawn_train, ends=True)
 

@@ -244,7 +244,9 @@ def is_terminal(stream: Any) -> bool:
 def _json(document: Any) -> str:
     """Return JSON in which nothing controls a terminal: `json` escapes the control characters of ASCII, but no others."""
     text = json.dumps(document, ensure_ascii=False, default=str)
-    return text if text.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
 def _cell(value: Any) -> str:

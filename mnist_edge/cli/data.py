@@ -35,7 +35,11 @@ def status(data_dir: Path | None, out: Output) -> None:
 def download(mirror: str | None, data_dir: Path | None, out: Output) -> None:
     """Download MNIST with torchvision, unless it is here."""
     from mnist_edge.dataset.download import ensure_mnist
+    from mnist_edge.dataset.sources import find_mnist
 
+    found = find_mnist(data_dir)
+    if not found.complete:
+        out.say(f"{found.missing()}; downloading it (12 MB)")
     folder = ensure_mnist(data_dir, mirror)
     out.result({"folder": str(folder)}, f"MNIST is in {folder}")
 
@@ -61,7 +65,10 @@ def images(folder: Path, data: str, data_dir: Path | None, out: Output) -> None:
 
 class _DefaultsToStatus(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not ctx.resilient_parsing and (not args or (args[0].startswith("-") and not set(args) & set(ctx.help_option_names))):
+        completing = ctx.resilient_parsing
+        asks_for_help = not set(args).isdisjoint(ctx.help_option_names)
+        names_a_command = bool(args) and not args[0].startswith("-")
+        if not (completing or asks_for_help or names_a_command):
             args = ["status", *args]
         return super().parse_args(ctx, args)
 

@@ -46,7 +46,8 @@ def command(models_dir: Path | None, data_dir: Path | None, out: Output) -> int:
     folder = store.models_dir(models_dir)
     models, problems = store.list_models(folder)
     rows.append(("models folder", f"{folder}: {count(len(models), 'model')}", "; ".join(problems)))
-    if not os.access(folder if folder.exists() else folder.absolute().parent, os.W_OK):
+    place = folder if folder.exists() else folder.absolute().parent
+    if not os.access(place, os.W_OK):
         rows.append(("", "not writable", "--models-dir names another"))
     try:
         chosen = store.find(None, folder)
@@ -68,7 +69,8 @@ def _devices() -> tuple[str, str]:
         import torch
     except Exception as error:  # a broken pair of torch and its libraries fails in many ways
         return "cpu", f"torch does not load: {' '.join(str(error).split())[:200]}"
-    devices = ["cpu"] + (["cuda"] if torch.cuda.is_available() else []) + (["mps"] if torch.backends.mps.is_available() else [])
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    devices = [device for device, is_here in available.items() if is_here]
     try:
         import torchvision  # noqa: F401
     except Exception as error:

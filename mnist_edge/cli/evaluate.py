@@ -110,17 +110,12 @@ def _draw_report(path: Path, test: "Dataset", result: "Evaluation", description:
     from mnist_edge.image import prepare
     from mnist_edge.image.drawing import Mistake, grid
 
-    mistakes = [
-        Mistake(
-            prepare(test.paths[i]).picture if test.paths else None,
-            test.images[i, 0],
-            int(test.labels[i]),
-            int(result.answers[i]),
-            float(result.confidences[i]),
-            printable(test.paths[i].name) if test.paths else f"image {i}",
-        )
-        for i in sorted(result.wrong, key=lambda i: -result.confidences[i])[:MOST_DRAWN]
-    ]
+    surest_first = sorted(result.wrong, key=lambda i: -result.confidences[i])
+    mistakes = []
+    for i in surest_first[:MOST_DRAWN]:
+        picture, name = (prepare(test.paths[i]).picture, printable(test.paths[i].name)) if test.paths else (None, f"image {i}")
+        label, digit, confidence = int(test.labels[i]), int(result.answers[i]), float(result.confidences[i])
+        mistakes.append(Mistake(picture, test.images[i, 0], label, digit, confidence, name))
     title = f"{percent(result.accuracy)} of {count(result.images, 'image')} of {data_name(test.name)} read rightly by {description}"
     if result.refused:
         title += f"; in {len(result.refused)} no digit was found"

@@ -118,7 +118,7 @@ def load_data(data: str, data_dir: Path | None, out: Output, train_images: int |
 
         found = find_mnist(data_dir)
         if not found.complete:
-            out.say(f"{found.missing()}; downloading it")
+            out.say(f"{found.missing()}; downloading it (12 MB)")
             ensure_mnist(data_dir)
     training = datasets.load(data, "train", data_dir, train_images)
     return training, datasets.load_for_proof(None if data == "drawn" else data, data_dir)

@@ -2,44 +2,24 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from importlib import import_module
 from pathlib import Path
-from typing import Any
-
-#: Up to here the interpreter's own SHA-256 does; hashlib brings in OpenSSL, 3.5 MB and 4 ms, but is five times as fast.
-_SMALL = 2**22
 
 
 def sha256_bytes(data: bytes) -> str:
     """Return the SHA-256 of `data` as 64 hexadecimal digits."""
-    digest: str = (_built_in_sha256() if len(data) <= _SMALL else _openssl_sha256())(data).hexdigest()
-    return digest
+    import hashlib
+
+    return hashlib.sha256(data).hexdigest()
 
 
 def sha256_file(path: Path) -> str:
     """Return the SHA-256 of a file as 64 hexadecimal digits. Raises OSError if it cannot be read."""
-    with path.open("rb") as file:
-        if os.fstat(file.fileno()).st_size <= _SMALL:
-            return sha256_bytes(file.read())
-        import hashlib
-
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _built_in_sha256() -> Callable[[bytes], Any]:
-    for module in ("_sha2", "_sha256"):  # since Python 3.12, and before
-        with suppress(ImportError):
-            built_in: Callable[[bytes], Any] = import_module(module).sha256
-            return built_in
-    return _openssl_sha256()
-
-
-def _openssl_sha256() -> Callable[[bytes], Any]:
     import hashlib
 
-    return hashlib.sha256
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 #: What is being written aside at the moment.
@@ -125,84 +105,6 @@ def unused(path: Path) -> Path:
     while os.path.lexists(path):
         path = path.with_name(path.name + "-")
     return path
-
-
-@contextmanager
-def locked(folder: Path, *, wait: bool = False) -> Iterator[bool]:
-    """Take a folder's lock, which the system gives back when a program dies; gives False if another program has it.
-
-    Where the system has no such locks (Windows) everybody gets True.
-    """
-    try:
-        import fcntl
-    except ImportError:
-        yield True
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-    finally:
-        os.close(descriptor)
-
-
-#: So often a lock's folder may be removed by another program just before the lock is taken.
-_ATTEMPTS = 100
-
-
-@contextmanager
-def lock_file(path: Path) -> Iterator[bool]:
-    """Take the lock that the file `path` stands for, at once; gives False if another program has it.
-
-    The file, and its folder, are made where they are missing, and removed by whoever had the lock. A lock on a folder would not do for
-    one that is renamed or removed meanwhile: the next program would lock another folder of the same name.
-    Where the system has no such locks (Windows) everybody gets True. Raises OSError.
-    """
-    try:
-        import fcntl
-    except ImportError:
-        yield True
-        return
-    attempts = 0
-    while True:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        except FileNotFoundError:  # its last owner removed the empty folder just now
-            if (attempts := attempts + 1) == _ATTEMPTS:  # or the working folder is gone, for good
-                raise
-            continue
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_open_at(descriptor, path):
-                break
-        except BlockingIOError:
-            os.close(descriptor)
-            yield False
-            return
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)  # its last owner removed it between our opening and our locking: what we locked, nobody else sees
-    try:
-        yield True
-    finally:
-        with suppress(OSError):
-            path.unlink()
-        os.close(descriptor)  # only now: whoever opened the file before it was removed must not get the lock on it and think it current
-        with suppress(OSError):  # others may lie beside it
-            path.parent.rmdir()
-
-
-def _is_open_at(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 def flush(path: Path) -> None:

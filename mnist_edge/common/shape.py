@@ -42,7 +42,8 @@ def mismatch(value: Any, shape: Any, where: str = "") -> str:
     if shape is FILE_NAME:
         return "" if _is_file_name(value) else _wrong(value, where, "the name of a file in this folder")
     if shape is int:
-        return "" if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else _wrong(value, where, "a count")
+        is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+        return "" if is_count else _wrong(value, where, "a count")
     return "" if isinstance(value, shape) else _wrong(value, where, {str: "text", dict: "an object"}.get(shape, shape.__name__))
 
 
@@ -67,9 +68,13 @@ def _mismatch_of_dict(value: Any, shape: dict[Any, Any], where: str) -> str:
 
 
 def _extra(value: Any, keys: dict[str, Any], where: str) -> str:
+    if not isinstance(value, dict):
+        return ""
     known = {name.removeprefix("?") for name in keys}
-    unknown = [key for key in value if key not in known] if isinstance(value, dict) else []
-    return f"{f'{where}.' if where else ''}{unknown[0]} is unknown" if unknown else ""
+    for key in value:
+        if key not in known:
+            return f"{where}.{key} is unknown" if where else f"{key} is unknown"
+    return ""
 
 
 def _wrong(value: Any, where: str, wanted: str) -> str:

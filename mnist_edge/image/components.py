@@ -81,7 +81,11 @@ def find_components(mask: NDArray[np.bool_], strength: NDArray[np.uint8]) -> Com
     labels = _join(len(start), above, below)
     rows = start // stride
     starts, ends = start - rows * stride, end - rows * stride
-    pieces = int(labels.max()) + 1 if len(labels) else 0
+    if not len(labels):
+        return Components(
+            labels, rows, starts, ends, (height, width), top=rows, bottom=rows, left=rows, right=rows, ink=rows.astype(np.int64)
+        )
+    pieces = int(labels.max()) + 1
     total = np.zeros((height, width + 1), np.int32)
     np.cumsum(strength, axis=1, out=total[:, 1:])
     ink = np.bincount(labels, total[rows, ends] - total[rows, starts], pieces).astype(np.int64)
@@ -93,10 +97,10 @@ def find_components(mask: NDArray[np.bool_], strength: NDArray[np.uint8]) -> Com
         starts,
         ends,
         (height, width),
-        top=np.minimum.reduceat(rows[order], edges) if pieces else rows,
-        bottom=np.maximum.reduceat(rows[order], edges) + 1 if pieces else rows,
-        left=np.minimum.reduceat(starts[order], edges) if pieces else rows,
-        right=np.maximum.reduceat(ends[order], edges) if pieces else rows,
+        top=np.minimum.reduceat(rows[order], edges),
+        bottom=np.maximum.reduceat(rows[order], edges) + 1,
+        left=np.minimum.reduceat(starts[order], edges),
+        right=np.maximum.reduceat(ends[order], edges),
         ink=ink,
     )
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from mnist_edge.common.errors import PictureError
 from mnist_edge.image.components import Components, find_components
-from mnist_edge.image.ink import MIN_STRENGTH, TINY, grown, ink_strength, otsu, quantile
-from mnist_edge.image.strokes import FINE, cut_out, stroke_width
+from mnist_edge.image.ink import MIN_STRENGTH, TINY, ink_strength, otsu
+from mnist_edge.image.limits import why_no_digit
+from mnist_edge.image.strokes import FINE, cut_out, stroke_width, strokes_met
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,7 +59,7 @@ def find_digit(plane: NDArray[np.uint8], inks: list[bool], name: str) -> Found:
         box = (top, bottom, left, right)
         drawing = cut_out(strength, mask, level, box)
         one = Found(dark, plane if dark else 255 - plane, strength, pieces, chosen, mask, box, drawing, stroke_width(drawing) / FINE)
-        reason = find_nothing(one)
+        reason = why_no_digit(one)
         if reason is None:
             found.append(one)
         nothing = nothing or f"no digit found, only {reason}"
@@ -92,12 +93,6 @@ def _is_net(pieces: Components, piece: int) -> bool:
     own = np.arange(len(pieces)) == piece
     mask = pieces.mask(own)[pieces.top[piece] : pieces.bottom[piece], pieces.left[piece] : pieces.right[piece]]
     return max(pieces.shape) <= TINY or float(mask.mean()) < 0.2 or max(strokes_met(mask)) > 3
-
-
-def strokes_met(mask: NDArray[np.bool_]) -> tuple[float, float]:
-    """Return how many strokes a row and a column of the mask meet, on average."""
-    along, down = (np.count_nonzero(np.diff(mask, axis=axis, prepend=False) & mask) for axis in (1, 0))
-    return along / mask.shape[0], down / mask.shape[1]
 
 
 def _strongest(pieces: Components) -> int:
@@ -157,58 +152,6 @@ def choose_digit(pieces: Components) -> NDArray[np.bool_]:
         if not more.any():
             return chosen
         chosen |= more
-
-
-def find_nothing(found: Found) -> str | None:
-    """Say what was found if it is no digit, None if it may be one.
-
-    The limits lie between what was measured on real digits and on pictures without any (noise of many kinds, bare paper in all
-    sorts of light, squared paper, fingers); the comments give the extremes.
-    """
-    pieces, chosen = found.pieces, found.chosen
-    tiny = max(pieces.shape) <= TINY
-    ink = quantile(found.strength[found.mask], 0.6)
-    if quantile(found.strength[~found.mask], 0.5) > (0.15 if tiny else 0.2) * ink:  # digits: up to 0.10 and 0.19; noise as a rule 0.3
-        return "paper or noise"
-    top, bottom, left, right = found.box
-    digit = found.mask[top:bottom, left:right]
-    if tiny:
-        if _likeness(found.plane) < 0.2:  # noise; MNIST's digits, at 8×8, from 0.22 in 99 of 100
-            return "noise"
-    else:
-        around = grown(digit, 6)
-        around[2:-2, 2:-2] &= ~grown(digit, 4)
-        beside = np.pad(found.strength, 6)[top : bottom + 12, left : right + 12][around]
-        brightness = np.pad(found.plane, 6, constant_values=255)[top : bottom + 12, left : right + 12][around]
-        if np.mean(brightness <= quantile(found.plane[found.mask], 0.6)) > 0.15:  # paper as dark as the ink: digits: far below
-            return "a filled patch, or a pen too broad for the picture"
-        if quantile(beside, 0.5) > 0.18 * ink:  # digits: up to 0.17, out of focus; shadows: from 0.18
-            return "a shadow"
-    met = strokes_met(digit)
-    if min(met) > 3 or max(met) > 4.5:  # digits: up to 2.5 and 3.5
-        return "noise or a pattern"
-    others = np.sort(pieces.ink[~chosen & (pieces.borders == 0)])[-5:]
-    strongest = np.flatnonzero(chosen)[pieces.ink[chosen].argmax()]
-    largest = max(pieces.height[strongest], pieces.width[strongest])
-    small = largest < 5 or (not tiny and largest < max(8, 0.04 * min(pieces.shape)))
-    if small or chosen.sum() > 12 or (len(pieces) >= 20 and len(others) and pieces.ink[chosen].sum() < 8 * others.mean()):
-        return "specks"  # digits: from 13 times the mean of the largest others
-    height, width = pieces.shape
-    central = left <= width / 2 <= right and top <= height / 2 <= bottom
-    if pieces.borders[chosen].any() and not central and not tiny:
-        return "something that reaches in from the border"
-    if right - left > 3 * (bottom - top):  # MNIST's widest digit is twice as wide as high
-        return "a line"
-    if found.pen > 7:  # digits: up to 5.7
-        return "a filled patch"
-    return None
-
-
-def _likeness(plane: NDArray[np.uint8]) -> float:
-    """Return how far neighbouring pixels are alike: the mean of their correlations along rows and columns, 0 for noise."""
-    values = plane.astype(np.float64) - plane.mean()
-    spread = max(1e-9, float((values**2).mean()))
-    return float(((values[1:] * values[:-1]).mean() + (values[:, 1:] * values[:, :-1]).mean()) / (2 * spread))
 
 
 def _holes(mask: NDArray[np.bool_]) -> int:

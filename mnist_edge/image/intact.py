@@ -264,7 +264,9 @@ def _bmp(data: bytes) -> File:
         compression = size = colours = 0
     else:
         width, height, _, bits, compression, size, _, _, colours = unpack_from("<iiHHIIiiI", data, 18)
-    palette = (colours or 1 << bits) * (3 if header == 12 else 4) if bits <= 8 else 0
+    palette = 0
+    if bits <= 8:
+        palette = (colours or 2**bits) * (3 if header == 12 else 4)
     if start in (0, 14 + header):
         start = 14 + header + palette
     if start < 14 + header + palette:
@@ -277,7 +279,9 @@ def _bmp(data: bytes) -> File:
     if size and not needed <= size <= needed + 3:
         return File(data, (doubt("the sizes in its header do not fit each other"),))
     surplus = len(data) - start - needed
-    if surplus and (surplus > 3 or len(data) != declared) and header != 124:  # with the longest header, a colour profile may follow
+    is_filling = surplus <= 3 and len(data) == declared
+    may_be_profile = header == 124  # with the longest header, a colour profile may follow
+    if surplus and not is_filling and not may_be_profile:
         return File(data, (_surplus(surplus),))
     return File(data)
 
@@ -303,7 +307,8 @@ def _webp(data: bytes) -> File:
     if len(data) > max(at, end):
         doubts.append(_surplus(len(data) - end))
     flags = data[20] if data[12:16] == b"VP8X" else 0
-    if kinds - _WEBP_PARTS or bool(flags & 8) != (b"EXIF" in kinds) or (b"ALPH" in kinds and not flags & 16):
+    says_exif, says_alpha = bool(flags & 8), bool(flags & 16)
+    if kinds - _WEBP_PARTS or says_exif != (b"EXIF" in kinds) or (b"ALPH" in kinds and not says_alpha):
         doubts.append(doubt("its parts do not match its header"))
     return File(data, tuple(doubts), animated=None, probe=_with_another_end(lossy) if len(lossy) >= 64 else None)
 

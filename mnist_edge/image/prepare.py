@@ -14,9 +14,9 @@ import numpy as np
 
 from mnist_edge.common.errors import UsageError
 from mnist_edge.image.decode import Decoded, Picture, decode
-from mnist_edge.image.digit import find_digit, find_doubts, strokes_met
+from mnist_edge.image.digit import find_digit, find_doubts
 from mnist_edge.image.ink import CLEAR_POLARITY, denoise, find_polarity
-from mnist_edge.image.strokes import BOX, MIDDLE, SIZE, centre_of_mass, fit, place, stroke_width, thicken
+from mnist_edge.image.strokes import BOX, MIDDLE, SIZE, centre_of_mass, fit, place, stroke_width, strokes_met, thicken
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

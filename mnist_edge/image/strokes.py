@@ -22,6 +22,12 @@ MIN_STROKE = 2.4
 FINE = 4
 
 
+def strokes_met(mask: NDArray[np.bool_]) -> tuple[float, float]:
+    """Return how many strokes a row and a column of the mask meet, on average."""
+    along, down = (np.count_nonzero(np.diff(mask, axis=axis, prepend=False) & mask) for axis in (1, 0))
+    return along / mask.shape[0], down / mask.shape[1]
+
+
 def cut_out(strength: NDArray[np.uint8], mask: NDArray[np.bool_], level: int, box: tuple[int, int, int, int]) -> NDArray[np.uint8]:
     """Return the digit alone, uint8, its longer side 80: ink 255, paper 0, and the soft edge between."""
     top, bottom, left, right = box

@@ -207,9 +207,13 @@ def _sure(findings: Findings, index: int) -> str:
 def _bounds(one: Bin) -> str:
     if one.low == 0:
         return f"up to {100 * one.high:g} %"
-    return f"above {100 * one.low:g} %" if one.high == 1 else f"{100 * one.low:g} to {100 * one.high:g} %"
+    if one.high == 1:
+        return f"above {100 * one.low:g} %"
+    return f"{100 * one.low:g} to {100 * one.high:g} %"
 
 
 def _changed(artifact: Artifact, score: float, elsewhere: str) -> str:
     changed = artifact.parity["images"] - artifact.parity["equal_answers"]
-    return f"{score:.2f} %, {changed or 'no'} answer{'' if changed == 1 else 's'} changed{f' of {elsewhere}' if elsewhere else ''}"
+    answers = count(changed, "answer") if changed else "no answers"
+    words = f"{score:.2f} %, {answers} changed"
+    return f"{words} of {elsewhere}" if elsewhere else words

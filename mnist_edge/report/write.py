@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mnist_edge.common.errors import UsageError
-from mnist_edge.common.files import locked, write_atomically
+from mnist_edge.common.files import write_atomically
+from mnist_edge.common.locks import locked
 from mnist_edge.report import card, figures, page
 from mnist_edge.report.findings import Findings
 from mnist_edge.report.origin import origin

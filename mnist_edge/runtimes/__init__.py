@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -173,11 +174,12 @@ def load_artifact(
     try:
         return (runtime or get(artifact.runtime)).load(path, threads, options)
     except ModelError as error:
-        package, _, oldest = artifact.oldest_runtime.partition(" ")
+        package, _, rest = artifact.oldest_runtime.partition(" ")
+        oldest = rest.partition(" ")[0]
         installed = _installed(package) if runtime in (None, get(artifact.runtime)) else None
-        if installed and _release(installed) < _release(oldest):
+        if installed and _is_older(installed, oldest):
             raise ModelError(
-                f"{path}: needs {package} {oldest.split()[0]} or newer, {installed} is installed; run: pip install -U {package}, "
+                f"{path}: needs {package} {oldest} or newer, {installed} is installed; run: pip install -U {package}, "
                 "or export it with a lower --opset"
             ) from error
         raise
@@ -192,8 +194,10 @@ def _installed(package: str) -> str | None:
         return None
 
 
-def _release(version: str) -> tuple[int, ...]:
-    import re
+def _is_older(installed: str, oldest: str) -> bool:
+    """Say whether the installed version is older than `oldest`; False where that cannot be told."""
+    with suppress(ImportError, ValueError):  # packaging comes with onnxruntime, which may have been removed; InvalidVersion
+        from packaging.version import Version
 
-    match = re.match(r"(\d+)\.(\d+)", version)
-    return tuple(map(int, match.groups())) if match else ()
+        return Version(installed) < Version(oldest)
+    return False

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mnist_edge.common.errors import ModelError, TrainingError, unknown_name
-from mnist_edge.common.files import locked, unused
+from mnist_edge.common.files import unused
+from mnist_edge.common.locks import is_locked, locked
 from mnist_edge.common.text import data_name, percent
 from mnist_edge.store.manifest import FILE_NAME, Manifest
 from mnist_edge.store.publishing import FAILED, REPLACED, RUNS, publish_model, run_lock
@@ -233,11 +234,7 @@ def _newest_first(found: Iterator[Leftover]) -> list[Leftover]:
 
 
 def _is_trained(runs: Path, name: str) -> bool:
-    for holder in (runs / f".{name}.lock", runs / name):  # the folder is what version 0.1 locks
-        with suppress(FileNotFoundError), locked(holder) as free:
-            if not free:
-                return True
-    return False
+    return is_locked(runs / f".{name}.lock") or is_locked(runs / name)  # the folder is what version 0.1 locks
 
 
 def _measure(path: Path, of: Callable[[os.stat_result], float]) -> list[float]:

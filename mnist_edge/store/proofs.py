@@ -51,8 +51,10 @@ class Proof:
     def describe(self) -> str:
         """Return what it was proven on, in words."""
         images = f"on {count(self.parity['images'], 'test image')} of {data_name(self.parity['data']['name'])}"
+        if self.unproven:
+            return f"{images} (unproven)"
         budget = self.parity["budget"]["equal_answers"]
-        return images + (" (unproven)" if self.unproven else "" if budget == 1 else f", at least {100 * budget:.2f} % equal")
+        return images if budget == 1 else f"{images}, at least {100 * budget:.2f} % equal"
 
 
 def kind_of(platform: Mapping[str, Any] | None) -> tuple[object, ...] | None:

@@ -14,15 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.common.errors import ModelError, ParityError, UsageError, printable
-from mnist_edge.common.files import (
-    flush,
-    folder_aside,
-    lock_file,
-    locked,
-    sha256_file,
-    unused,
-    write_atomically,
-)
+from mnist_edge.common.files import flush, folder_aside, sha256_file, unused, write_atomically
+from mnist_edge.common.locks import lock_file, locked, locked_itself
 from mnist_edge.common.trees import exchange, flush_tree, take_place
 from mnist_edge.store import Model, models_dir
 from mnist_edge.store.manifest import FILE_NAME, Artifact, FileRecord, Manifest, Reference
@@ -177,7 +170,7 @@ def run_lock(models_dir: Path, name: str, patiently: bool = False) -> Iterator[b
             if free := stack.enter_context(lock_file(models_dir / RUNS / f".{name}.lock")):
                 break
         if free and (models_dir / RUNS / name).is_dir():
-            free = stack.enter_context(locked(models_dir / RUNS / name))  # which version 0.1 holds
+            free = stack.enter_context(locked_itself(models_dir / RUNS / name)) is not False  # which version 0.1 holds
         yield free
 
 

@@ -159,7 +159,9 @@ class Trainer:
 
     def _told_as_its_own(self, when: str) -> AbstractContextManager[None]:
         """Tell what the network raises as its own, and what becomes of the training."""
-        kept = f"the {self.done} finished epochs are kept" if self.done > 1 else f"{'the first' if self.done else 'no'} epoch is kept"
+        kept = f"the {self.done} finished epochs are kept"
+        if self.done < 2:
+            kept = "the first epoch is kept" if self.done else "no epoch is kept"
         return told_as_its_own(
             self.name,
             TrainingError,
