@@ -21,6 +21,7 @@ def _platform() -> dict[str, Any]:
     spec = spec_from_file_location("platforms", os.path.join(os.path.dirname(os.path.abspath(__file__)), "platforms.py"))  # noqa: PTH100, PTH118, PTH120
     assert spec is not None and spec.loader is not None
     platforms = module_from_spec(spec)
+    sys.dont_write_bytecode = True  # for another Python, into a folder that is this one's
     spec.loader.exec_module(platforms)
     fields: dict[str, Any] = platforms.here().to_json()
     return fields

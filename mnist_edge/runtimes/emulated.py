@@ -46,14 +46,14 @@ class Machine(NamedTuple):
         return ("qemu",) if self.machine == "x86_64" else ("qemu", self.machine)
 
     def require(self) -> None:
-        """Raise MissingExtraError unless it is set up."""
+        """Raise MissingExtraError unless it is set up, or where it cannot run."""
+        if self.machine == "x86_64" and (sys.platform != "linux" or platform.machine() != "x86_64"):
+            raise MissingExtraError(f"platform {self.name} runs the onnxruntime that is installed here, and so needs Linux on x86_64")
         if missing := [part for part in self.parts if machines.find(part) is None]:
             raise MissingExtraError(
                 f"platform {self.name} is emulated, and {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set up; "
                 f"run: {how_to_set_up(self.name)}"
             )
-        if self.machine == "x86_64" and (sys.platform != "linux" or platform.machine() != "x86_64"):
-            raise MissingExtraError(f"platform {self.name} runs the onnxruntime that is installed here, and so needs Linux on x86_64")
 
 
 PLATFORMS = {
@@ -75,7 +75,7 @@ def get(name: str) -> Machine:
 
 def how_to_set_up(name: str) -> str:
     """Return the line that sets a machine up."""
-    return f"make {name}" if machines.clone() and name == "aarch64" else f"python -m mnist_edge.runtimes.emulated {name}"
+    return "make aarch64" if machines.clone() and get(name).machine == "aarch64" else f"python -m mnist_edge.runtimes.emulated {name}"
 
 
 def set_up(name: str, folder: Path | None = None, tell: machines.Tell = lambda line: None) -> Path:

@@ -108,15 +108,17 @@ def _qemu(folder: Path, tell: Tell) -> dict[str, str]:
     architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(here)
     if sys.platform != "linux" or architecture is None:
         raise MissingExtraError(f"qemu-user runs on Linux, on x86_64 and aarch64; this is {platform.system()} {here}")
-    wanted = {"./usr/bin/qemu-aarch64", "./usr/bin/qemu-x86_64", "./usr/share/doc/qemu-user/copyright"}
+    wanted = ("usr/bin/qemu-aarch64", "usr/bin/qemu-x86_64", "usr/share/doc/qemu-user/copyright")  # of some 460 MB
     for package in _debian(folder / "apt", architecture, ["qemu-user"], tell):
         with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE) as unpacked:
             assert unpacked.stdout is not None
             with tarfile.open(fileobj=unpacked.stdout, mode="r|") as members:
                 for member in members:
-                    if member.name in wanted:
-                        member.name = member.name.rpartition("/")[2]
-                        members.extract(member, folder, filter="data")
+                    if member.isfile() and member.name.removeprefix("./") in wanted and (data := members.extractfile(member)):
+                        target = folder / Path(member.name).name
+                        target.write_bytes(data.read())
+                        target.chmod(member.mode)
+            unpacked.stdout.read()  # what is behind the last member; dpkg-deb complains otherwise
     shutil.rmtree(folder / "apt")
     return {"version": _run([folder / "qemu-aarch64", "--version"], "qemu").split()[2]}
 
