@@ -111,9 +111,9 @@ def test_a_file_with_other_names_is_refused(pi: str, lenet: store.Model, tmp_pat
         emulated.load(path, pi)
 
 
-def test_two_threads_answer_as_one(machine: str, lenet: store.Model, mnist_test: Dataset) -> None:
+def test_two_threads_answer_as_one(pi: str, lenet: store.Model, mnist_test: Dataset) -> None:
     path, pixels = lenet.folder / "lenet.onnx", mnist_test.images[:100]
-    one, two = (emulated.load(path, machine, threads)(pixels) for threads in (1, 2))
+    one, two = (emulated.load(path, pi, threads)(pixels) for threads in (1, 2))
     assert np.array_equal(one, two)
 
 
