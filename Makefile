@@ -8,10 +8,10 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 ENVIRONMENT := .venv/.made$(if $(filter cpu,$(TORCH)),-cpu)
 OTHER := $(if $(filter cpu,$(TORCH)),.venv/.made,.venv/.made-cpu)
 
-.PHONY: help demo test test-fast proofs lint bench models clean
+.PHONY: help demo test test-fast proofs lint bench models aarch64 clean
 
 help:  ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' Makefile
 
 demo: $(ENVIRONMENT)  ## train LeNet, export it, prove it, read a picture without torch
 	$(BIN)/mnist-edge demo
@@ -24,7 +24,7 @@ test: $(ENVIRONMENT)  ## all tests, on all cores; those on MNIST run where it is
 test-fast: $(ENVIRONMENT)  ## the tests that take under a minute together, for while one works
 	$(PYTEST) -m "not slow and not proof"
 
-proofs: $(ENVIRONMENT)  ## what is slow by nature: an emulated processor (needs qemu-user), the oldest onnxruntime, the largest networks
+proofs: $(ENVIRONMENT)  ## what is slow by nature: emulated processors (needs apt), the oldest onnxruntime, the largest networks
 	$(PYTEST) -m proof
 
 lint: $(ENVIRONMENT)  ## ruff and mypy
@@ -63,6 +63,9 @@ else
 endif
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[train,dev]"
 	@touch $@
+
+aarch64: $(ENVIRONMENT)  ## set up an emulated Raspberry Pi in build/ (Debian or Ubuntu; needs no root; 130 MB to download)
+	$(BIN)/python -m mnist_edge.runtimes.emulated aarch64
 
 clean:  ## remove the environment and what the demo wrote
 	rm -rf .venv demo

@@ -28,6 +28,8 @@ def loaded_by(code: str, env: dict[str, str] | None = None) -> set[str]:
         ("from mnist_edge import Predictor", {"numpy", "PIL"}),
         ("import mnist_edge.proof.parity, mnist_edge.store, mnist_edge.proof.verification, mnist_edge.proof.evaluation", {"numpy", "PIL"}),
         ("import mnist_edge.runtimes.ort", {"numpy", "PIL", "onnxruntime"}),
+        ("import mnist_edge.runtimes.platforms; mnist_edge.runtimes.platforms.here()", set()),
+        ("import mnist_edge.runtimes.emulated", {"numpy"}),
         ("import exporters; exporters.formats()", {"numpy", "PIL"}),
         ("import mnist_edge.report.findings, mnist_edge.report.card, mnist_edge.report.page, mnist_edge.report.table", {"numpy", "PIL"}),
     ],
