@@ -236,7 +236,7 @@ def _load(model: Model, trial: Trial) -> Loaded:
         from mnist_edge.runtimes import emulated
 
         child = emulated.load(model.path(trial.artifact), trial.machine)
-        return Loaded(child, child.about["version"], emulated.platform_of(child))
+        return Loaded(child, f"onnxruntime {child.about['version']}", emulated.platform_of(child))
     run = runtimes.load_artifact(model, trial.artifact, runtime=trial.runtime)
     return Loaded(run, trial.runtime.version(), platforms.here())
 
