@@ -8,7 +8,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 ENVIRONMENT := .venv/.made$(if $(filter cpu,$(TORCH)),-cpu)
 OTHER := $(if $(filter cpu,$(TORCH)),.venv/.made,.venv/.made-cpu)
 
-.PHONY: help demo test test-fast proofs lint bench models aarch64 clean
+.PHONY: help demo test test-fast proofs lint bench matrix models aarch64 clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +34,9 @@ lint: $(ENVIRONMENT)  ## ruff and mypy
 
 bench: $(ENVIRONMENT)  ## measure, and write benchmarks/RESULTS.md
 	$(BIN)/python benchmarks/run.py
+
+matrix: $(ENVIRONMENT)  ## every reference artifact on every runtime and platform that is here: docs/matrix.md (hours; it can be interrupted)
+	$(BIN)/python benchmarks/matrix.py
 
 JOBS ?= 2
 PICTURES ?=
