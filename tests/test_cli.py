@@ -19,7 +19,7 @@ import click
 import numpy as np
 import pytest
 from click.shell_completion import BashComplete
-from mnist_edge.cli.parity_text import describe_report
+from mnist_edge.cli.outcomes import describe_report
 
 import mnist_edge
 from mnist_edge.cli import COMMANDS, cli, common, completing

@@ -56,7 +56,6 @@ def command(out: Output) -> None:
                 "precisions": r.precisions,
                 "limits": r.limits,
                 "options": [option.name for option in r.options],
-                "version": r.version() if not r.missing() else None,
                 "missing": r.missing(),
                 "install": r.install,
             }
