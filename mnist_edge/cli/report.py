@@ -54,7 +54,7 @@ def command(
     Loss and accuracy by epoch, what was read as what, the most confident wrong answers, samples, whether the confidence can be
     trusted, and the accuracy of each artifact. The figures are those of PyTorch's stored answers to the test set.
     """
-    require("drawing a report", "matplotlib")
+    require("drawing a report", "matplotlib", "jinja2")
     from mnist_edge import store
     from mnist_edge.dataset.folder import load_folder
     from mnist_edge.publishing import writable
