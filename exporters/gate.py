@@ -17,7 +17,17 @@ from exporters.registry import Calibration, Format, LayerCost, Reduction, Target
 from exporters.verdict import Verdict, judge
 from mnist_edge import golden, parity, probes, proof, publishing, runtimes, store
 from mnist_edge.dataset import Dataset
-from mnist_edge.errors import ExportError, MnistEdgeError, ModelError, ParityError, UsageError, one_line, unknown_name
+from mnist_edge.errors import (
+    ExportError,
+    FixedBatchError,
+    MnistEdgeError,
+    ModelError,
+    NoGainError,
+    ParityError,
+    UsageError,
+    one_line,
+    unknown_name,
+)
 from mnist_edge.extras import require
 from mnist_edge.files import folder_aside
 from mnist_edge.manifest import Artifact, Manifest
@@ -130,10 +140,12 @@ def export(
 
 
 def _check_worth(model: store.Model, precision: str, written: "_Written") -> None:
-    """Raise ExportError for what only `force` publishes: a lower precision that is hardly smaller, and what the exporter warned of."""
+    """Raise NoGainError or ExportError for what only `force` publishes: what is hardly smaller, and what the exporter warned of."""
     if written.verdict and not written.verdict.gains:
-        raise ExportError(
-            f"{model.name}: not published as {precision}, because {written.verdict.why_not()}; --force publishes it all the same"
+        raise NoGainError(
+            f"{model.name}: not published as {precision}, because {written.verdict.why_not()}; --force publishes it all the same",
+            written.verdict.size,
+            written.verdict.speed,
         )
     if warned := written.details.get("warnings"):
         raise ExportError(
@@ -256,7 +268,8 @@ def _load(runtime: runtimes.Runtime, chosen: Format, path: Path) -> parity.Run:
     try:
         return runtime.load(path)
     except ModelError as error:
-        hint = " (in a network, len(x) and int(x.shape[0]) freeze the batch; x.shape[0] does not)" if "batch is fixed" in str(error) else ""
+        frozen = isinstance(error, FixedBatchError)
+        hint = " (in a network, len(x) and int(x.shape[0]) freeze the batch; x.shape[0] does not)" if frozen else ""
         raise ParityError(
             f"not published: what format {chosen.name} wrote does not run: {str(error).replace(f'{path}: ', '')}{hint}"
         ) from error

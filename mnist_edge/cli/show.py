@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from mnist_edge.cli import completing
-from mnist_edge.cli.common import Output, subcommand, table
+from mnist_edge.cli.common import Output, Right, subcommand, table
 from mnist_edge.text import count, data_name, duration, percent, size
 
 
@@ -71,7 +71,7 @@ def command(model: str | None, models_dir: Path | None, out: Output) -> None:
         ]
         for a in found.artifacts
     ]
-    header = ["artifact", "size", "runtime", "needs", "same answer", "logit difference", "SHA-256"]
+    header = ["artifact", Right("size"), "runtime", "needs", "same answer", "logit difference", "SHA-256"]
     text = (
         "\n".join(f"{key.ljust(width)}  {value}" for key, value in facts) + "\n\n" + (table(rows, header) if rows else "no artifacts yet")
     )

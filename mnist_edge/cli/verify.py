@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnist_edge.cli import completing
-from mnist_edge.cli.common import Output, option, subcommand, table, was_typed
+from mnist_edge.cli.common import Output, Right, option, subcommand, table, was_typed
 from mnist_edge.cli.group import EXIT_FAILED, EXIT_PARITY
 from mnist_edge.cli.networks import builds_networks
 from mnist_edge.errors import DataError, ModelError, UsageError
@@ -95,7 +95,7 @@ def command(
             )
             document |= {"parity": report.to_json(), "reason": "; ".join(report.failures)}
         documents.append(document)
-    text = table(rows, ["artifact", "runtime", "same answer", "logit difference", "accuracy", "verdict"])
+    text = table(rows, ["artifact", "runtime", "same answer", "logit difference", Right("accuracy"), "verdict"])
     passed = all(r.passed or r.skipped for r in results)
     if passed and proof_data is not None and not found.is_installed_reference:
         try:
