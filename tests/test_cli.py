@@ -19,11 +19,11 @@ import click
 import numpy as np
 import pytest
 from click.shell_completion import BashComplete
-from mnist_edge.cli.outcomes import describe_report
 
 import mnist_edge
 from mnist_edge.cli import COMMANDS, cli, common, completing
 from mnist_edge.cli.common import Output
+from mnist_edge.cli.outcomes import describe_report
 from mnist_edge.common.text import age, count
 from mnist_edge.dataset import Dataset
 from mnist_edge.proof.parity import BUDGETS, Budget, check, compare

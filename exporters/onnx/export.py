@@ -5,7 +5,7 @@ import logging
 from contextlib import redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
-from exporters.onnx.graph import IR_OF_OPSET, details_of, finish, name_nodes, opset_of
+from exporters.onnx.graph import ORT_OF_OPSET, details_of, finish, name_nodes, opset_of
 from exporters.registry import Target
 from mnist_edge.common.errors import ExportError, UsageError
 from mnist_edge.common.options import Option
@@ -34,7 +34,7 @@ def export(deployed: "Deployed", target: Target) -> dict[str, Any]:
     from exporters.tracing import collected_warnings
 
     opset = int(target.options.get(OPSET.name, DEFAULT_OPSET))
-    newest = max(IR_OF_OPSET)
+    newest = max(ORT_OF_OPSET)
     if not OLDEST_OPSET <= opset <= newest:
         raise UsageError(f"--opset {opset}: format onnx writes opsets {OLDEST_OPSET} to {newest}")
     pixels = torch.zeros(2, 1, 28, 28, dtype=torch.uint8)  # an example of 1 would freeze the batch of GRU and ViT

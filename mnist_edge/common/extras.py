@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from mnist_edge.common.errors import MissingExtraError
 
 #: Import name of each package of the extra ``train``.
-TRAIN = ("torch", "torchvision", "onnx", "onnxscript", "safetensors", "rich", "matplotlib")
+TRAIN = ("torch", "torchvision", "onnx", "onnx_ir", "onnxscript", "safetensors", "rich", "matplotlib", "jinja2")
 
 INSTALL_TRAIN = "pip install 'mnist-edge[train]'"
 

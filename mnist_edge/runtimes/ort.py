@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnist_edge.common.errors import ModelError
+from mnist_edge.common.errors import FixedBatchError, ModelError
 from mnist_edge.runtimes import usable_threads
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def load(path: Path, threads: int = 1) -> Run:
         raise ModelError(f"{path}: takes {inputs} and gives {outputs}; the contract is pixels, uint8 N×1×28×28 → logits, float32 N×10")
     batch = session.get_inputs()[0].shape[0]
     if isinstance(batch, int):
-        raise ModelError(f"{path}: its batch is fixed to {batch}; the contract is any number of images")
+        raise FixedBatchError(f"{path}: its batch is fixed to {batch}; the contract is any number of images", batch)
     run = session.run
     names = ["logits"]
 

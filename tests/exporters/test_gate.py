@@ -101,7 +101,7 @@ def raises(deployed: Deployed, target: Target) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("export", "message"),
     [
-        (frozen_batch, "batch is fixed to 1"),
+        (frozen_batch, "batch is fixed to 1; .* freeze the batch"),
         (no_file, "wrote nothing"),
         (two_files, r"also wrote lenet\.wrong\.data"),
         (rubbish, "does not run"),
