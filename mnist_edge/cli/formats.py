@@ -15,7 +15,7 @@ def command(out: Output) -> None:
 
     formats = exporters.formats()
     format_rows = [[f.name, f.suffix, f.runtime, ", ".join(f.precisions), _state(missing(f.requires)), f.summary] for f in formats]
-    runtime_rows = [[r.name, _state(missing(r.requires)), r.summary] for r in RUNTIMES.values()]
+    runtime_rows = [[r.name, _state(list(r.missing())), r.summary] for r in RUNTIMES.values()]
     text = table(format_rows, ["format", "suffix", "runtime", "precisions", "ready", "what it is"])
     text += "\n\n" + table(runtime_rows, ["runtime", "ready", "what it is"])
     document = {
@@ -30,7 +30,7 @@ def command(out: Output) -> None:
             }
             for f in formats
         ],
-        "runtimes": [{"name": r.name, "missing": missing(r.requires)} for r in RUNTIMES.values()],
+        "runtimes": [{"name": r.name, "missing": list(r.missing())} for r in RUNTIMES.values()],
     }
     out.result(document, text)
 

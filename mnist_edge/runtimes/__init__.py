@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from mnist_edge.errors import ModelError, unknown_name
-from mnist_edge.extras import INSTALL_TRAIN, require
+from mnist_edge.extras import INSTALL_TRAIN, is_installed, lacks
 
 if TYPE_CHECKING:
     from mnist_edge.manifest import Artifact
@@ -26,11 +26,16 @@ class Runtime(NamedTuple):
         name: what ``--runtime`` takes.
         summary: what it is, in a few words.
         requires: import names of the packages that it needs.
-        module: where it lives; the module has ``load(path, threads) -> Run`` and, for a runtime that runs a model from
-            its weights, ``load_model(model, threads) -> Run``.
+        module: where it lives; the module has ``version() -> str``, ``load(path, threads) -> Run`` and, for a runtime that runs a
+            model from its weights, ``load_model(model, threads) -> Run`` instead. It may have ``processor() -> tuple[str, ...]``: what
+            of the processor it uses.
         from_weights: True if it needs no artifact.
         install: the line that installs those packages.
         format: the format of this package that is exported for it; empty where it needs no artifact.
+        formats: the formats that it runs.
+        precisions: the precisions of those that it runs; None for all.
+        knows_what_is_missing: True if it needs more than packages of Python. Its module, which is imported at no cost, then has
+            ``missing() -> dict[str, str]``: what is not there, by name, and the line that installs each.
     """
 
     name: str
@@ -40,10 +45,21 @@ class Runtime(NamedTuple):
     from_weights: bool = False
     install: str = INSTALL_TRAIN
     format: str = ""
+    formats: tuple[str, ...] = ()
+    precisions: tuple[str, ...] | None = None
+    knows_what_is_missing: bool = False
+
+    def missing(self) -> dict[str, str]:
+        """Return what it needs and does not find here, by name, and the line that installs each."""
+        if self.knows_what_is_missing:
+            missing: dict[str, str] = import_module(self.module).missing()
+            return missing
+        return {name: self.install for name in self.requires if not is_installed(name)}
 
     def require(self, purpose: str = "") -> None:
         """Raise MissingExtraError unless what it needs is installed; `purpose` says what for, if it is not just to run."""
-        require(purpose or f"runtime {self.name}", *self.requires, install=self.install)
+        if missing := self.missing():
+            raise lacks(purpose or f"runtime {self.name}", missing)
 
     def load(self, path: Path, threads: int = 1) -> Run:
         """Load an artifact. Raises ModelError if it cannot be loaded or does not keep the contract, MissingExtraError."""
@@ -70,8 +86,46 @@ RUNTIMES = {
             "mnist_edge.runtimes.ort",
             install="pip install onnxruntime",
             format="onnx",
+            formats=("onnx",),
         ),
-        Runtime("torchscript", "a TorchScript file in PyTorch", ("torch",), "mnist_edge.runtimes.torchscript", format="torchscript"),
+        Runtime(
+            "openvino",
+            "OpenVINO, on the CPU, in float32 where it would choose bfloat16",
+            ("openvino",),
+            "mnist_edge.runtimes.openvino",
+            install="pip install 'mnist-edge[openvino]'",
+            format="onnx",
+            formats=("onnx",),
+        ),
+        Runtime(
+            "tract",
+            "tract, in Rust, on the CPU",
+            ("tract",),
+            "mnist_edge.runtimes.tract",
+            install="pip install 'mnist-edge[tract]'",
+            format="onnx",
+            formats=("onnx",),
+            precisions=("float32", "int8-dynamic", "int8-static"),
+        ),
+        Runtime(
+            "ort-web",
+            "onnxruntime-web under node: WebAssembly, as in a browser",
+            (),
+            "mnist_edge.runtimes.ort_web",
+            install="",
+            format="onnx",
+            formats=("onnx",),
+            knows_what_is_missing=True,
+        ),
+        Runtime(
+            "torchscript",
+            "a TorchScript file in PyTorch",
+            ("torch",),
+            "mnist_edge.runtimes.torchscript",
+            format="torchscript",
+            formats=("torchscript",),
+            precisions=("float32",),
+        ),
         Runtime(
             "torch",
             "the network itself in PyTorch, from its weights",

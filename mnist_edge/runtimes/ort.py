@@ -52,5 +52,10 @@ def load(path: Path, threads: int = 1) -> Run:
     return logits
 
 
+def version() -> str:
+    """Return name and version, such as ``onnxruntime 1.32.0``."""
+    return f"onnxruntime {ort.__version__}"
+
+
 def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

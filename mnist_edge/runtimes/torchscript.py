@@ -28,3 +28,8 @@ def load(path: Path, threads: int = 1) -> Run:
             return result
 
     return logits
+
+
+def version() -> str:
+    """Return name and version, such as ``torch 2.15.0+cu132``."""
+    return f"torch {torch.__version__}"
