@@ -9,12 +9,12 @@ const IMAGE_BYTES = 28 * 28;
 const MESSAGE = 0xffffffff;
 const [STDIN, STDOUT, STDERR] = [0, 1, 2];
 
-// What the parent reads is written by `answer` alone. The library prints with console, and its WebAssembly with fs.
+// What the parent reads is written by `answer` alone. The library prints with console, which asks for process.stdout, and its
+// WebAssembly with fs.
 const writeSync = fs.writeSync;
 fs.writeSync = (descriptor, ...rest) => writeSync(descriptor === STDOUT ? STDERR : descriptor, ...rest);
 syncBuiltinESMExports();
 Object.defineProperty(process, 'stdout', { get: () => process.stderr });
-globalThis.console = new console.Console(process.stderr);
 
 /** Call a function of fs until the pipe is ready; a parent may have opened it so that it never blocks. */
 function patiently(call) {
@@ -96,4 +96,3 @@ for (let head; (head = read(4)) !== null; ) {
     answer(Buffer.concat([numbers(MESSAGE, message.length), message]));
   }
 }
-process.exit(0); // WebAssembly's threads would wait for ever

@@ -89,9 +89,9 @@ def web() -> str:
     return str(ort_web._folder())
 
 
-def start(folder: Path | str, file: Path = LENET, threads: int = 1) -> "subprocess.Popen[bytes]":
+def start(folder: Path | str, file: Path = LENET, threads: int = 1, stdin: int = subprocess.PIPE) -> "subprocess.Popen[bytes]":
     command = ["node", SCRIPT, folder, file, str(threads)]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def question(count: int) -> bytes:
@@ -104,19 +104,22 @@ def test_it_tells_its_version_and_that_of_node(web: str) -> None:
 
 
 @pytest.mark.proof
-def test_a_question_may_come_in_pieces_and_the_end_of_them_ends_it(web: str) -> None:
-    process = start(web)
-    assert process.stdin and process.stdout and process.stderr
+@pytest.mark.parametrize("blocking", [True, False])
+def test_a_question_may_come_in_pieces_and_the_end_of_them_ends_it(web: str, blocking: bool) -> None:
+    theirs, ours = os.pipe()
+    os.set_blocking(theirs, blocking)
+    process = start(web, stdin=theirs)
+    os.close(theirs)
+    assert process.stdout and process.stderr
     about = json.loads(process.stdout.readline())
     assert about["inputs"][0]["name"] == "pixels"
     asked = question(1)
     for piece in (asked[:1], asked[1:3], asked[3:5], asked[5:400], asked[400:] + asked[:2], asked[2:]):
-        process.stdin.write(piece)
-        process.stdin.flush()
+        os.write(ours, piece)
         time.sleep(0.05)
     first, second = (process.stdout.read(8 + 40) for _ in range(2))
     assert first == second and struct.unpack("<II", first[:8]) == (1, 10)
-    process.stdin.close()
+    os.close(ours)
     assert process.stdout.read() == b"" and process.wait(10) == 0, process.stderr.read()
 
 
@@ -149,7 +152,7 @@ noise();
 const about = (name, type, shape) => [{ name, isTensor: true, type, shape }];
 exports.env = { wasm: {}, versions: { web: '9.8.7' } };
 exports.Tensor = class { constructor(type, data, dims) { this.dims = dims; } };
-exports.InferenceSession = { create: async () => { noise(); return {
+exports.InferenceSession = { create: async () => { noise(); (await import('node:fs')).writeSync(1, 'imported\\n'); return {
   inputMetadata: about('pixels', 'uint8', ['N', 1, 28, 28]), outputMetadata: about('logits', 'float32', ['N', 10]),
   run: async ({ pixels }) => { noise(); const n = pixels.dims[0]; return { logits: { dims: [n, 10], data: new Float32Array(10 * n).fill(n) } }; },
 }; } };
