@@ -27,6 +27,9 @@ FOLDER_VARIABLE = "MNIST_EDGE_ORT_WEB_DIR"
 _PACKAGE = "onnxruntime-web"
 _RELEASE = "1.30.0"
 
+#: Without the scripts that packages would run while they are installed; none is needed.
+_INSTALL = "npm install --ignore-scripts --prefix"
+
 _SCRIPT = Path(__file__).with_suffix(".mjs")
 
 
@@ -75,9 +78,9 @@ def missing() -> dict[str, str]:
         lacking["node"] = "apt-get install nodejs npm"
     folder = _folder()
     if folder is None:
-        lacking[_PACKAGE] = f"export {FOLDER_VARIABLE}=/opt/ort-web && npm install --prefix /opt/ort-web {_PACKAGE}@{_RELEASE}"
+        lacking[_PACKAGE] = f"export {FOLDER_VARIABLE}=/opt/ort-web && {_INSTALL} /opt/ort-web {_PACKAGE}@{_RELEASE}"
     elif not (_package(folder) / "package.json").is_file():
-        lacking[_PACKAGE] = f"npm install --prefix {shlex.quote(str(folder))} {_PACKAGE}@{_RELEASE}"
+        lacking[_PACKAGE] = f"{_INSTALL} {shlex.quote(str(folder))} {_PACKAGE}@{_RELEASE}"
     return lacking
 
 

@@ -45,12 +45,12 @@ def test_the_package_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     folder = tmp_path / "a folder"
     monkeypatch.setenv("MNIST_EDGE_ORT_WEB_DIR", str(folder))
-    install = f"npm install --prefix '{folder}' onnxruntime-web@1.30.0"
+    install = f"npm install --ignore-scripts --prefix '{folder}' onnxruntime-web@1.30.0"
     assert said() == f"runtime ort-web needs onnxruntime-web, which is not installed; run: {install}"
     assert WEB.missing() == {"onnxruntime-web": install}
     monkeypatch.delenv("MNIST_EDGE_ORT_WEB_DIR")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    assert said().endswith(f"run: npm install --prefix {tmp_path}/cache/mnist-edge/ort-web onnxruntime-web@1.30.0")
+    assert said().endswith(f"run: npm install --ignore-scripts --prefix {tmp_path}/cache/mnist-edge/ort-web onnxruntime-web@1.30.0")
 
 
 def test_node_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +74,9 @@ def test_a_package_in_the_working_folder_is_not_run(tmp_path: Path, monkeypatch:
 def test_a_user_without_a_home_is_told_where_to_put_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MNIST_EDGE_ORT_WEB_DIR", raising=False)
     monkeypatch.setattr(ort_web, "cache_dir", lambda: None)
-    assert WEB.missing()["onnxruntime-web"].startswith("export MNIST_EDGE_ORT_WEB_DIR=/opt/ort-web && npm install --prefix /opt/ort-web ")
+    assert WEB.missing()["onnxruntime-web"].startswith(
+        "export MNIST_EDGE_ORT_WEB_DIR=/opt/ort-web && npm install --ignore-scripts --prefix /opt/ort-web "
+    )
 
 
 def test_its_script_is_a_file_of_the_package() -> None:
