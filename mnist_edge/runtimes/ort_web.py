@@ -75,11 +75,15 @@ def missing() -> dict[str, str]:
     """Return what is not on this machine, by name, and for each the line that installs it."""
     lacking = {}
     if shutil.which("node") is None:
-        lacking["node"] = "apt-get install nodejs npm"
+        lacking["node"] = "apt-get install nodejs"
     folder = _folder()
+    if folder is not None and (_package(folder) / "package.json").is_file():
+        return lacking
+    if shutil.which("npm") is None:  # which comes with node, but not everywhere
+        lacking["npm"] = "apt-get install npm"
     if folder is None:
         lacking[_PACKAGE] = f"export {FOLDER_VARIABLE}=/opt/ort-web && {_INSTALL} /opt/ort-web {_PACKAGE}@{_RELEASE}"
-    elif not (_package(folder) / "package.json").is_file():
+    else:
         lacking[_PACKAGE] = f"{_INSTALL} {shlex.quote(str(folder))} {_PACKAGE}@{_RELEASE}"
     return lacking
 

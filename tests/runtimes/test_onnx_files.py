@@ -184,4 +184,4 @@ def test_all_are_listed_and_none_is_imported_before_it_is_used() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     ready = {words[0]: words[1:] for line in done.stdout.split("runtime  ")[-1].splitlines() if (words := line.split())}
     assert ready["openvino"][:2] == ["needs", "openvino"] and ready["tract"][:2] == ["needs", "tract"]
-    assert ready["ort-web"][:3] == ["needs", "node,", "onnxruntime-web"] and ready["ort"][0] == "yes"
+    assert ready["ort-web"][:4] == ["needs", "node,", "npm,", "onnxruntime-web"] and ready["ort"][0] == "yes"

@@ -40,8 +40,9 @@ def package(folder: Path, code: str = "") -> Path:
 
 def test_the_package_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "node").write_text("#!/bin/sh\n")
-    (tmp_path / "bin" / "node").chmod(0o755)
+    for program in ("node", "npm"):
+        (tmp_path / "bin" / program).write_text("#!/bin/sh\n")
+        (tmp_path / "bin" / program).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     folder = tmp_path / "a folder"
     monkeypatch.setenv("MNIST_EDGE_ORT_WEB_DIR", str(folder))
@@ -56,11 +57,14 @@ def test_the_package_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytes
 def test_node_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("MNIST_EDGE_ORT_WEB_DIR", str(package(tmp_path)))
-    assert said() == "runtime ort-web needs node, which is not installed; run: apt-get install nodejs npm"
+    assert said() == "runtime ort-web needs node, which is not installed; run: apt-get install nodejs"
     with pytest.raises(MissingExtraError, match="needs node"):
         ort_web.version()
     monkeypatch.setenv("MNIST_EDGE_ORT_WEB_DIR", str(tmp_path / "none"))
-    assert "needs node and onnxruntime-web, which are not installed; run: apt-get install nodejs npm && npm install" in said()
+    assert (
+        "needs node, npm and onnxruntime-web, which are not installed; run: apt-get install nodejs && apt-get install npm && npm install"
+        in said()
+    )
 
 
 def test_a_package_in_the_working_folder_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
