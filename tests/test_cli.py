@@ -270,7 +270,7 @@ def test_completes_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     assert complete("mnist-edge train resnet") == ["resnet-tiny", "resnet18"]
     assert complete("mnist-edge export --format ") == ["onnx", "torchscript"]
     assert complete("mnist-edge export --quantize s") == ["static"]
-    assert complete("mnist-edge evaluate --runtime t") == ["torchscript", "torch"]
+    assert complete("mnist-edge evaluate --runtime t") == ["tract", "torchscript", "torch"]
     assert complete("mnist-edge data im") == ["images"]
     assert complete(f"mnist-edge show --models-dir {ROOT / 'models'} g") == ["gru"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 HEAVY = {"torch", "torchvision", "onnx", "onnx_ir", "onnxscript", "onnxruntime", "safetensors", "rich", "matplotlib", "jinja2"}
-HEAVY |= {"numpy", "PIL", "click"}
+HEAVY |= {"numpy", "PIL", "click", "openvino", "tract"}
 
 EDGE = {"numpy", "PIL", "onnxruntime", "click"}
 

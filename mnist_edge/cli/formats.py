@@ -28,7 +28,7 @@ def command(out: Output) -> None:
             r.name,
             ", ".join(r.formats) or "the weights",
             ", ".join(r.precisions) if r.precisions else "all",
-            _state(list(r.missing()), r.install),
+            _state(list(r.missing()), next(iter(r.missing().values()), "")),
             f"{r.summary}{f'; {r.limits}' if r.limits else ''}",
         ]
         for r in known.values()
@@ -56,8 +56,8 @@ def command(out: Output) -> None:
                 "precisions": r.precisions,
                 "limits": r.limits,
                 "options": [option.name for option in r.options],
-                "missing": r.missing(),
-                "install": r.install,
+                "missing": list(r.missing()),
+                "install": list(dict.fromkeys(r.missing().values())) or [r.install],
             }
             for r in known.values()
         ],
