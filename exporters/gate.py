@@ -18,7 +18,6 @@ from exporters.verdict import Verdict, judge
 from mnist_edge import golden, parity, probes, proof, publishing, runtimes, store
 from mnist_edge.dataset import Dataset
 from mnist_edge.errors import ExportError, MnistEdgeError, ModelError, ParityError, UsageError, one_line, unknown_name
-from mnist_edge.extras import require
 from mnist_edge.files import folder_aside
 from mnist_edge.manifest import Artifact, Manifest
 
@@ -81,7 +80,7 @@ def export(
     for option in options:
         if option not in known:
             raise unknown_name(f"option of format {chosen.name} in {precision}", option, known)
-    require(f"format {chosen.name}", *chosen.requires, install=chosen.install)
+    chosen.require()
     runtime = runtimes.get(chosen.runtime)
     runtime.require(f"the gate of format {chosen.name}, which runs what it proves,")
     budget = _budget(precision, max_accuracy_drop)

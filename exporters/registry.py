@@ -7,8 +7,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_edge.errors import UsageError, unknown_name
-from mnist_edge.extras import INSTALL_TRAIN
+from mnist_edge.errors import MissingExtraError, UsageError, unknown_name
+from mnist_edge.extras import INSTALL_TRAIN, is_installed, require
 from mnist_edge.parity import BUDGETS
 from mnist_edge.plugins import register_plugins
 from mnist_edge.runtimes import RUNTIMES
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 ENTRY_POINTS = "mnist_edge.exporters"
 
 #: This package's own; each registers itself when it is imported.
-_BUILT_IN = ("exporters.onnx", "exporters.torchscript")
+_BUILT_IN = ("exporters.onnx", "exporters.torchscript", "exporters.litert", "exporters.executorch")
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,8 @@ class Format:
             Raises ExportError, UsageError.
         requires: import names of the packages that `export` needs.
         install: the line that installs them.
+        missing_tools: names what else `export` needs and does not find, such as a converter in a folder of its own; None if it needs nothing else.
+        install_tools: returns the line that installs that.
         options: names of the options that it takes.
         reductions: its lower precisions by name; each needs a budget in `mnist_edge.parity.BUDGETS`.
     """
@@ -137,6 +139,8 @@ class Format:
     export: "Callable[[Deployed, Target], dict[str, Any]]"
     requires: tuple[str, ...] = ("torch",)
     install: str = INSTALL_TRAIN
+    missing_tools: Callable[[], tuple[str, ...]] | None = None
+    install_tools: Callable[[], str] | None = None
     options: tuple[str, ...] = ()
     reductions: Mapping[str, Reduction] = field(default_factory=dict)
 
@@ -144,6 +148,19 @@ class Format:
     def precisions(self) -> tuple[str, ...]:
         """All that it can write, float32 first."""
         return ("float32", *self.reductions)
+
+    def lacks(self) -> dict[str, str]:
+        """Return what is missing, each with the line that installs it; empty where the format can be exported."""
+        lacking = dict.fromkeys((module for module in self.requires if not is_installed(module)), self.install)
+        if self.missing_tools and (tools := self.missing_tools()):
+            lacking |= dict.fromkeys(tools, self.install_tools() if self.install_tools else self.install)
+        return lacking
+
+    def require(self) -> None:
+        """Raise MissingExtraError unless all that `export` needs is there."""
+        require(f"format {self.name}", *self.requires, install=self.install)
+        for tool, install in self.lacks().items():
+            raise MissingExtraError(f"format {self.name} needs {tool}, which is not installed; run: {install}")
 
 
 _registered: dict[str, Format] = {}

@@ -14,10 +14,14 @@ def command(out: Output) -> None:
         return [module for module in requires if not is_installed(module)]
 
     formats = exporters.formats()
-    format_rows = [[f.name, f.suffix, f.runtime, ", ".join(f.precisions), _state(missing(f.requires)), f.summary] for f in formats]
+    format_rows = [[f.name, f.suffix, f.runtime, ", ".join(f.precisions), _state([*f.lacks()]), f.summary] for f in formats]
     runtime_rows = [[r.name, _state(missing(r.requires)), r.summary] for r in RUNTIMES.values()]
     text = table(format_rows, ["format", "suffix", "runtime", "precisions", "ready", "what it is"])
     text += "\n\n" + table(runtime_rows, ["runtime", "ready", "what it is"])
+    lines = [(f"format {f.name}", install) for f in formats for install in dict.fromkeys(f.lacks().values())]
+    lines += [(f"runtime {r.name}", r.install) for r in RUNTIMES.values() if missing(r.requires)]
+    if lines:
+        text += "\n\n" + table([[what, install] for what, install in lines], ["missing for", "run"])
     document = {
         "formats": [
             {
@@ -26,11 +30,15 @@ def command(out: Output) -> None:
                 "runtime": f.runtime,
                 "precisions": f.precisions,
                 "options": f.options,
-                "missing": missing(f.requires),
+                "missing": [*f.lacks()],
+                "install": [*dict.fromkeys(f.lacks().values())],
             }
             for f in formats
         ],
-        "runtimes": [{"name": r.name, "missing": missing(r.requires)} for r in RUNTIMES.values()],
+        "runtimes": [
+            {"name": r.name, "missing": missing(r.requires), "install": [r.install] if missing(r.requires) else []}
+            for r in RUNTIMES.values()
+        ],
     }
     out.result(document, text)
 

@@ -71,6 +71,22 @@ RUNTIMES = {
             install="pip install onnxruntime",
             format="onnx",
         ),
+        Runtime(
+            "litert",
+            "a LiteRT (TensorFlow Lite) file, on the CPU, image by image; no PyTorch needed",
+            ("ai_edge_litert",),
+            "mnist_edge.runtimes.litert",
+            install="pip install 'mnist-edge[litert]'",
+            format="litert",
+        ),
+        Runtime(
+            "executorch",
+            "an ExecuTorch file, on the CPU, image by image; in Python it brings PyTorch",
+            ("torch", "executorch"),
+            "mnist_edge.runtimes.executorch",
+            install="pip install 'mnist-edge[executorch]'",
+            format="executorch",
+        ),
         Runtime("torchscript", "a TorchScript file in PyTorch", ("torch",), "mnist_edge.runtimes.torchscript", format="torchscript"),
         Runtime(
             "torch",
