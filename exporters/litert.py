@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 CONVERTER = "MNIST_EDGE_LITERT_CONVERTER"
 
 _HERE = Path(__file__).parent
+_PACKAGES = _HERE / "litert_converter.txt"
 
 
 def converter() -> Path:
@@ -51,8 +52,9 @@ def export(deployed: "Deployed", target: Target) -> dict[str, Any]:
         torch.export.save(program, source)
         _convert(source, written, target)
         target.path.write_bytes(written.read_bytes())
-    details = {"batch": 1, "converter": f"litert-torch {_release('litert-torch')}", "torch": torch.__version__.split("+")[0]}
-    return details | {"oldest_runtime": f"ai-edge-litert {_release('ai-edge-litert')} (the one that its converter is for)"} | warnings
+    wanted = _wanted()
+    details = {"batch": 1, "converter": f"litert-torch {wanted['litert-torch']}", "torch": torch.__version__.split("+")[0]}
+    return details | {"oldest_runtime": f"ai-edge-litert {wanted['ai-edge-litert']} (the one that its converter is for)"} | warnings
 
 
 def _convert(source: Path, written: Path, target: Target) -> None:
@@ -61,7 +63,6 @@ def _convert(source: Path, written: Path, target: Target) -> None:
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(filter(None, [str(converter()), inherited])),
         "JAX_PLATFORMS": "cpu",  # it would look for a GPU, for nothing
-        "PYTHONDONTWRITEBYTECODE": "1",
     }
     command = [sys.executable, "-P", str(_HERE / "litert_convert.py"), str(source), str(written)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", check=False)
@@ -71,22 +72,22 @@ def _convert(source: Path, written: Path, target: Target) -> None:
         raise ExportError(f"{target.name}: litert-torch cannot convert {target.architecture}: {why}")
 
 
-def _release(package: str) -> str:
-    """Return the release of one of the converter's packages."""
-    from importlib.metadata import distributions
-
-    for distribution in distributions(name=package, path=[str(converter())]):
-        return distribution.version
-    return "of an unknown release"
+def _wanted() -> dict[str, str]:
+    """Return the converter's packages, each with its release."""
+    lines = (line.partition("#")[0].strip() for line in _PACKAGES.read_text("utf-8").splitlines())
+    return dict(line.split("==") for line in lines if line)
 
 
 def _missing() -> tuple[str, ...]:
-    """Name the converter unless its folder holds it."""
-    return () if (converter() / "litert_torch").is_dir() else ("its converter litert-torch",)
+    """Name the converter unless its folder holds all of its packages, in the releases that were tried: an installation may have been cut off."""
+    from importlib.metadata import distributions
+
+    found = {distribution.name: distribution.version for distribution in distributions(path=[str(converter())])}
+    return () if _wanted().items() <= found.items() else (f"its converter litert-torch {_wanted()['litert-torch']}",)
 
 
 def _install() -> str:
-    return "python -m pip install --no-deps --target " + shlex.join([str(converter()), "-r", str(_HERE / "litert_converter.txt")])
+    return "python -m pip install --upgrade --no-deps --target " + shlex.join([str(converter()), "-r", str(_PACKAGES)])
 
 
 register(

@@ -27,10 +27,7 @@ def version() -> str:
 
 
 def load(path: Path, threads: int = 1) -> Run:
-    """Load a ``.tflite`` file. Raises ModelError if LiteRT refuses it or it does not take pixels and give logits.
-
-    A file that was damaged on purpose may end the process: LiteRT checks a file's structure, and trusts the numbers in it.
-    """
+    """Load a ``.tflite`` file. Raises ModelError if LiteRT refuses it or it does not take pixels and give logits."""
     try:
         content = path.read_bytes()
         with quiet():  # it tells once of its kernels
