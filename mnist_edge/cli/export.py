@@ -90,7 +90,8 @@ def command(
     from mnist_edge.proof import record
 
     if format_name is None:
-        raise UsageError(f"export needs a format; add {', or '.join(f'--format {one.name}' for one in exporters.formats())}")
+        others = ", ".join(one.name for one in exporters.formats() if one.name != "onnx")
+        raise UsageError(f"export needs a format; add --format onnx, or one of {others}; mnist-edge formats says what each is for")
     chosen = exporters.find(format_name)
     precision = _precision(chosen, quantize)
     fits = _refuse_misplaced(ctx, chosen, precision)
