@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mnist_edge.common.errors import ModelError, UsageError, unknown_name
-from mnist_edge.common.extras import INSTALL_TRAIN, is_installed, lacks, require
+from mnist_edge.common.extras import INSTALL_TRAIN, is_installed, lacks
 from mnist_edge.common.options import Option, check_options
 
 if TYPE_CHECKING:
@@ -144,6 +144,24 @@ RUNTIMES = {
             ("onnx",),
             install="",
             knows_what_is_missing=True,
+        ),
+        Runtime(
+            "litert",
+            "a LiteRT (TensorFlow Lite) file, on the CPU; no PyTorch needed",
+            ("ai_edge_litert",),
+            "mnist_edge.runtimes.litert",
+            ("litert",),
+            install="pip install 'mnist-edge[litert]'",
+            limits="one image at a time",
+        ),
+        Runtime(
+            "executorch",
+            "an ExecuTorch file, on the CPU; in Python it brings PyTorch",
+            ("torch", "executorch"),
+            "mnist_edge.runtimes.executorch",
+            ("executorch",),
+            install="pip install 'mnist-edge[executorch]'",
+            limits="one image at a time",
         ),
         Runtime(
             "torchscript",
