@@ -8,7 +8,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 ENVIRONMENT := .venv/.made$(if $(filter cpu,$(TORCH)),-cpu)
 OTHER := $(if $(filter cpu,$(TORCH)),.venv/.made,.venv/.made-cpu)
 
-.PHONY: help demo test test-fast proofs lint bench matrix models aarch64 clean
+.PHONY: help demo test test-fast proofs runtimes litert lint bench matrix models aarch64 clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' Makefile
@@ -24,8 +24,17 @@ test: $(ENVIRONMENT)  ## all tests, on all cores; those on MNIST run where it is
 test-fast: $(ENVIRONMENT)  ## the tests that take under a minute together, for while one works
 	$(PYTEST) -m "not slow and not proof"
 
-proofs: $(ENVIRONMENT)  ## what is slow by nature: emulated processors (needs apt), the oldest onnxruntime, the largest networks
+proofs: $(ENVIRONMENT) litert  ## what is slow by nature: emulated processors (needs apt), node, converters, the oldest onnxruntime, the largest networks
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[executorch]"
 	$(PYTEST) -m proof
+
+runtimes: $(ENVIRONMENT)  ## install what else runs our ONNX files: OpenVINO, tract, and onnxruntime-web (needs npm); proofs use them
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[openvino,tract]"
+	@$(BIN)/python -c "from mnist_edge.runtimes import get; print(get('ort-web').missing().get('onnxruntime-web', ':'))" | sh -ex
+
+litert: $(ENVIRONMENT)  ## what format litert converts with, into the user's cache: 0.9 GB, no TensorFlow
+	@$(BIN)/python -c 'import exporters, shlex, subprocess, sys; \
+	  [subprocess.run([sys.executable, *shlex.split(line)[1:], "--quiet"], check=True) for line in exporters.find("litert").missing().values()]'
 
 lint: $(ENVIRONMENT)  ## ruff and mypy
 	$(BIN)/ruff check .

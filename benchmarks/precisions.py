@@ -10,7 +10,7 @@ import exporters
 from exporters import Calibration, gate
 from mnist_edge import dataset as datasets
 from mnist_edge import store
-from mnist_edge.common.errors import ExportError
+from mnist_edge.common.errors import ExportError, NoGainError
 from mnist_edge.store.manifest import quantize_of
 
 CALIBRATION_IMAGES = 500
@@ -38,9 +38,10 @@ def _export(model: store.Model, precision: str, test: datasets.Dataset, calibrat
     images = calibration if precision == "int8-static" else None
     try:
         _, proof = gate.export(model, "onnx", test, precision=precision, calibration=images)
+    except NoGainError as error:
+        return f"**no**: saves no space, {100 * error.size:.0f} %; {error.speed}"
     except ExportError as error:
-        text = str(error).split(", for it ")[-1].split("; --force")[0]
-        return f"**no**: {text.split(' here')[0].replace('saves no space: ', 'saves no space, ').replace(' of the size', '')}"
+        return f"**no**: {error}"
     report = proof.report
     figures = f"{100 * report.accuracy:.2f} %, {report.images - report.equal_answers} changed"
     if proof.artifact is None:
@@ -49,8 +50,7 @@ def _export(model: store.Model, precision: str, test: datasets.Dataset, calibrat
         return f"**no**: {changed} of {report.images:,} answers changed, accuracy {100 * report.accuracy:.2f} %{costly}"
     if proof.verdict is None:
         return f"{proof.artifact.bytes / 1000:,.0f} kB"
-    speed = proof.verdict.describe().removesuffix(" here").split("; ")[1]
-    return f"{100 * proof.verdict.size:.0f} %, {speed}; {figures}"
+    return f"{100 * proof.verdict.size:.0f} %, {proof.verdict.speed}; {figures}"
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from exporters.registry import Calibration, LayerCost
 from exporters.verdict import Verdict, judge
 from exporters.writing import Written
 from mnist_edge import store
-from mnist_edge.common.errors import ExportError, one_line
+from mnist_edge.common.errors import ExportError, NoGainError, one_line
 from mnist_edge.common.files import folder_aside
 from mnist_edge.dataset import Dataset
 from mnist_edge.proof import parity, probes, records
@@ -112,8 +112,10 @@ def weigh(plan: Plan, written: Written) -> Verdict | None:
     if plan.force:
         return verdict
     if verdict and not verdict.gains:
-        raise ExportError(
-            f"{plan.model.name}: not published as {plan.precision}, because {verdict.why_not()}; --force publishes it all the same"
+        raise NoGainError(
+            f"{plan.model.name}: not published as {plan.precision}, because {verdict.why_not()}; --force publishes it all the same",
+            verdict.size,
+            verdict.speed,
         )
     if warned := artifact.details.get("warnings"):
         raise ExportError(

@@ -10,7 +10,6 @@ from typing import Any
 from exporters.registry import Calibration, Format, Reduction, find
 from mnist_edge import runtimes, store
 from mnist_edge.common.errors import ParityError, UsageError, unknown_name
-from mnist_edge.common.extras import require
 from mnist_edge.common.options import check_options
 from mnist_edge.dataset import Dataset
 from mnist_edge.proof import parity, records
@@ -80,7 +79,7 @@ def plan(
     if precision not in chosen.precisions:
         raise unknown_name(f"precision of format {chosen.name}", precision, chosen.precisions)
     check_options(f"format {chosen.name} in {precision}", chosen.options_of(precision), options)
-    require(f"format {chosen.name}", *chosen.requires, install=chosen.install)
+    chosen.require()
     runtime = runtimes.get(chosen.runtime)
     runtime.require(f"the gate of format {chosen.name}, which runs what it proves,")
     budget = _budget(precision, max_accuracy_drop)

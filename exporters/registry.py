@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_edge import runtimes
 from mnist_edge.common.errors import UsageError, unknown_name
-from mnist_edge.common.extras import INSTALL_TRAIN
+from mnist_edge.common.extras import INSTALL_TRAIN, is_installed, lacks
 from mnist_edge.common.options import Option
 from mnist_edge.common.plugins import register_plugins
 from mnist_edge.common.text import count as words
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ENTRY_POINTS = "mnist_edge.exporters"
 
 #: This package's own; each registers itself when it is imported.
-_BUILT_IN = ("exporters.onnx", "exporters.torchscript")
+_BUILT_IN = ("exporters.onnx", "exporters.torchscript", "exporters.litert", "exporters.executorch")
 
 
 @dataclass(frozen=True)
@@ -127,6 +127,8 @@ class Format:
             Raises ExportError, UsageError.
         requires: import names of the packages that `export` needs.
         install: the line that installs them.
+        missing_tools: names what else `export` needs and does not find, such as a converter in a folder of its own; None if it needs nothing else.
+        install_tools: returns the line that installs that.
         options: its own.
         reductions: its lower precisions by name; each needs a budget in `mnist_edge.proof.parity.BUDGETS`.
     """
@@ -138,6 +140,8 @@ class Format:
     export: "Callable[[Deployed, Target], dict[str, Any]]"
     requires: tuple[str, ...] = ("torch",)
     install: str = INSTALL_TRAIN
+    missing_tools: Callable[[], tuple[str, ...]] | None = None
+    install_tools: Callable[[], str] | None = None
     options: tuple[Option, ...] = ()
     reductions: Mapping[str, Reduction] = field(default_factory=dict)
 
@@ -150,6 +154,18 @@ class Format:
         """Return the options that it takes in a precision: the format's own, and that precision's."""
         reduction = self.reductions.get(precision)
         return (*self.options, *(reduction.options if reduction else ()))
+
+    def missing(self) -> dict[str, str]:
+        """Return what `export` needs and does not find here, by name, and the line that installs each."""
+        found = dict.fromkeys((module for module in self.requires if not is_installed(module)), self.install)
+        if self.missing_tools and (tools := self.missing_tools()):
+            found |= dict.fromkeys(tools, self.install_tools() if self.install_tools else self.install)
+        return found
+
+    def require(self) -> None:
+        """Raise MissingExtraError unless all that `export` needs is there."""
+        if missing := self.missing():
+            raise lacks(f"format {self.name}", missing)
 
 
 _registered: dict[str, Format] = {}

@@ -9,11 +9,17 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import torch
 from torch.jit._trace import TracerWarning
 
-from mnist_edge.architectures.own import place_now
+from exporters.registry import Target
+from mnist_edge.architectures.own import called, place, place_now, raised
+from mnist_edge.common.errors import ExportError
+
+if TYPE_CHECKING:
+    from mnist_edge.architectures.deployed import Deployed
 
 #: What the tracer calls it, and what that means.
 _MEANINGS = {
@@ -67,6 +73,30 @@ def collected_warnings() -> Iterator[list[str]]:
             logger.handlers = others
             logger.setLevel(level)
             logger.propagate = propagate
+
+
+def exported(deployed: "Deployed", target: Target) -> tuple[torch.export.ExportedProgram, dict[str, list[str]]]:
+    """Export a network for one image, uint8 1×1×28×28, and return it with the entry ``warnings`` of its details, if there are any.
+
+    Raises ExportError if torch.export cannot follow the network.
+    """
+    pixels = torch.zeros(1, 1, 28, 28, dtype=torch.uint8)
+    with collected_warnings() as about_the_network:
+        try:
+            program = torch.export.export(deployed, (pixels,))
+        except (Exception, SystemExit) as error:  # the network runs, and may raise anything
+            raise ExportError(f"{target.name}: torch.export cannot export {why_not(target.architecture, error)}") from error
+    return program, {"warnings": about_the_network} if about_the_network else {}
+
+
+def why_not(architecture: str, error: BaseException) -> str:
+    """Say what stopped an export, with the line of the user's code: the innermost of what torch raised because of another."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    if "data-dependent" not in str(error):
+        return raised(architecture, error)
+    where = place(error.__traceback__)
+    return f"{called(architecture)}: an if, or a number, depends on the values of the images" + (f" ({where})" if where else "")
 
 
 def _is_about_the_network(message: str, category: type[Warning]) -> bool:

@@ -50,7 +50,7 @@ class Verdict:
 
     def describe(self) -> str:
         """Return size and speed in words."""
-        return f"{_share(self.size)}; {self._speed()} here"
+        return f"{_share(self.size)}; {self.speed} here"
 
     def advise(self, report: ParityReport) -> str:
         """Return size, speed, accuracy and what follows, in a sentence."""
@@ -76,7 +76,9 @@ class Verdict:
             little = f", because only {percent(self.reduced_weights, 0)} of its weights are in layers that this can reduce"
         return f"it saves no space: {self.describe()}{little}"
 
-    def _speed(self) -> str:
+    @property
+    def speed(self) -> str:
+        """Speed in words, such as ``1.4× faster``."""
         if self.slowdown >= _FASTER:
             return f"{self.slowdown:.1f}× slower"
         if self.slowdown <= 1 / _FASTER:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from exporters.plan import Plan
 from exporters.registry import Target
-from mnist_edge.common.errors import ExportError, MnistEdgeError, ModelError, ParityError, one_line
+from mnist_edge.common.errors import ExportError, FixedBatchError, MnistEdgeError, ModelError, ParityError, one_line
 from mnist_edge.common.logits import Run
 from mnist_edge.common.trees import Tree, read_tree
 
@@ -132,7 +132,8 @@ def _load(plan: Plan, path: Path) -> Run:
     try:
         return plan.runtime.load(path)
     except ModelError as error:
-        hint = " (in a network, len(x) and int(x.shape[0]) freeze the batch; x.shape[0] does not)" if "batch is fixed" in str(error) else ""
+        frozen = isinstance(error, FixedBatchError)
+        hint = " (in a network, len(x) and int(x.shape[0]) freeze the batch; x.shape[0] does not)" if frozen else ""
         raise ParityError(
             f"not published: what format {plan.format.name} wrote does not run: {str(error).replace(f'{path}: ', '')}{hint}"
         ) from error

@@ -19,11 +19,11 @@ import click
 import numpy as np
 import pytest
 from click.shell_completion import BashComplete
-from mnist_edge.cli.outcomes import describe_report
 
 import mnist_edge
 from mnist_edge.cli import COMMANDS, cli, common, completing
 from mnist_edge.cli.common import Output
+from mnist_edge.cli.outcomes import describe_report
 from mnist_edge.common.text import age, count
 from mnist_edge.dataset import Dataset
 from mnist_edge.proof.parity import BUDGETS, Budget, check, compare
@@ -270,7 +270,7 @@ def test_completes_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     assert complete("mnist-edge train resnet") == ["resnet-tiny", "resnet18"]
     assert complete("mnist-edge export --format ") == ["onnx", "torchscript"]
     assert complete("mnist-edge export --quantize s") == ["static"]
-    assert complete("mnist-edge evaluate --runtime t") == ["torchscript", "torch"]
+    assert complete("mnist-edge evaluate --runtime t") == ["tract", "torchscript", "torch"]
     assert complete("mnist-edge data im") == ["images"]
     assert complete(f"mnist-edge show --models-dir {ROOT / 'models'} g") == ["gru"]
 

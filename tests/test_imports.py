@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = {"torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "safetensors", "rich", "matplotlib", "numpy", "PIL", "click"}
+HEAVY = {"torch", "torchvision", "onnx", "onnx_ir", "onnxscript", "onnxruntime", "safetensors", "rich", "matplotlib", "jinja2"}
+HEAVY |= {"numpy", "PIL", "click", "openvino", "tract"}
 
 EDGE = {"numpy", "PIL", "onnxruntime", "click"}
 

@@ -8,7 +8,7 @@ import pytest
 from proving import with_bytes
 
 from mnist_edge import Predictor, store
-from mnist_edge.common.errors import ModelError, UnknownNameError, UsageError
+from mnist_edge.common.errors import ModelError, NotAModelError, UnknownNameError, UsageError
 from mnist_edge.common.files import sha256_bytes, written_aside
 from mnist_edge.store import publishing
 from mnist_edge.store.manifest import FILE_NAME, Artifact, Manifest
@@ -87,6 +87,16 @@ def test_rubbish_in_the_models_folder_is_named_and_hides_nothing(models: Path) -
     (models / "deep" / FILE_NAME).write_text("[" * 100_000)
     os.mkfifo(models / "empty" / FILE_NAME)
     assert len(store.list_models(models)[1]) == 3
+
+
+def test_a_damaged_model_is_named_whatever_its_folder_is_called(models: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "no manifest.json in it"
+    models.rename(folder)
+    (folder / "lenet" / FILE_NAME).write_text("{")
+    (folder / "empty").mkdir()
+    with pytest.raises(ModelError, match="no readable model in .*lenet/manifest.json: not JSON"):
+        store.find(None, folder)
+    assert [type(problem) for problem in store.list_models(folder)[1]] == [NotAModelError, ModelError]
 
 
 def test_a_copied_model_goes_by_its_folders_name(models: Path) -> None:

@@ -27,9 +27,12 @@ from mnist_edge.proof.parity import Budget, compare
         (["--models-dir", "m", "list", "--json"], "options come after the command: mnist-edge list --models-dir m --json"),
         (["list", "x"], "Got unexpected extra argument (x). See: mnist-edge list --help"),
         (["data", "imges", "x"], "unknown command of data 'imges' (did you mean 'images'?); known: download, images, status"),
-        (["export"], "export needs a format; add --format onnx, or --format torchscript"),
+        (
+            ["export"],
+            "export needs a format; add --format onnx, or one of executorch, litert, torchscript; mnist-edge formats says what each is for",
+        ),
         (["export", "--format"], "Option '--format' requires an argument. See: mnist-edge export --help"),
-        (["export", "--format", "ONNX"], "unknown format 'ONNX' (did you mean 'onnx'?); known: onnx, torchscript"),
+        (["export", "--format", "ONNX"], "unknown format 'ONNX' (did you mean 'onnx'?); known: executorch, litert, onnx, torchscript"),
         (["train", "lenet", "--epochs", "abc"], "Invalid value for '--epochs': 'abc' is not a whole number. See: mnist-edge train --help"),
         (["train", "lenet", "--lr", "abc"], "Invalid value for '--lr': 'abc' is not a number. See: mnist-edge train --help"),
         (

@@ -12,7 +12,7 @@ register(
         suffix=".onnx",
         runtime="ort",
         export=export,
-        requires=("torch", "onnx", "onnxscript"),
+        requires=("torch", "onnx", "onnx_ir", "onnxscript"),
         options=(OPSET,),
         reductions={
             "fp16": Reduction(to_fp16, options=(KEEP_FLOAT,), layer_costs=layer_costs),

@@ -5,7 +5,7 @@ import logging
 from contextlib import redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
-from exporters.onnx.graph import IR_OF_OPSET, details_of, finish, name_nodes, opset_of
+from exporters.onnx.graph import ORT_OF_OPSET, details_of, finish, name_nodes, opset_of
 from exporters.registry import Target
 from mnist_edge.common.errors import ExportError, UsageError
 from mnist_edge.common.options import Option
@@ -31,10 +31,10 @@ def export(deployed: "Deployed", target: Target) -> dict[str, Any]:
     import onnx
     import torch
 
-    from exporters.tracing import collected_warnings
+    from exporters.tracing import collected_warnings, why_not
 
     opset = int(target.options.get(OPSET.name, DEFAULT_OPSET))
-    newest = max(IR_OF_OPSET)
+    newest = max(ORT_OF_OPSET)
     if not OLDEST_OPSET <= opset <= newest:
         raise UsageError(f"--opset {opset}: format onnx writes opsets {OLDEST_OPSET} to {newest}")
     pixels = torch.zeros(2, 1, 28, 28, dtype=torch.uint8)  # an example of 1 would freeze the batch of GRU and ViT
@@ -54,7 +54,7 @@ def export(deployed: "Deployed", target: Target) -> dict[str, Any]:
                 dynamic_shapes={"pixels": {0: torch.export.Dim("batch")}},
             )
         except (Exception, SystemExit) as error:  # the converter raises many kinds, most of them private
-            raise ExportError(f"{target.name}: torch.onnx cannot convert {_why_not(target.architecture, error)}") from error
+            raise ExportError(f"{target.name}: torch.onnx cannot convert {why_not(target.architecture, error)}") from error
     if program is None:
         raise ExportError(f"{target.name}: torch.onnx gave no program for {target.architecture}")
     model: onnx.ModelProto = program.model_proto
@@ -64,15 +64,3 @@ def export(deployed: "Deployed", target: Target) -> dict[str, Any]:
     name_nodes(model)
     target.path.write_bytes(finish(model, target))
     return details_of(model) | ({"warnings": about_the_network} if about_the_network else {})
-
-
-def _why_not(architecture: str, error: BaseException) -> str:
-    """Say what stopped the conversion, with the line of the user's code: the innermost of what torch raised because of another."""
-    from mnist_edge.architectures.own import called, place, raised
-
-    while (cause := error.__cause__ or error.__context__) is not None:
-        error = cause
-    if "data-dependent" not in str(error):
-        return raised(architecture, error)
-    where = place(error.__traceback__)
-    return f"{called(architecture)}: an if, or a number, depends on the values of the images" + (f" ({where})" if where else "")

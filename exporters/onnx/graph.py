@@ -11,9 +11,6 @@ from mnist_edge.common.version import __version__
 if TYPE_CHECKING:
     import onnx
 
-#: The file format's version, by opset: the oldest that ONNX's own table allows for it, so that old runtimes still read it.
-IR_OF_OPSET = {18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11}
-
 #: Oldest ONNX Runtime that ran LeNet at an opset when 1.15 to 1.23 were tried in turn (1.15 is the first for Python 3.11).
 ORT_OF_OPSET = {18: "1.15", 19: "1.16", 20: "1.17", 21: "1.18", 22: "1.21", 23: "1.23"}
 
@@ -31,9 +28,8 @@ def finish(model: "onnx.ModelProto", target: Target) -> bytes:
     """
     import onnx
 
-    _strip(model)
-    _drop_unused_domains(model)
-    model.ir_version = IR_OF_OPSET[opset_of(model)]
+    model = _cleaned(model)
+    model.ir_version = onnx.helper.find_min_ir_version_for(model.opset_import, ignore_unknown=True)  # so that old runtimes read it
     model.producer_name, model.producer_version = "mnist-edge", __version__
     model.domain = ""
     model.model_version = 0
@@ -100,34 +96,30 @@ def layers_in_float(model: "onnx.ModelProto") -> set[str]:
     return found
 
 
-def _drop_unused_domains(model: "onnx.ModelProto") -> None:
-    """Leave out sets of operators that no node uses: ONNX Runtime's preprocessing names all that it knows, and an older one refuses them.
+def _cleaned(model: "onnx.ModelProto") -> "onnx.ModelProto":
+    """Return a copy without what names this machine's folders, without functions, and without sets of operators that no node uses.
 
-    A branch of an If and the body of a Loop use those of the graph around them; a function names its own, and its callers need them too.
+    ONNX Runtime's preprocessing names all the sets that it knows, and an older ONNX Runtime refuses those that it does not know.
     """
-    for function in model.functions:
-        _keep_domains(function, _domains_in(function))
-    everywhere = {function.domain for function in model.functions}.union(*map(_domains_in, (model.graph, *model.functions)))
-    _keep_domains(model, everywhere)
+    import onnx_ir
+    from onnx_ir.passes import Sequential
+    from onnx_ir.passes.common import ClearMetadataAndDocStringPass, InlinePass, RemoveUnusedOpsetsPass
 
-
-def _keep_domains(where: "onnx.ModelProto | onnx.FunctionProto", used: set[str]) -> None:
-    kept = [entry for entry in where.opset_import if entry.domain in {"", "ai.onnx", *used}]
-    del where.opset_import[:]
-    where.opset_import.extend(kept)
-
-
-def _domains_in(graph: "onnx.GraphProto | onnx.FunctionProto") -> set[str]:
-    return {node.domain for inner in _graphs_in(graph) for node in inner.node}
-
-
-def _graphs_in(graph: "onnx.GraphProto | onnx.FunctionProto") -> Iterator["onnx.GraphProto | onnx.FunctionProto"]:
-    """Yield a graph or a function, and every graph that an attribute of its nodes holds, at any depth."""
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                yield from _graphs_in(inner)
+    whole = onnx_ir.from_proto(model)
+    Sequential(InlinePass(), RemoveUnusedOpsetsPass(), ClearMetadataAndDocStringPass())(whole)
+    for graph in whole.graph.subgraphs():  # whose tensors the passes leave as they are
+        for value in (*graph.inputs, *graph.initializers.values(), *(output for node in graph for output in node.outputs)):
+            value.metadata_props.clear()
+            value.doc_string = None
+    cleaned = onnx_ir.to_proto(whole)
+    graph = cleaned.graph
+    # onnx-ir writes other notes on shapes and no empty texts: an equal file, but other bytes than all that were published have
+    del graph.value_info[:]
+    graph.value_info.extend(model.graph.value_info)
+    for part in (cleaned, graph, *graph.node, *graph.value_info, *graph.initializer, *graph.input, *graph.output):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    return cleaned
 
 
 def _check(model: "onnx.ModelProto", target: Target) -> None:
@@ -142,16 +134,3 @@ def _check(model: "onnx.ModelProto", target: Target) -> None:
     except Exception as error:
         what = f"the graph in {target.precision}"
         raise ExportError(f"{target.name}: the ONNX checker refuses {what}: {one_line(error)}") from error
-
-
-def _strip(model: "onnx.ModelProto") -> None:
-    """Remove what names this machine's folders, or the moment."""
-    del model.metadata_props[:]
-    model.doc_string = ""
-    for whole in (model.graph, *model.functions):
-        for graph in _graphs_in(whole):
-            is_graph = hasattr(graph, "initializer")  # a function has none, and its inputs and outputs are mere names
-            values = (*graph.initializer, *graph.input, *graph.output) if is_graph else ()
-            for part in (graph, *graph.value_info, *values, *graph.node):
-                del part.metadata_props[:]
-                part.doc_string = ""

@@ -12,6 +12,7 @@ What is chosen, and why:
 """
 
 import logging
+import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -195,8 +196,5 @@ def _reduced_share(model: "onnx.ModelProto") -> float:
     weights = {onnx.TensorProto.FLOAT: 0, onnx.TensorProto.FLOAT16: 0, onnx.TensorProto.INT8: 0, onnx.TensorProto.UINT8: 0}
     for tensor in model.graph.initializer:
         if tensor.data_type in weights:
-            count = 1
-            for side in tensor.dims:
-                count *= side
-            weights[tensor.data_type] += count
+            weights[tensor.data_type] += math.prod(tensor.dims)
     return 1 - weights[onnx.TensorProto.FLOAT] / max(1, sum(weights.values()))

@@ -3,7 +3,7 @@
 import click
 
 from mnist_edge.cli import completing
-from mnist_edge.cli.common import Output, option, subcommand, table
+from mnist_edge.cli.common import Output, Right, option, subcommand, table
 from mnist_edge.common.extras import require
 from mnist_edge.common.text import count
 from mnist_edge.common.trust import allow, allowing, own_network
@@ -24,7 +24,7 @@ def command(architecture: str | None, arguments: tuple[str, ...], out: Output) -
         counts = [sum(p.numel() for p in architectures.build(a.name).parameters()) for a in found]
         rows = [[a.name, f"{n:,}", a.summary] for a, n in zip(found, counts, strict=True)]
         document = [{"name": a.name, "parameters": n, "summary": a.summary} for a, n in zip(found, counts, strict=True)]
-        out.result({"architectures": document}, table(rows, ["network", "parameters", "what it is"]))
+        out.result({"architectures": document}, table(rows, ["network", Right("parameters"), "what it is"]))
         out.next_step("architectures", "lenet")
         return
     if own_network(architecture):
@@ -45,7 +45,7 @@ def command(architecture: str | None, arguments: tuple[str, ...], out: Output) -
     elsewhere = total - sum(layer.count for layer in layers)
     if elsewhere:
         rows.append(["(elsewhere)", "", "", "", f"{elsewhere:,}"])
-    text = f"input N×1×28×28\n{table(rows, ['layer', 'kind', 'output', 'parameters', 'count'])}\n{count(total, 'parameter')}"
+    text = f"input N×1×28×28\n{table(rows, ['layer', 'kind', 'output', 'parameters', Right('count')])}\n{count(total, 'parameter')}"
     document = [{"name": x.name, "kind": x.kind, "output": x.output, "parameters": x.parameters, "count": x.count} for x in layers]
     out.result({"architecture": architecture, "layers": document, "parameters": total}, text)
     out.next_step("train", architecture, *(word for pair in arguments for word in ("--set", pair)))

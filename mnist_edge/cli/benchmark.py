@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnist_edge.cli import completing
-from mnist_edge.cli.common import PATH, Output, option, subcommand, table, version_of
+from mnist_edge.cli.common import PATH, Output, Right, option, subcommand, table, version_of
 from mnist_edge.cli.group import EXIT_FAILED
 from mnist_edge.cli.networks import builds_networks
 from mnist_edge.common.errors import UsageError
@@ -14,6 +14,8 @@ from mnist_edge.common.text import count, data_name, percent, size
 
 if TYPE_CHECKING:
     from mnist_edge.benchmark.measure import Measured
+
+_SPEEDS = ("cold start, ms", "process", "imports", "load", "first", "p50, µs", "p99, µs", "images/s", "memory, MB")
 
 
 @subcommand("benchmark", "benchmark lenet", "benchmark lenet --rounds 20 --plot lenet.png", data=False)
@@ -115,24 +117,9 @@ def describe(rows: "list[Measured]", threads: int, rounds: int) -> str:
         for r in rows
     ]
     return (
-        table(answers, ["artifact", "runtime", "size", "accuracy", "same answers", "installed, MB"])
+        table(answers, ["artifact", "runtime", Right("size"), Right("accuracy"), "same answers", Right("installed, MB")])
         + "\n\n"
-        + table(
-            speeds,
-            [
-                "artifact",
-                "runtime",
-                "cold start, ms",
-                "process",
-                "imports",
-                "load",
-                "first",
-                "p50, µs",
-                "p99, µs",
-                "images/s",
-                "memory, MB",
-            ],
-        )
+        + table(speeds, ["artifact", "runtime", *map(Right, _SPEEDS)])
         + f"\n\ncold start: a fresh process until its first answer, and its parts; p50, p99: one image; images/s: in batches of 256; "
         f"{count(threads, 'thread')}, {_of_processes(rounds)}"
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mnist_edge.cli.common import Number, Output, is_terminal, option, subcommand, table
+from mnist_edge.cli.common import Number, Output, Right, is_terminal, option, subcommand, table
 from mnist_edge.common.errors import UsageError
 from mnist_edge.common.text import age, count, size
 
@@ -41,7 +41,7 @@ def command(every: bool, older_than: float, yes: bool, models_dir: Path | None, 
     doomed = [one for one in found if (every or chosen[one.kind]) and not one.in_use]
     rows = [[one.kind, str(one.path.relative_to(folder)), size(one.bytes), age(one.seconds), _what(one)] for one in found]
     text = (
-        table(rows, ["kind", "what", "size", "age", "what it is"])
+        table(rows, ["kind", "what", Right("size"), "age", "what it is"])
         if rows
         else f"nothing {'that old ' if younger else ''}is left over in {folder}"
     )

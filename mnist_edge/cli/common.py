@@ -215,16 +215,18 @@ def version_of(package: str) -> str | None:
         return None
 
 
+class Right(str):
+    """The name of a column whose cells are set to the right: numbers, with or without a unit."""
+
+
 def table(rows: Iterable[Sequence[Any]], header: Sequence[str]) -> str:
-    """Return rows as aligned columns; numbers are set to the right."""
-    body = [list(map(_cell, row)) for row in rows]
-    right = [bool(body) and all(_is_number(row[i]) for row in body) for i in range(len(header))]
-    widths = [max(len(row[i]) for row in [list(header), *body]) for i in range(len(header))]
-    lines = []
-    for row in [list(header), *body]:
-        cells = [cell.rjust(width) if to_right else cell.ljust(width) for cell, width, to_right in zip(row, widths, right, strict=True)]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+    """Return rows as aligned columns, under their names: those that are `Right` to the right, the others to the left; None is a dash."""
+    lines = [list(header), *(["–" if cell is None else str(cell) for cell in row] for row in rows)]
+    columns = []
+    for name, *cells in zip(*lines, strict=True):
+        width = max(map(len, (name, *cells)))
+        columns.append([cell.rjust(width) if isinstance(name, Right) else cell.ljust(width) for cell in (name, *cells)])
+    return "\n".join("  ".join(line).rstrip() for line in zip(*columns, strict=True))
 
 
 def png(picture: Any) -> bytes:
@@ -247,13 +249,3 @@ def _json(document: Any) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
-
-
-def _cell(value: Any) -> str:
-    return "–" if value is None else str(value)
-
-
-def _is_number(cell: str) -> bool:
-    return (
-        cell == "–" or cell.replace(" %", "").replace(" kB", "").replace(" MB", "").replace(",", "").replace(".", "").lstrip("-").isdigit()
-    )

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from mnist_edge.cli import completing
-from mnist_edge.cli.common import PATH, Output, option, subcommand, table
+from mnist_edge.cli.common import PATH, Output, Right, option, subcommand, table
 from mnist_edge.cli.group import epilog
 from mnist_edge.common.errors import unknown_name
 from mnist_edge.common.text import count
@@ -26,7 +26,7 @@ def status(data_dir: Path | None, out: Output) -> None:
     rows = [[d.name, d.split, f"{len(d):,}", d.sha256[:16], str(found.raw_dir)] for d in splits]
     out.result(
         {"mnist": [datasets.describe(d) for d in splits], "folder": str(found.raw_dir)},
-        table(rows, ["data", "split", "images", "SHA-256", "where"]),
+        table(rows, ["data", "split", Right("images"), "SHA-256", "where"]),
     )
 
 

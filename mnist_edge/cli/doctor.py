@@ -45,7 +45,7 @@ def command(models_dir: Path | None, data_dir: Path | None, out: Output) -> int:
             rows.append(("MNIST", f"damaged or incomplete in {mnist.raw_dir}", str(error)))
     folder = store.models_dir(models_dir)
     models, problems = store.list_models(folder)
-    rows.append(("models folder", f"{folder}: {count(len(models), 'model')}", "; ".join(problems)))
+    rows.append(("models folder", f"{folder}: {count(len(models), 'model')}", "; ".join(map(str, problems))))
     place = folder if folder.exists() else folder.absolute().parent
     if not os.access(place, os.W_OK):
         rows.append(("", "not writable", "--models-dir names another"))

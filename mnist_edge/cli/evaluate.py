@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnist_edge.cli import completing
-from mnist_edge.cli.common import PATH, Output, option, png, subcommand, table
+from mnist_edge.cli.common import PATH, Output, Right, option, png, subcommand, table
 from mnist_edge.cli.declared import declares, given, runtime_options
 from mnist_edge.cli.networks import builds_networks
 from mnist_edge.common.errors import UsageError, printable
@@ -91,7 +91,7 @@ def command(
         "refused": refused,
     }
     rows = [[c["digit"], f"{c['images']:,}", f"{c['correct']:,}", percent(c["accuracy"])] for c in result.by_class()]
-    text = table(rows, ["digit", "images", "correct", "accuracy"])
+    text = table(rows, list(map(Right, ("digit", "images", "correct", "accuracy"))))
     text += f"\n\naccuracy {percent(result.accuracy)}: {result.correct:,} of {count(result.images, 'test image')} of {data_name(test.name)}"
     if test.paths:
         text += "".join(

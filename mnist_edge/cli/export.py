@@ -106,14 +106,14 @@ def command(
     import exporters
     from exporters import gate
     from mnist_edge import dataset as datasets
-    from mnist_edge.common.extras import require
 
     if format_name is None:
-        raise UsageError(f"export needs a format; add {', or '.join(f'--format {one.name}' for one in exporters.formats())}")
+        others = ", ".join(one.name for one in exporters.formats() if one.name != "onnx")
+        raise UsageError(f"export needs a format; add --format onnx, or one of {others}; mnist-edge formats says what each is for")
     chosen = exporters.find(format_name)
     precision = _precision(chosen, quantize)
     _refuse_misplaced(ctx, chosen, precision, declared)
-    require(f"format {chosen.name}", *chosen.requires, install=chosen.install)
+    chosen.require()
     found = store.find(model, models_dir)
     out.model(found)
     proof_data = datasets.load_for_proof(data, data_dir)

@@ -1,5 +1,7 @@
 """``mnist-edge formats``."""
 
+from collections.abc import Mapping
+
 from mnist_edge.cli.common import Output, subcommand, table
 
 
@@ -7,11 +9,7 @@ from mnist_edge.cli.common import Output, subcommand, table
 def command(out: Output) -> None:
     """List the export formats with what each needs, and the runtimes."""
     import exporters
-    from mnist_edge.common.extras import is_installed
     from mnist_edge.runtimes import runtimes
-
-    def missing(requires: tuple[str, ...]) -> list[str]:
-        return [module for module in requires if not is_installed(module)]
 
     formats, known = exporters.formats(), runtimes()
 
@@ -19,22 +17,23 @@ def command(out: Output) -> None:
         own = next(f.runtime for f in formats if f.name == name)
         return [own, *(r.name for r in known.values() if name in r.formats and r.name != own)]
 
-    format_rows = [
-        [f.name, f.suffix, ", ".join(runs_on(f.name)), ", ".join(f.precisions), _state(missing(f.requires), f.install), f.summary]
-        for f in formats
-    ]
+    format_rows = [[f.name, f.suffix, ", ".join(runs_on(f.name)), ", ".join(f.precisions), _state(f.missing()), f.summary] for f in formats]
     runtime_rows = [
         [
             r.name,
             ", ".join(r.formats) or "the weights",
             ", ".join(r.precisions) if r.precisions else "all",
-            _state(list(r.missing()), r.install),
+            _state(r.missing()),
             f"{r.summary}{f'; {r.limits}' if r.limits else ''}",
         ]
         for r in known.values()
     ]
     text = table(format_rows, ["format", "suffix", "runtimes", "precisions", "ready", "what it is"])
     text += "\n\n" + table(runtime_rows, ["runtime", "runs", "precisions", "ready", "what it is"])
+    lines = [(f"format {f.name}", install) for f in formats for install in dict.fromkeys(f.missing().values())]
+    lines += [(f"runtime {r.name}", install) for r in known.values() for install in dict.fromkeys(r.missing().values())]
+    if lines:
+        text += "\n\n" + table(lines, ["missing for", "run"])
     document = {
         "formats": [
             {
@@ -44,8 +43,8 @@ def command(out: Output) -> None:
                 "runtimes": runs_on(f.name),
                 "precisions": f.precisions,
                 "options": {precision: [option.name for option in f.options_of(precision)] for precision in f.precisions},
-                "missing": missing(f.requires),
-                "install": f.install,
+                "missing": [*f.missing()],
+                "install": [*dict.fromkeys(f.missing().values())],
             }
             for f in formats
         ],
@@ -56,8 +55,8 @@ def command(out: Output) -> None:
                 "precisions": r.precisions,
                 "limits": r.limits,
                 "options": [option.name for option in r.options],
-                "missing": r.missing(),
-                "install": r.install,
+                "missing": [*r.missing()],
+                "install": [*dict.fromkeys(r.missing().values())],
             }
             for r in known.values()
         ],
@@ -65,5 +64,5 @@ def command(out: Output) -> None:
     out.result(document, text)
 
 
-def _state(missing: list[str], install: str) -> str:
-    return "yes" if not missing else f"needs {', '.join(missing)}: {install}"
+def _state(missing: Mapping[str, str]) -> str:
+    return f"needs {', '.join(missing)}" if missing else "yes"

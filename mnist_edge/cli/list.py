@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mnist_edge.cli.common import Output, subcommand, table
+from mnist_edge.cli.common import Output, Right, subcommand, table
 from mnist_edge.common.text import data_name, percent, size
 
 
@@ -13,7 +13,8 @@ def command(models_dir: Path | None, out: Output) -> None:
     from mnist_edge.common.errors import ModelError
 
     folder = store.models_dir(models_dir)
-    models, problems = store.list_models(folder)
+    models, unreadable = store.list_models(folder)
+    problems = list(map(str, unreadable))
     try:
         reference = store.installed_reference()
     except ModelError as error:
@@ -50,7 +51,9 @@ def command(models_dir: Path | None, out: Output) -> None:
                 "installed_reference": model.is_installed_reference,
             }
         )
-    text = table(rows, ["model", "network", "parameters", "test accuracy", "artifacts", "where"]) if rows else f"no models in {folder}"
+    text = (
+        table(rows, ["model", "network", Right("parameters"), "test accuracy", "artifacts", "where"]) if rows else f"no models in {folder}"
+    )
     out.result({"models_dir": str(folder), "models": documents, "problems": problems}, text)
     for problem in problems:
         out.problem(f"not a model: {problem}")

@@ -8,7 +8,7 @@ import click
 from mnist_edge.cli import completing
 from mnist_edge.cli.common import PATH, Output, option, subcommand, was_typed
 from mnist_edge.cli.group import EXIT_FAILED
-from mnist_edge.common.errors import MnistEdgeError, ModelError, UsageError, one_line
+from mnist_edge.common.errors import MnistEdgeError, ModelError, NotAModelError, UsageError, one_line
 from mnist_edge.common.extras import require
 from mnist_edge.common.text import count, percent
 
@@ -54,7 +54,7 @@ def command(
     Loss and accuracy by epoch, what was read as what, the most confident wrong answers, samples, whether the confidence can be
     trusted, and the accuracy of each artifact. The figures are those of PyTorch's stored answers to the test set.
     """
-    require("drawing a report", "matplotlib")
+    require("drawing a report", "matplotlib", "jinja2")
     from mnist_edge import store
     from mnist_edge.dataset.folder import load_folder
     from mnist_edge.store.publishing import writable
@@ -143,7 +143,6 @@ def _report_all(folder: Path, report: "Callable[[Model], tuple[Findings, dict[st
 def _models_in(folder: Path) -> tuple[list["Model"], list[str]]:
     """Return the models of a folder and what is wrong with others; a subfolder that is no model at all is nobody's fault."""
     from mnist_edge import store
-    from mnist_edge.store.manifest import FILE_NAME
 
     models, problems = store.list_models(folder)
-    return models, [problem for problem in problems if f"no {FILE_NAME} in it" not in problem]
+    return models, [str(problem) for problem in problems if not isinstance(problem, NotAModelError)]

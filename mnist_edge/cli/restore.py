@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from mnist_edge.cli import completing
-from mnist_edge.cli.common import Output, subcommand, table
+from mnist_edge.cli.common import Output, Right, subcommand, table
 from mnist_edge.common.text import age, size
 
 
@@ -24,7 +24,7 @@ def command(name: str | None, models_dir: Path | None, out: Output) -> None:
     if name is None:
         found = housekeeping.restorable(folder)
         rows = [[one.path.name, one.name, size(one.bytes), age(one.seconds), one.what] for one in found]
-        text = table(rows, ["what", "model", "size", "age", "what it is"]) if rows else f"nothing to restore in {folder}"
+        text = table(rows, ["what", "model", Right("size"), "age", "what it is"]) if rows else f"nothing to restore in {folder}"
         out.result({"models_dir": str(folder), "restorable": [one.to_json() for one in found]}, text)
         if found:
             out.next_step("restore", found[0].name, models_dir=models_dir)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mnist_edge.cli import completing
-from mnist_edge.cli.common import Output, subcommand, table
+from mnist_edge.cli.common import Output, Right, subcommand, table
 from mnist_edge.common.text import count, data_name, duration, percent, size
 from mnist_edge.runtimes.platforms import Platform
 
@@ -77,7 +77,7 @@ def _artifacts(model: Model) -> str:
     rows = [
         [one.label, size(one.bytes), len(one.members) or 1, one.runtime, one.oldest_runtime, one.sha256[:12]] for one in model.artifacts
     ]
-    return table(rows, ["artifact", "size", "files", "runtime", "needs", "SHA-256"])
+    return table(rows, ["artifact", Right("size"), Right("files"), "runtime", "needs", "SHA-256"])
 
 
 def _proofs(model: Model) -> str:

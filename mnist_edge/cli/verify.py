@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnist_edge.cli import completing
-from mnist_edge.cli.common import Output, option, subcommand, table, was_typed
+from mnist_edge.cli.common import Output, Right, option, subcommand, table, was_typed
 from mnist_edge.cli.group import EXIT_FAILED, EXIT_PARITY
 from mnist_edge.cli.networks import builds_networks
 from mnist_edge.common.errors import DataError, ModelError, UsageError
@@ -146,7 +146,7 @@ def _table(results: list[Verified], quick: bool) -> str:
             figures = [f"{report.equal_answers:,} of {report.images:,}", f"{report.max_difference:.2g}"]
             figures.append(percent(None if quick else report.accuracy))
         rows.append([result.artifact.label, result.version or result.trial.runtime.name, where, *figures, _state(result)])
-    return table(rows, ["artifact", "runtime", "platform", "same answer", "logit difference", "accuracy", "verdict"])
+    return table(rows, ["artifact", "runtime", "platform", "same answer", "logit difference", Right("accuracy"), "verdict"])
 
 
 def _document(result: Verified) -> dict[str, Any]:

@@ -35,8 +35,28 @@ class ModelError(MnistEdgeError):
     """A model's folder, its manifest or one of its files is missing, edited or damaged."""
 
 
+class NotAModelError(ModelError):
+    """A folder without a manifest: it is no model, and nothing is wrong with that."""
+
+
+class FixedBatchError(ModelError):
+    """A file takes only so many images at a time, `batch`, where the contract is any number."""
+
+    def __init__(self, message: str, batch: int) -> None:
+        super().__init__(message)
+        self.batch = batch
+
+
 class ExportError(MnistEdgeError):
     """A format could not write its artifact, or the artifact does not keep the contract."""
+
+
+class NoGainError(ExportError):
+    """A lower precision saves no space: `size` is the file's as a share of float32's, `speed` its speed in words, such as ``as fast``."""
+
+    def __init__(self, message: str, size: float, speed: str) -> None:
+        super().__init__(message)
+        self.size, self.speed = size, speed
 
 
 class ParityError(ExportError):

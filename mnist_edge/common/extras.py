@@ -1,11 +1,12 @@
 """What the edge installation leaves out, and the line that brings it in."""
 
+from collections.abc import Mapping
 from importlib.util import find_spec
 
 from mnist_edge.common.errors import MissingExtraError
 
 #: Import name of each package of the extra ``train``.
-TRAIN = ("torch", "torchvision", "onnx", "onnxscript", "safetensors", "rich", "matplotlib")
+TRAIN = ("torch", "torchvision", "onnx", "onnx_ir", "onnxscript", "safetensors", "rich", "matplotlib", "jinja2")
 
 INSTALL_TRAIN = "pip install 'mnist-edge[train]'"
 
@@ -23,7 +24,13 @@ def require(purpose: str, *modules: str, install: str = INSTALL_TRAIN) -> None:
 
     `purpose`, in the singular, begins the message; `install` is the line that brings the modules in.
     """
-    missing = [module for module in modules if not is_installed(module)]
+    missing = {module: install for module in modules if not is_installed(module)}
     if missing:
-        which = f"{missing[0]}, which is" if len(missing) == 1 else f"{', '.join(missing[:-1])} and {missing[-1]}, which are"
-        raise MissingExtraError(f"{purpose} needs {which} not installed; run: {install}")
+        raise lacks(purpose, missing)
+
+
+def lacks(purpose: str, missing: Mapping[str, str]) -> MissingExtraError:
+    """Return an error that says what is missing, by name, with the line that installs each; what one line installs is told once."""
+    names = list(missing)
+    which = f"{names[0]}, which is" if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}, which are"
+    return MissingExtraError(f"{purpose} needs {which} not installed; run: {' && '.join(dict.fromkeys(missing.values()))}")

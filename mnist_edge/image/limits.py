@@ -111,8 +111,8 @@ class _Limit(NamedTuple):
         measure: what is measured.
         least, most: of a digit; beyond them it is none.
         otherwise: what it is then.
-        seen: the extremes that were measured on real digits, and on pictures without any: noise of many kinds, bare paper in all sorts
-            of light, squared paper, fingers. A limit lies between them.
+        seen: the extremes that were measured on digits (photos, scans, hard pictures, semeion, optdigits, MNIST), and on pictures
+            without any: noise of many kinds, bare paper in all sorts of light, squared paper, fingers. A limit lies between them.
     """
 
     measure: Callable[[_Measures], float]
@@ -128,15 +128,15 @@ _TOO_BROAD = "a filled patch, or a pen too broad for the picture"
 #: For pictures of any size, in the order in which they are asked.
 _STROKES = (
     _Limit(_Measures.fewer_strokes, 0, 3, _PATTERN, "digits up to 2.5"),
-    _Limit(_Measures.more_strokes, 0, 4.5, _PATTERN, "digits up to 3.5"),
+    _Limit(_Measures.more_strokes, 0, 4.5, _PATTERN, "digits up to 3.7"),
 )
 _PIECES = (
-    _Limit(_Measures.pieces_chosen, 1, 12, _SPECKS, "digits up to 8"),
+    _Limit(_Measures.pieces_chosen, 1, 12, _SPECKS, "digits up to 11"),
     _Limit(_Measures.times_other_ink, 8, inf, _SPECKS, "digits from 13"),
 )
 _SHAPE = (
     _Limit(_Measures.flatness, 0, 3, "a line", "MNIST's digits up to 2, one of optdigits 3"),
-    _Limit(_Measures.pen, 0, 7, "a filled patch", "digits up to 5.7, two of optdigits 6.9"),
+    _Limit(_Measures.pen, 0, 7, "a filled patch", "digits up to 5.9, two of optdigits 6.9"),
 )
 
 #: For pictures of at most `TINY` pixels, whose strokes break and reach the border.
@@ -152,11 +152,11 @@ _TINY_LIMITS = (
 #: For larger ones.
 _LIMITS = (
     _Limit(_Measures.paper, 0, 0.2, "paper or noise", "digits up to 0.19; noise as a rule 0.3"),
-    _Limit(_Measures.dark_around, 0, 0.15, _TOO_BROAD, "digits far below"),
+    _Limit(_Measures.dark_around, 0, 0.15, _TOO_BROAD, "digits up to 0.04 as a rule, two up to 0.15"),
     _Limit(_Measures.strength_around, 0, 0.18, "a shadow", "digits up to 0.17, out of focus; shadows from 0.18"),
     *_STROKES,
-    _Limit(_Measures.longest, 8, inf, _SPECKS, "digits from 59"),
-    _Limit(_Measures.longest_share, 0.04, inf, _SPECKS, "digits from 0.41, and from HARD in hard pictures"),
+    _Limit(_Measures.longest, 8, inf, _SPECKS, "digits from 28"),
+    _Limit(_Measures.longest_share, 0.04, inf, _SPECKS, "digits from 0.09"),
     *_PIECES,
     _Limit(_Measures.reaches_in, 0, 0, "something that reaches in from the border", "no digit; fingers do"),
     *_SHAPE,

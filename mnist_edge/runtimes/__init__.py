@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mnist_edge.common.errors import ModelError, UsageError, unknown_name
-from mnist_edge.common.extras import INSTALL_TRAIN, is_installed, require
+from mnist_edge.common.extras import INSTALL_TRAIN, is_installed, lacks
 from mnist_edge.common.options import Option, check_options
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ class Runtime(NamedTuple):
         install: the line that installs what it requires.
         limits: what it cannot do, in words, such as ``one image at a time``.
         options: its own options.
+        knows_what_is_missing: True if it needs more than packages of Python. Its module, which can be imported without any of it, then has
+            ``missing() -> dict[str, str]``: what is not there, by name, and the line that installs each.
     """
 
     name: str
@@ -52,14 +54,19 @@ class Runtime(NamedTuple):
     install: str = INSTALL_TRAIN
     limits: str = ""
     options: tuple[Option, ...] = ()
+    knows_what_is_missing: bool = False
+
+    def missing(self) -> dict[str, str]:
+        """Return what it needs and does not find here, by name, and the line that installs each."""
+        if self.knows_what_is_missing:
+            missing: dict[str, str] = import_module(self.module).missing()
+            return missing
+        return {name: self.install for name in self.requires if not is_installed(name)}
 
     def require(self, purpose: str = "") -> None:
         """Raise MissingExtraError unless what it needs is installed; `purpose` says what for, if it is not just to run."""
-        require(purpose or f"runtime {self.name}", *self.requires, install=self.install)
-
-    def missing(self) -> tuple[str, ...]:
-        """Return the packages that it needs and that are not installed."""
-        return tuple(name for name in self.requires if not is_installed(name))
+        if missing := self.missing():
+            raise lacks(purpose or f"runtime {self.name}", missing)
 
     def runs(self, artifact: Artifact) -> bool:
         """Say whether it runs an artifact: one that was made for it, or one in a format and precision that it knows."""
@@ -112,7 +119,58 @@ RUNTIMES = {
             ("onnx",),
             install="pip install onnxruntime",
         ),
-        Runtime("torchscript", "a TorchScript file in PyTorch", ("torch",), "mnist_edge.runtimes.torchscript", ("torchscript",)),
+        Runtime(
+            "openvino",
+            "OpenVINO, on the CPU, in float32 where it would choose bfloat16",
+            ("openvino",),
+            "mnist_edge.runtimes.openvino",
+            ("onnx",),
+            install="pip install 'mnist-edge[openvino]'",
+        ),
+        Runtime(
+            "tract",
+            "tract, in Rust, on the CPU",
+            ("tract",),
+            "mnist_edge.runtimes.tract",
+            ("onnx",),
+            ("float32", "int8-dynamic", "int8-static"),
+            install="pip install 'mnist-edge[tract]'",
+        ),
+        Runtime(
+            "ort-web",
+            "onnxruntime-web under node: WebAssembly, as in a browser",
+            (),
+            "mnist_edge.runtimes.ort_web",
+            ("onnx",),
+            install="",
+            knows_what_is_missing=True,
+        ),
+        Runtime(
+            "litert",
+            "a LiteRT (TensorFlow Lite) file, on the CPU; no PyTorch needed",
+            ("ai_edge_litert",),
+            "mnist_edge.runtimes.litert",
+            ("litert",),
+            install="pip install 'mnist-edge[litert]'",
+            limits="one image at a time",
+        ),
+        Runtime(
+            "executorch",
+            "an ExecuTorch file, on the CPU; in Python it brings PyTorch",
+            ("torch", "executorch"),
+            "mnist_edge.runtimes.executorch",
+            ("executorch",),
+            install="pip install 'mnist-edge[executorch]'",
+            limits="one image at a time",
+        ),
+        Runtime(
+            "torchscript",
+            "a TorchScript file in PyTorch",
+            ("torch",),
+            "mnist_edge.runtimes.torchscript",
+            ("torchscript",),
+            ("float32",),
+        ),
         Runtime(
             "torch",
             "the network itself in PyTorch, from its weights",

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from mnist_edge.common.errors import MissingExtraError, ModelError, unknown_name
+from mnist_edge.common.errors import FixedBatchError, MissingExtraError, ModelError, unknown_name
 from mnist_edge.runtimes import machines, usable_threads
 from mnist_edge.runtimes.child import Child
 from mnist_edge.runtimes.platforms import Platform
@@ -137,7 +137,7 @@ def _check(path: Path, child: Child) -> None:
     if not kept:
         raise ModelError(f"{path}: takes {inputs} and gives {outputs}; the contract is pixels, uint8 N×1×28×28 → logits, float32 N×classes")
     if isinstance(batch := inputs[0][2][0], int):
-        raise ModelError(f"{path}: its batch is fixed to {batch}; the contract is any number of images")
+        raise FixedBatchError(f"{path}: its batch is fixed to {batch}; the contract is any number of images", batch)
 
 
 def _main(arguments: list[str]) -> int:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mnist_edge.common.errors import ModelError
-from mnist_edge.runtimes import usable_threads
+from mnist_edge.runtimes import contract, usable_threads
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,13 +35,7 @@ def load(path: Path, threads: int = 1) -> Run:
         reason = _first_line(error)
         hint = "; it lacks that operator: upgrade onnxruntime, or export another --quantize" if "NOT_IMPLEMENTED" in reason else ""
         raise ModelError(f"{path}: onnxruntime {ort.__version__} cannot load it: {reason}{hint}") from error
-    inputs = [(i.name, i.type, i.shape[1:]) for i in session.get_inputs()]
-    outputs = [(o.name, o.type, o.shape[1:]) for o in session.get_outputs()]
-    if inputs != [("pixels", "tensor(uint8)", [1, 28, 28])] or outputs != [("logits", "tensor(float)", [10])]:
-        raise ModelError(f"{path}: takes {inputs} and gives {outputs}; the contract is pixels, uint8 N×1×28×28 → logits, float32 N×10")
-    batch = session.get_inputs()[0].shape[0]
-    if isinstance(batch, int):
-        raise ModelError(f"{path}: its batch is fixed to {batch}; the contract is any number of images")
+    contract.check(path, *([_port(port) for port in ports] for ports in (session.get_inputs(), session.get_outputs())))
     run = session.run
     names = ["logits"]
 
@@ -53,8 +47,14 @@ def load(path: Path, threads: int = 1) -> Run:
 
 
 def version() -> str:
-    """Return the release that is installed."""
+    """Return name and version, such as ``onnxruntime 1.32.0``."""
     return f"onnxruntime {ort.__version__}"
+
+
+def _port(port: Any) -> contract.Port:
+    dtype = port.type.removeprefix("tensor(").removesuffix(")")
+    shape = tuple(size if isinstance(size, int) else None for size in port.shape)
+    return contract.Port(port.name, {"float": "float32"}.get(dtype, dtype), shape)
 
 
 def _first_line(error: Exception) -> str:

@@ -41,5 +41,5 @@ def load_network(model: Model) -> Deployed:
 
 
 def version() -> str:
-    """Return the release that is installed."""
+    """Return name and version, such as ``torch 2.15.0+cu132``."""
     return f"torch {torch.__version__}"

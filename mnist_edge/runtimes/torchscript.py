@@ -31,5 +31,5 @@ def load(path: Path, threads: int = 1) -> Run:
 
 
 def version() -> str:
-    """Return the release that is installed."""
+    """Return name and version, such as ``torch 2.15.0+cu132``."""
     return f"torch {torch.__version__}"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from mnist_edge.common.contract import CLASSES, LOGITS, PIXELS
-from mnist_edge.common.errors import ModelError
+from mnist_edge.common.errors import ModelError, NotAModelError
 from mnist_edge.common.files import sha256_bytes, write_atomically
 from mnist_edge.common.shape import FILE_NAME as PLAIN_NAME
 from mnist_edge.common.shape import Closed, mismatch
@@ -164,14 +164,14 @@ class Manifest:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Read and check ``manifest.json`` of `folder`. Raises ModelError if it is missing, damaged, edited or too new."""
+        """Read and check ``manifest.json`` of `folder`. Raises NotAModelError if it is missing, ModelError if it is damaged, edited or too new."""
         path = folder / FILE_NAME
         try:
             if path.exists() and not path.is_file():
                 raise ModelError(f"{path}: not a regular file; move it away")
             body = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
         except FileNotFoundError:
-            raise ModelError(f"{folder}: no {FILE_NAME} in it, so it is not a model; mnist-edge list shows the models") from None
+            raise NotAModelError(f"{folder}: no {FILE_NAME} in it, so it is not a model; mnist-edge list shows the models") from None
         except OSError as error:
             raise ModelError(f"{path}: {error.strerror or error}") from error
         except (ValueError, RecursionError) as error:

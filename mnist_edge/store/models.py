@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from mnist_edge.common.errors import ModelError, UnknownNameError, unknown_name
+from mnist_edge.common.errors import ModelError, NotAModelError, UnknownNameError, unknown_name
 from mnist_edge.common.files import sha256_file
 from mnist_edge.common.trees import Tree, difference, read_tree
 from mnist_edge.store.manifest import FILE_NAME, Artifact, FileRecord, Manifest, Reference
@@ -162,9 +162,13 @@ def models_dir(given: str | Path | None = None) -> Path:
     return Path(given or os.environ.get("MNIST_EDGE_MODELS_DIR") or "models")
 
 
-def list_models(folder: Path) -> tuple[list[Model], list[str]]:
-    """Return the models in a models folder by name, and one line for each subfolder that is not a readable model."""
-    models, problems = [], []
+def list_models(folder: Path) -> tuple[list[Model], list[ModelError]]:
+    """Return the models in a models folder by name, and an error for each subfolder that is not a readable model.
+
+    A subfolder that is no model at all, and harms nothing, is a NotAModelError. Raises ModelError.
+    """
+    models: list[Model] = []
+    problems: list[ModelError] = []
     try:
         entries = sorted(folder.iterdir()) if folder.exists() else []
     except OSError as error:
@@ -175,7 +179,7 @@ def list_models(folder: Path) -> tuple[list[Model], list[str]]:
         try:
             models.append(Model.read(entry))
         except ModelError as error:
-            problems.append(str(error))
+            problems.append(error)
     return models, problems
 
 
@@ -258,7 +262,7 @@ def read_reference(model: Model, reference: Reference) -> "NDArray[np.float32]":
 
 def _default(folder: Path) -> Model:
     models, problems = list_models(folder)
-    damaged = [problem for problem in problems if FILE_NAME in problem and "no " + FILE_NAME not in problem]
+    damaged = [str(problem) for problem in problems if not isinstance(problem, NotAModelError)]
     trained = [model for model in models if not model.is_shipped]
     if trained:
         latest = max(trained, key=lambda m: str(m.manifest.training.get("finished", "")))

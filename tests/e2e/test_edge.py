@@ -41,6 +41,11 @@ def run(
     return done
 
 
+def test_the_script_for_node_is_in_the_wheel(edge: Path) -> None:
+    code = "from importlib.resources import files; print((files('mnist_edge.runtimes') / 'ort_web.mjs').is_file())"
+    assert subprocess.run([edge / "python", "-c", code], capture_output=True, text=True, check=True, cwd=edge).stdout == "True\n"
+
+
 def test_nothing_but_the_four_packages_is_installed(edge: Path) -> None:
     pip = [sys.executable, "-m", "pip", "--python", edge / "python"]
     listed = subprocess.run([*pip, "list", "--format", "json"], capture_output=True, text=True, check=True)

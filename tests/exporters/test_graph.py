@@ -78,19 +78,55 @@ def test_a_set_of_operators_that_only_a_branch_uses_stays(tmp_path: Path) -> Non
     assert [entry.domain for entry in onnx.load_from_string(content).opset_import] == ["", "com.microsoft"]
 
 
-def test_a_set_of_operators_that_only_a_function_uses_stays(tmp_path: Path) -> None:
+def test_a_function_is_written_out_and_the_set_of_operators_that_only_it_uses_stays(tmp_path: Path) -> None:
     call, function = a_function([helper.make_node("Gelu", ["scores"], ["logits"], domain="com.microsoft")])
     model = model_of([call], [function], own=("own",))
     before = answers(model.SerializeToString())
     written = onnx.load_from_string(content := graph.finish(model, target(tmp_path)))
     assert np.array_equal(answers(content), before)
-    assert [entry.domain for entry in written.opset_import] == ["", "com.microsoft", "own"]
-    assert [entry.domain for entry in written.functions[0].opset_import] == ["", "com.microsoft"]
+    assert [entry.domain for entry in written.opset_import] == ["", "com.microsoft"]
+    assert not written.functions
 
 
 def test_what_no_node_uses_goes(tmp_path: Path) -> None:
     content = graph.finish(model_of([helper.make_node("Neg", ["scores"], ["logits"])]), target(tmp_path))
     assert [entry.domain for entry in onnx.load_from_string(content).opset_import] == [""]
+
+
+def test_no_note_of_this_machine_is_written(tmp_path: Path) -> None:
+    """Not of a node, a tensor or a graph, in a branch or a function either."""
+    call, function = a_function(branches("com.microsoft")[2:])
+    before = branches("com.microsoft")[:2]
+    call.input.append("ink")
+    function.input.append("ink")
+    model = model_of([*before, call], [function], own=("own",))
+    model.graph.value_info.append(helper.make_tensor_value_info("flat", TensorProto.FLOAT, ["N", 784]))
+    expected = answers(model.SerializeToString())
+    noted = []
+
+    def note(part: object) -> None:
+        """Put a path into every field for notes, at any depth."""
+        noted.append(type(part).__name__)
+        part.doc_string = "in /home/ann"  # type: ignore[attr-defined]
+        part.metadata_props.add(key="file", value="/home/ann/net.py")  # type: ignore[attr-defined]
+
+    def note_all(graph: onnx.GraphProto | onnx.FunctionProto) -> None:
+        tensors = (*graph.initializer, *graph.input, *graph.output) if isinstance(graph, onnx.GraphProto) else ()
+        for part in (graph, *graph.node, *graph.value_info, *tensors):
+            note(part)
+        for node in graph.node:
+            for attribute in node.attribute:
+                if attribute.HasField("g"):
+                    note_all(attribute.g)
+
+    note(model)
+    for whole in (model.graph, *model.functions):
+        note_all(whole)
+    assert noted.count("GraphProto") == 3 and noted.count("FunctionProto") == 1
+    assert b"/home/ann" in model.SerializeToString()
+    content = graph.finish(model, target(tmp_path))
+    assert b"/home/ann" not in content
+    assert np.array_equal(answers(content), expected)
 
 
 @pytest.mark.parametrize(

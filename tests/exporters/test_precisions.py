@@ -12,7 +12,7 @@ from conftest import LOWER, Command, Quantized, train_small
 from exporters import Calibration, gate
 from mnist_edge import Predictor, store
 from mnist_edge.architectures.recipe import Recipe
-from mnist_edge.common.errors import ExportError, ParityError, UnknownNameError, UsageError
+from mnist_edge.common.errors import ExportError, NoGainError, ParityError, UnknownNameError, UsageError
 from mnist_edge.dataset import Dataset
 from mnist_edge.dataset.folder import write_folder
 from mnist_edge.proof import verification
@@ -183,8 +183,10 @@ def test_a_file_that_kills_its_runtime_is_refused(models: Path, drawn_test: Data
 def test_a_gru_gains_nothing_from_int8(tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset) -> None:
     model = train_small(tmp_path, "gru", data=drawn_train.first(240), test=drawn_test)
     for precision in ("int8-static", "int8-dynamic"):
-        with pytest.raises(ExportError, match="gru: not published as .* saves no space.*--force"):
+        with pytest.raises(NoGainError, match="gru: not published as .* saves no space.*--force") as refused:
             gate.export(model, "onnx", drawn_test, precision=precision, calibration=Calibration.draw(drawn_train, 100))
+        assert 0.9 < refused.value.size < 1.1
+        assert refused.value.speed in str(refused.value)
     assert sorted(p.suffix for p in model.folder.iterdir() if p.suffix == ".onnx") == []
 
 

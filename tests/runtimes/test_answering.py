@@ -63,6 +63,15 @@ def test_it_needs_nothing_of_this_package(models: Path, tmp_path: Path) -> None:
     assert child(np.zeros((2, 1, 28, 28), np.uint8)).shape == (2, 10)
 
 
+def test_what_a_library_prints_is_no_answer(models: Path, tmp_path: Path) -> None:
+    noisy = "import sys; print('noise', flush=True); sys.path.remove(PATH); del sys.modules['onnxruntime']; import onnxruntime\n"
+    (tmp_path / "onnxruntime.py").write_text(noisy.replace("PATH", repr(str(tmp_path))))
+    child = start(models / "lenet" / "lenet.onnx", tmp_path)
+    assert child(np.zeros((2, 1, 28, 28), np.uint8)).shape == (2, 10)
+    child._errors.seek(0)
+    assert b"noise" in child._errors.read()
+
+
 @pytest.mark.parametrize("name", emulated.PLATFORMS)
 def test_a_machine_that_is_not_set_up_names_the_line_that_does_it(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(machines.ENVIRONMENT, str(tmp_path))

@@ -1,0 +1,28 @@
+"""The templates of pages and cards, which lie beside this file; whatever is put into one is shown as it is (needs jinja2)."""
+
+from pathlib import Path
+from typing import Any
+
+from mnist_edge.common.errors import printable
+from mnist_edge.common.extras import require
+
+
+def render(template: str, **values: Any) -> str:
+    """Fill a template. In one that ends in ``.html`` no value adds a tag, and in none a control character. Raises MissingExtraError."""
+    require("drawing a report", "jinja2")
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        finalize=_shown,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template(template).render(values)
+
+
+def _shown(value: Any) -> Any:
+    return printable(value) if type(value) is str and not value.isprintable() else value
