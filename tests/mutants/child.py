@@ -20,6 +20,35 @@ ARGUMENTS = ("-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not slow a
 _MOST_MEMORY = 8 << 30
 
 
+#: What the tests import and takes long.
+_LIBRARIES = (
+    "numpy.testing",
+    "PIL.Image",
+    "PIL.PngImagePlugin",
+    "PIL.JpegImagePlugin",
+    "PIL.WebPImagePlugin",
+    "click.testing",
+    "filelock",
+    "rich.progress",
+    "torch",
+    "torch.onnx",
+    "torch.jit",
+    "torch.export",
+    "torch.utils.data",
+    "torchvision",
+    "onnx.checker",
+    "onnxruntime.quantization",
+    "onnxruntime.transformers.float16",
+    "onnxscript",
+    "safetensors.torch",
+    "matplotlib.figure",
+    "torch.onnx._internal.exporter._core",
+    "torch._dynamo",
+    "multiprocessing.pool",
+    "importlib.metadata",
+)
+
+
 class Chosen:
     """Runs tests by their names, in the order given, and keeps the first that failed."""
 
@@ -112,10 +141,6 @@ def run_watched(file: str, modules: Sequence[str], tree: Path, temporary: Path, 
 def load_libraries() -> None:
     """Import what the tests need and nothing of the project, once for all processes that are forked from this one."""
     os.environ |= {"OMP_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1", "MPLBACKEND": "agg"}
-    for name in (
-        "numpy.testing,PIL.Image,PIL.PngImagePlugin,PIL.JpegImagePlugin,PIL.WebPImagePlugin,click.testing,filelock,rich.progress,torch,"
-        "torch.onnx,torch.jit,torch.export,torch.utils.data,torchvision,onnx.checker,onnxruntime.quantization,onnxruntime.transformers.float16,"
-        "onnxscript,safetensors.torch,matplotlib.figure,torch.onnx._internal.exporter._core,torch._dynamo,multiprocessing.pool,importlib.metadata"
-    ).split(","):
+    for name in _LIBRARIES:
         with suppress(ImportError):
             __import__(name)

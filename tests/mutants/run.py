@@ -53,7 +53,7 @@ OWN = {
 }
 
 #: So many seconds of tests, as they were measured, are tried on one mutant.
-_ENOUGH = 60.0
+_ENOUGH = 15.0
 
 
 class Slot(NamedTuple):
