@@ -1,7 +1,7 @@
 """Break the code that proves, one thing at a time, and see whether the fast tests notice.
 
 Every mutant is tried in a copy of the tree outside of the checkout, in a process of its own that is forked from one in which the libraries
-are loaded. It meets the tests that run the line that is changed: those of its own files first, then others, the quickest first.
+are loaded. It meets the tests that run the line that is changed, the quickest first.
 
     make mutants                                    all of them: hours
     make mutants ONLY=store SAMPLE=20               of each module of a room 20, drawn by a fixed seed
@@ -35,22 +35,6 @@ SURVIVORS = Path(__file__).with_name("survivors.md")
 
 #: The share of mutants that the tests have to notice.
 _LEAST = 0.9
-
-#: Test files that are about a module come first. What is in none of them is found by what the tests run.
-OWN = {
-    "mnist_edge/proof/": ("test_parity", "test_golden", "test_proof", "test_steady", "test_confidence", "test_threshold", "test_probes"),
-    "mnist_edge/store/": (
-        "test_store",
-        "test_housekeeping",
-        "test_retrain",
-        "test_proof",
-        "test_resolve",
-        "test_outside",
-        "test_publishing",
-    ),
-    "mnist_edge/common/": ("test_trees", "test_shape", "test_outside"),
-    "exporters/": ("test_gate", "test_plan", "test_verdict", "test_precisions", "test_probes", "test_evidence"),
-}
 
 #: So many seconds of tests, as they were measured, are tried on one mutant.
 _ENOUGH = 15.0
@@ -217,13 +201,8 @@ class Knowledge:
             covering |= near if covering else {name for line in range(first - 12, last + 12) for name in lines.get(line, [])}
             if "" in covering:
                 covering |= {name for names in lines.values() for name in names}
-        own = next((files for place, files in OWN.items() if mutant.module.startswith(place)), ())
-
-        def rank(name: str) -> tuple[bool, float]:
-            return Path(name.partition("::")[0]).stem not in own, self.seconds.get(name, 0.0)
-
         chosen, total = [], 0.0
-        for name in sorted((name for name in covering if name in self.seconds), key=rank):
+        for name in sorted((name for name in covering if name in self.seconds), key=lambda name: self.seconds[name]):
             if (total := total + self.seconds[name]) > _ENOUGH and chosen:
                 break
             chosen.append(name)
