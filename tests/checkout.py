@@ -1,13 +1,65 @@
-"""The checkout stays as it is while the tests run: models that are shipped, sources, documents."""
+"""The checkout stays as it is while the tests run: models that are shipped, sources, documents.
 
+What the tests' own processes would write into it is refused when they try. What another process writes is found at the end.
+"""
+
+import os
 import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
 _KEY = pytest.StashKey[dict[Path, tuple[int, int]]]()
+
+
+#: What may be written there: caches, and what is made on purpose.
+_ALLOWED = {"__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".git", ".venv", "build"}
+
+#: What Python tells a hook before it does it: which of the arguments are paths that change, and which is the open folder that they are in.
+_CHANGES = {
+    "os.rename": ((0, 1), 2),
+    "os.link": ((1,), 3),
+    "os.symlink": ((1,), 2),
+    "os.remove": ((0,), 1),
+    "os.rmdir": ((0,), 1),
+    "os.mkdir": ((0,), 2),
+    "os.chmod": ((0,), 2),
+    "os.utime": ((0,), 3),
+    "os.truncate": ((0,), None),
+    "shutil.move": ((0, 1), None),
+    "shutil.rmtree": ((0,), None),
+}
+
+#: The folder that is protected.
+_protected = ROOT
+
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+
+
+def protect() -> None:
+    """Refuse, from now on and to the end of this process, what would change the checkout."""
+    sys.addaudithook(_refuse)
+
+
+def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "open":
+        paths = arguments[:1] if isinstance(arguments[2], int) and arguments[2] & _WRITES else ()
+    elif event in _CHANGES:
+        places, folder = _CHANGES[event]
+        if folder is not None and len(arguments) > folder and arguments[folder] != -1:
+            return  # a tree is removed from within; that was told before
+        paths = tuple(arguments[place] for place in places)
+    else:
+        return
+    for path in paths:
+        if isinstance(path, str | bytes | os.PathLike):
+            place = os.path.abspath(os.fsdecode(path))  # noqa: PTH100 - it is asked at every write
+            if place.startswith(f"{_protected}{os.sep}") and not _ALLOWED.intersection(Path(place).relative_to(_protected).parts):
+                raise AssertionError(f"the tests would change the checkout: {event} {place}")
 
 
 def remember(config: pytest.Config) -> None:

@@ -47,6 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     checkout.remember(session.config)
+    checkout.protect()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

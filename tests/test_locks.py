@@ -41,7 +41,7 @@ sys.platform = "win32"
 HOLD = """
 import sys
 from pathlib import Path
-from mnist_edge import locks
+from mnist_edge.common import locks
 kind, path, wait = sys.argv[1], Path(sys.argv[2]), sys.argv[3] == "wait"
 with locks.locked(path, wait=wait) if kind == "folder" else locks.lock_file(path) as free:
     print(free, flush=True)

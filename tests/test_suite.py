@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -129,3 +130,36 @@ def test_a_checkout_that_changes_is_found_out(tmp_path: Path, monkeypatch: pytes
         "source.py was removed",
     ]
     assert checkout.changes(SimpleNamespace(stash=pytest.Stash())) == []  # type: ignore[arg-type]
+
+
+def test_a_test_cannot_write_into_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broken program once replaced the model that is shipped, while its tests ran."""
+    root, outside = tmp_path / "checkout", tmp_path / "outside"
+    for folder in (root / "models", outside):
+        folder.mkdir(parents=True)
+        (folder / "file").write_text("as it was")
+    monkeypatch.chdir(root)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkout, "_protected", root)
+        for change in (
+            lambda: (root / "models" / "file").write_text("x"),
+            lambda: Path("models/new").touch(),
+            lambda: os.rename(outside / "file", root / "file"),
+            lambda: os.replace(root / "models", outside / "models"),
+            lambda: shutil.copytree(outside, root / "copy"),
+            lambda: shutil.rmtree(root / "models"),
+            lambda: (root / "models" / "file").unlink(),
+            lambda: (root / "link").symlink_to(outside),
+            lambda: (root / "link").hardlink_to(outside / "file"),
+            lambda: os.utime(root / "models" / "file"),
+        ):
+            with pytest.raises(AssertionError, match="the tests would change the checkout"):
+                change()
+        assert (root / "models" / "file").read_text() == "as it was"
+        (outside / "file").write_text("another")
+    assert sorted(path.name for path in root.rglob("*")) == ["file", "models"]
+
+
+def test_the_checkout_is_protected_now() -> None:
+    with pytest.raises(AssertionError, match="the tests would change the checkout"):
+        (checkout.ROOT / "models" / "lenet" / "new").touch()
