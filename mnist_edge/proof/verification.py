@@ -43,6 +43,7 @@ class Loaded(NamedTuple):
     run: Run
     version: str
     platform: Platform
+    used: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ def verify(model: Model, tried: Sequence[Trial], stored: Reference, data: Datase
         if not seen.report or too_little:
             return seen.report, None
         figures = records.figures(seen.report, data, records.doubts(artifact.details))
-        platform = loaded.platform.to_json()
+        platform = loaded.platform.to_json(loaded.used)
         return seen.report, Proof(artifact.sha256, trial.runtime.name, figures, loaded.version, {}, platform, seen.golden)
 
     for trial in tried:
@@ -236,7 +237,7 @@ def _load(model: Model, trial: Trial) -> Loaded:
         return Loaded(child, f"onnxruntime {child.about['version']}", emulated.platform_of(child))
     apart.check(trial.runtime, model.path(trial.artifact))
     run = runtimes.load_artifact(model, trial.artifact, runtime=trial.runtime)
-    return Loaded(run, trial.runtime.version(), platforms.here())
+    return Loaded(run, trial.runtime.version(), platforms.here(), trial.runtime.processor())
 
 
 def _verify(model: Model, trial: Trial, examined: Callable[[Trial, Loaded], tuple[parity.ParityReport, Proof | None]]) -> Verified:

@@ -211,7 +211,7 @@ _BUDGET = {"equal_answers": float, "logit_difference": (float, None), "?accuracy
 _PARITY = {"images": int, "equal_answers": int, "max_difference": float, "accuracy": float, "reference_accuracy": float,
            "budget": Closed(_BUDGET), "data": _DATA, "?unproven": str}  # fmt: skip
 _GOLDEN = {"?max_difference": float}
-_PLATFORM = {"system": str, "machine": str, "features": [str], "?processor": str, "?emulated": str}
+_PLATFORM = {"system": str, "machine": str, "features": [str], "?processor": str, "?emulated": str, "?used": [str]}
 _PROOF = {"artifact": str, "runtime": str, "parity": _PARITY, "version": str, "options": {str: object}, "platform": (_PLATFORM, None),
           "golden": _GOLDEN}  # fmt: skip
 _MADE = {"format": str, "precision": str, "runtime": str, "oldest_runtime": str, "?details": dict, "?inputs": [dict], "?outputs": [dict]}
