@@ -19,6 +19,9 @@ _KEY = pytest.StashKey[dict[Path, tuple[int, int]]]()
 #: What may be written there: caches, and what is made on purpose.
 _ALLOWED = {"__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".git", ".venv", "build"}
 
+#: pytest makes its cache under such a name first.
+_CACHE = "pytest-cache-files-"
+
 #: What Python tells a hook before it does it: which of the arguments are paths that change, and which is the open folder that they are in.
 _CHANGES = {
     "os.rename": ((0, 1), 2),
@@ -58,7 +61,10 @@ def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
     for path in paths:
         if isinstance(path, str | bytes | os.PathLike):
             place = os.path.abspath(os.fsdecode(path))  # noqa: PTH100 - it is asked at every write
-            if place.startswith(f"{_protected}{os.sep}") and not _ALLOWED.intersection(Path(place).relative_to(_protected).parts):
+            if not place.startswith(f"{_protected}{os.sep}"):
+                continue
+            parts = Path(place).relative_to(_protected).parts
+            if not _ALLOWED.intersection(parts) and not parts[0].startswith(_CACHE):
                 raise AssertionError(f"the tests would change the checkout: {event} {place}")
 
 
