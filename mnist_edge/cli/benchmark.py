@@ -21,9 +21,7 @@ _SPEEDS = ("cold start, ms", "process", "imports", "load", "first", "p50, µs", 
 @subcommand("benchmark", "benchmark lenet", "benchmark lenet --rounds 20 --plot lenet.png", data=False)
 @click.argument("model", required=False, shell_complete=completing.models)
 @option("--threads", type=click.IntRange(1, 256), default=1, help="Threads for each runtime, at most one per core.")
-@option(
-    "--rounds", type=click.IntRange(1, 1000), default=5, help="How many fresh processes to measure each one in; the medians are reported."
-)
+@option("--rounds", type=click.IntRange(1, 1000), default=5, help="Fresh processes to measure each one in; the medians are reported.")
 @option("--plot", type=PATH, metavar="OUT", help="Draw the figures as this .png file.")
 @builds_networks
 @click.pass_context

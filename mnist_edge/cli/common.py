@@ -156,13 +156,7 @@ def subcommand(
 
         decorated: Any = wrapped
         shared = [
-            option(
-                "-v",
-                "--verbose",
-                is_flag=True,
-                show_default=False,
-                help="Also show the decisions made on the way, and how long each step takes.",
-            ),
+            option("-v", "--verbose", is_flag=True, show_default=False, help="Also show decisions, and how long each step takes."),
             option("-q", "--quiet", is_flag=True, show_default=False, help="Print only results, warnings and errors."),
             option("--json", "as_json", is_flag=True, show_default=False, help="Print one JSON document on standard output."),
         ]
