@@ -1,4 +1,4 @@
-"""What the gate saw: the figures for a manifest, and of a refused artifact all that shows why."""
+"""The gate's findings: the figures for a manifest and, for a refused artifact, everything that shows why it was refused."""
 
 import json
 import time
@@ -13,7 +13,7 @@ from mnist_edge.common.files import unused, write_atomically
 from mnist_edge.proof import parity, records
 from mnist_edge.store.publishing import FAILED
 
-#: A refused artifact is kept with at least so many images, and at most so many pictures of them.
+#: A refused artifact is kept with at least this many images, and at most this many pictures of them.
 _WORST, _PICTURES = 20, 100
 
 
@@ -27,7 +27,7 @@ def keep_evidence(
 ) -> Path | None:
     """Save the refused artifact, the figures, the images that changed most or changed their answer, and both outputs.
 
-    None where it cannot be saved: the verdict counts, whatever becomes of its evidence.
+    Returns None if it cannot be saved: the verdict stands with or without its evidence.
     """
     data, expected = answers.data, answers.logits
     folder = unused(folder / FAILED / f"{name}-{artifact.name}-{time.strftime('%Y%m%d-%H%M%S')}")

@@ -1,7 +1,8 @@
 """ExecuTorch, PyTorch's own runtime for the edge: ``.pte``, with XNNPACK for whatever it can compute and portable kernels for the rest.
 
-The file takes one image. With a symbolic batch ExecuTorch writes a file, without a word, that refuses more images than it has planned memory
-for (15 of 256 for LeNet) or is frozen at the example's number (the GRU); so the batch is fixed here, and the runtime asks image by image.
+The file takes one image. With a symbolic batch, ExecuTorch gives no warning but writes a file that refuses more images than it has planned
+memory for (15 of 256 for LeNet) or that is frozen at the example's number (the GRU). So the batch is fixed at 1, and the runtime runs one
+image at a time.
 """
 
 import logging
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 def export(deployed: "Deployed", target: Target) -> dict[str, Any]:
     """Write a ``.pte`` file that takes one image, uint8 1×1×28×28.
 
-    Returns its versions and, if there are any, ``warnings``, as for ONNX. Raises ExportError if the network cannot be exported or lowered.
+    Returns its versions and any ``warnings``, as for ONNX. Raises ExportError if the network cannot be exported or lowered.
     """
     from importlib.metadata import version
 
@@ -28,14 +29,14 @@ def export(deployed: "Deployed", target: Target) -> dict[str, Any]:
     from mnist_edge.runtimes.quiet import quiet
 
     program, warnings = exported(deployed, target)
-    logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)  # about a class of torchao's
-    with quiet():  # its import tells of the processor
+    logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)  # a warning about a class in torchao
+    with quiet():  # its import prints about the processor
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
         from executorch.exir import to_edge_transform_and_lower
-    with collected_warnings():  # what it says by now is about its own passes
+    with collected_warnings():  # the warnings from here on are about its own passes
         try:
             lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()]).to_executorch()
-        except (Exception, SystemExit) as error:  # many kinds, most of them private
+        except (Exception, SystemExit) as error:  # it raises many kinds, most of them private
             raise ExportError(f"{target.name}: ExecuTorch cannot lower {raised(target.architecture, error)}") from error
     target.path.write_bytes(lowered.buffer)
     release = version("executorch")

@@ -1,6 +1,6 @@
-"""The gate: an export is written aside, run by its real runtime on the whole test set, and published only if it answers as PyTorch does.
+"""The gate: it writes an export aside, runs it on the whole test set with its real runtime, and publishes it only if it answers as PyTorch does.
 
-Four stages, each with what it requires and ensures: `plan`, `writing.write`, `prove` and `publish`.
+It has four stages: `plan`, `writing.write`, `prove` and `publish`. Each says what it requires and what it ensures.
 """
 
 import warnings
@@ -29,21 +29,21 @@ from mnist_edge.store import publishing
 from mnist_edge.store.manifest import Artifact
 from mnist_edge.store.proofs import Proof
 
-#: Layers of a refused precision are compared on so many images.
+#: A refused precision is diagnosed on this many images.
 _DIAGNOSED = 200
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of an export.
+    """The outcome of an export.
 
     Attributes:
         report: the figures.
         data: the data set that they were measured on.
-        artifact: the published artifact, None where the gate refused it.
-        evidence: the folder with what was refused; None where it passed, or nothing could be saved.
+        artifact: the published artifact; None if the gate refused it.
+        evidence: the folder with the refused artifact; None if it passed, or nothing could be saved.
         verdict: what a lower precision is good for; None for float32.
-        costs: of a refused lower precision, which layers cost most, if the format can tell.
+        costs: which layers cost a refused lower precision most, if the format can tell.
     """
 
     report: parity.ParityReport
@@ -66,16 +66,16 @@ def export(
     max_accuracy_drop: float | None = None,
     force: bool = False,
 ) -> tuple[store.Model, Outcome]:
-    """Export a model, prove the artifact on `data`, and publish it. Returns the model as it is afterwards, and what became of it.
+    """Export a model, prove the artifact on `data`, and publish it. Return the model as it is afterwards, and the outcome.
 
-    A lower precision is made from the float32 artifact, which is written aside too, compared with it in size, and refused if it is
-    no smaller. `max_accuracy_drop`, 0 to 1, replaces the one in the precision's budget. An outcome without an artifact means that
-    parity failed: the model's folder is as it was.
+    A lower precision is made from the float32 artifact, which is also written aside. It is compared with that one in size, and refused
+    if it is not smaller. `max_accuracy_drop`, 0 to 1, replaces the one in the precision's budget. An outcome without an artifact means
+    that parity failed: the model's folder is unchanged.
 
-    `force` publishes what would otherwise be refused for one of these reasons: too few images for a proof or warnings of the exporter,
-    which mark the artifact as unproven; a stronger proof of the artifact that it replaces; no gain in size.
+    `force` publishes an artifact that would be refused because there are too few images for a proof, because the exporter warned (either
+    marks the artifact as unproven), because the artifact that it replaces has a stronger proof, or because it is not smaller.
 
-    Raises UnknownNameError, UsageError, MissingExtraError, ModelError, ExportError, ParityError, OSError; then, too, nothing was published.
+    Raises UnknownNameError, UsageError, MissingExtraError, ModelError, ExportError, ParityError, OSError; nothing is published then.
     """
     plan = plans.plan(
         model,
@@ -105,7 +105,7 @@ def export(
 def weigh(plan: Plan, written: Written) -> Verdict | None:
     """Return what a lower precision is good for; None for float32.
 
-    Ensures, unless it is forced: a lower precision is clearly smaller, and the exporter warned of nothing. Raises ExportError.
+    Ensures, unless forced: a lower precision is clearly smaller, and the exporter gave no warning. Raises ExportError.
     """
     artifact, float32 = written.artifact, written.float32
     verdict = judge(artifact, float32, plan.data.images[:1]) if float32 else None
@@ -113,22 +113,22 @@ def weigh(plan: Plan, written: Written) -> Verdict | None:
         return verdict
     if verdict and not verdict.gains:
         raise NoGainError(
-            f"{plan.model.name}: not published as {plan.precision}, because {verdict.why_not()}; --force publishes it all the same",
+            f"{plan.model.name}: not published as {plan.precision}, because {verdict.why_not()}; --force publishes it anyway",
             verdict.size,
             verdict.speed,
         )
     if warned := artifact.details.get("warnings"):
         raise ExportError(
-            f"{plan.model.name}: not published, because the exporter warns that the file may answer otherwise than the network: "
+            f"{plan.model.name}: not published, because the exporter warns that the file may not answer as the network does: "
             f"{'; '.join(warned)}; change the network, or add --force"
         )
     return verdict
 
 
 def prove(plan: Plan, written: Written, answers: Answers) -> Examined:
-    """Compare what was written with PyTorch's answers.
+    """Compare the written artifact with PyTorch's answers.
 
-    Requires: `answers` to the plan's data. Ensures: a report of all inputs, of a lower precision those of its float32 artifact too.
+    Requires: `answers` to the plan's data. Ensures: a report on all inputs and, for a lower precision, on its float32 artifact too.
     """
     run, float32 = written.artifact.run, written.float32
     seen = examine(run, plan.precision, plan.budget, plan.data, answers.logits, answers.golden, answers.probes)
@@ -139,10 +139,10 @@ def prove(plan: Plan, written: Written, answers: Answers) -> Examined:
 
 
 def publish(plan: Plan, written: Written, answers: Answers, seen: Examined, models_dir: Path | None) -> tuple[store.Model, Artifact]:
-    """Put a proven artifact in its place, with its proof and PyTorch's answers. Returns the model as it is then, and the artifact's record.
+    """Put a proven artifact in its place, with its proof and PyTorch's answers. Return the model as it is then, and the artifact's record.
 
-    Requires: a true report. Ensures: the artifact, its record and the answers are there together, or the model's folder is as it was.
-    Raises ModelError if the model was trained anew meanwhile, ParityError if a stronger proof is there, UsageError, OSError.
+    Requires: a report that passed. Ensures: the artifact, its record and the answers are all there, or the model's folder is unchanged.
+    Raises ModelError if the model was trained again meanwhile, ParityError if there is a stronger proof, UsageError, OSError.
     """
     artifact, details = written.artifact, dict(written.artifact.details)
     oldest = str(details.pop("oldest_runtime", f"{plan.runtime.name} (oldest not known)"))
@@ -180,14 +180,14 @@ def _costs(plan: Plan, written: Written) -> tuple[LayerCost, ...]:
         return ()
     try:
         return tuple(plan.reduction.layer_costs(written.float32.path, written.artifact.path, plan.data.images[:_DIAGNOSED]))
-    except Exception as error:  # what it says is an extra; the verdict stands without
+    except Exception as error:  # the diagnosis is an extra; the verdict stands without it
         warnings.warn(f"the layers could not be compared: {one_line(error)}", stacklevel=2)
         return ()
 
 
 @contextmanager
 def _threads_kept() -> Iterator[None]:
-    """Give PyTorch its threads back: its runtimes set them for the whole process."""
+    """Restore PyTorch's number of threads: its runtimes set that for the whole process."""
     import torch
 
     threads = torch.get_num_threads()

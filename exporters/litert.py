@@ -1,11 +1,12 @@
 """LiteRT, which was TensorFlow Lite: ``.tflite`` for phones, microcontrollers and Python.
 
-PyTorch exports the network here; the converter litert-torch turns that into a ``.tflite`` file, in a process of its own. It lives in a folder
-of its own, because it asks for an older PyTorch than this package allows, and for a language model's tools that a conversion never imports:
-`litert_converter.txt` lists what it does import, and is installed without dependencies on top of this environment's PyTorch and NumPy.
-The file takes one image, because this converter cannot leave the batch open; the runtime asks image by image.
+PyTorch exports the network here; the converter litert-torch turns that into a ``.tflite`` file, in a separate process. It is kept in a
+separate folder, because it asks for an older PyTorch than this package allows, and for language-model tools that a conversion never imports.
+`litert_converter.txt` lists what it does import; those packages are installed without dependencies, beside this environment's PyTorch and NumPy.
+The file takes one image, because this converter cannot leave the batch open; the runtime runs one image at a time.
 
-There is no int8. The other converter, onnx2tf, makes one from our ONNX file and ends with exit code 0; it changed 4,580 of 10,000 answers.
+There is no int8. The other converter, onnx2tf, makes an int8 file from our ONNX file and exits with code 0, but that file changed 4,580 of
+10,000 answers.
 """
 
 import os
@@ -40,7 +41,7 @@ def converter() -> Path:
 def export(deployed: "Deployed", target: Target) -> dict[str, Any]:
     """Write a ``.tflite`` file that takes one image, uint8 1×1×28×28.
 
-    Returns its versions and, if there are any, ``warnings``, as for ONNX. Raises ExportError if the network cannot be exported or converted.
+    Returns its versions and any ``warnings``, as for ONNX. Raises ExportError if the network cannot be exported or converted.
     """
     import torch
 
@@ -58,11 +59,11 @@ def export(deployed: "Deployed", target: Target) -> dict[str, Any]:
 
 
 def _convert(source: Path, written: Path, target: Target) -> None:
-    """Convert one file to the other, with the converter's folder before all others."""
+    """Convert one file to the other, with the converter's folder first on the module path."""
     inherited = os.environ.get("PYTHONPATH")
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(filter(None, [str(converter()), inherited])),
-        "JAX_PLATFORMS": "cpu",  # it would look for a GPU, for nothing
+        "JAX_PLATFORMS": "cpu",  # else it would search for a GPU, to no purpose
     }
     command = [sys.executable, "-P", str(_HERE / "litert_convert.py"), str(source), str(written)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", check=False)
@@ -79,7 +80,7 @@ def _wanted() -> dict[str, str]:
 
 
 def _missing() -> tuple[str, ...]:
-    """Name the converter unless its folder holds all of its packages, in the releases that were tried: an installation may have been cut off."""
+    """Return the converter's name unless its folder holds all of its packages in the tested releases: an installation may be incomplete."""
     from importlib.metadata import distributions
 
     found = {distribution.name: distribution.version for distribution in distributions(path=[str(converter())])}

@@ -1,4 +1,4 @@
-"""Run by `exporters.litert` in a process that finds litert-torch: ``litert_convert.py NETWORK.pt2 NETWORK.tflite``. It knows nothing of this package."""
+"""`exporters.litert` runs this in a process that finds litert-torch: ``litert_convert.py NETWORK.pt2 NETWORK.tflite``. It imports nothing of this package."""
 
 import sys
 
@@ -7,7 +7,7 @@ import torch
 
 
 class Deployed(torch.nn.Module):
-    """The exported network with names for what goes in and comes out, which the file keeps: ``pixels``, ``logits``."""
+    """The exported network with names for its input and output, ``pixels`` and ``logits``, which the file keeps."""
 
     def __init__(self, network: torch.nn.Module) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The first stage of an export: what is to be written, and everything that can be refused before any work is done."""
+"""The first stage of an export: it decides what to write, and refuses whatever can be refused before any work is done."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from mnist_edge.store import publishing
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be exported.
+    """What to export.
 
     Attributes:
         model: the model; the installed reference is copied before anything is published.
-        format: the format, whose packages are installed.
-        precision: one of its precisions.
-        runtime: the format's own, which is installed, and runs in the gate.
-        data: the test set that it is proven on.
-        budget: what it may differ by.
-        options: of the format's or the precision's own, checked.
-        calibration: images to calibrate on, where the precision wants some.
+        format: the format; its packages are installed.
+        precision: one of the format's precisions.
+        runtime: the format's own runtime, which is installed; the gate runs the artifact with it.
+        data: the test set for the proof.
+        budget: how much the answers may differ.
+        options: options of the format or the precision, checked.
+        calibration: images to calibrate on, if the precision needs them.
         too_little: why `data` is too little for a proof, in words; only with `force`.
-        force: whether to publish what would be refused for being too little, doubtful, weaker or no smaller.
+        force: whether to publish an artifact that would be refused: too few images, warnings, a weaker proof, or no smaller.
     """
 
     model: store.Model
@@ -51,7 +51,7 @@ class Plan:
 
     @property
     def file(self) -> str:
-        """The artifact's name: that of the one which it replaces, also where the model's folder was renamed since."""
+        """The artifact's name: the name of the artifact that it replaces, even if the model's folder was renamed since."""
         for artifact in self.model.artifacts:
             if (artifact.format, artifact.precision) == (self.format.name, self.precision):
                 return artifact.file
@@ -73,7 +73,7 @@ def plan(
     """Check a request and return the plan. Nothing is written.
 
     Ensures: format, precision and options exist and fit each other; what they need is installed; the model's folder can take the artifact.
-    Raises UnknownNameError, UsageError, MissingExtraError, ModelError; ParityError for data that is too little, unless `force`.
+    Raises UnknownNameError, UsageError, MissingExtraError, ModelError, and, unless `force`, ParityError if `data` is too little.
     """
     chosen, options = find(format_name), options or {}
     if precision not in chosen.precisions:

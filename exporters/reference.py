@@ -1,4 +1,4 @@
-"""PyTorch's own answers: whether they are fit to be compared with, and where they are kept."""
+"""PyTorch's own answers: checks that they are a fit reference, and stores them."""
 
 from dataclasses import dataclass, replace
 
@@ -16,20 +16,20 @@ from mnist_edge.proof.probes import Probes
 from mnist_edge.store import publishing
 from mnist_edge.store.manifest import Manifest
 
-#: The network itself is asked about so many images again, in batches of several sizes.
+#: PyTorch answers this many images a second time, in batches of several sizes.
 _STEADY = 16
 
 
 @dataclass(frozen=True)
 class Answers:
-    """PyTorch's answers, which every artifact is compared with.
+    """PyTorch's answers. Every artifact is compared with them.
 
     Attributes:
         data: the test set.
-        logits: float32 N×10, to the test set.
+        logits: float32 N×10, the answers to the test set.
         golden: a few inputs with their answers.
-        golden_is_stored: whether these are with the model already, unharmed.
-        probes: inputs that no test set has, with its answers.
+        golden_is_stored: whether these are stored with the model already, undamaged.
+        probes: inputs that no test set contains, with their answers.
     """
 
     data: Dataset
@@ -42,8 +42,8 @@ class Answers:
 def answers(model: store.Model, data: Dataset) -> Answers:
     """Ask PyTorch, after checking that the network is fit to be a reference.
 
-    Raises ModelError for weights that do not fit, answers that are not finite, answers that change when it is asked again,
-    answers that depend on an image's neighbours in the batch, and answers that are not those which the manifest's machine stored for the same images.
+    Raises ModelError if the weights do not fit, or if answers are not finite, change the second time, depend on an image's neighbours in
+    the batch, or differ from those that the manifest's machine stored for the same images.
     """
     from mnist_edge.architectures.deployed import torch_logits
     from mnist_edge.runtimes.torch import load_network
@@ -74,15 +74,15 @@ def answers(model: store.Model, data: Dataset) -> Answers:
     asked = probes.ask(ask, data.images)
     try:
         return Answers(data, logits, verification.read_golden(model), True, asked)
-    except ModelError:  # an older version made the model, or the file is lost or damaged: it follows from the weights
+    except ModelError:  # an older version made the model, or the file is lost or damaged: the weights are enough to make it again
         return Answers(data, logits, golden.choose(ask), False, asked)
 
 
 def store_answers(model: store.Model, given: Answers, manifest: Manifest) -> Manifest:
-    """Write PyTorch's answers beside the model where they are not there yet, and return the manifest with them in it.
+    """Write PyTorch's answers beside the model if they are not there yet, and return the manifest that lists them.
 
-    Call it under the model's lock, once the model is known to be the one that was asked. A model that was only ever tested on
-    drawn digits gets its test score from this test set, too. Raises OSError.
+    Call it under the model's lock, after checking that the model is still the one that gave the answers. A model that was tested only
+    on drawn digits also gets its test score from this test set. Raises OSError.
     """
     if not given.golden_is_stored:
         manifest = replace(manifest, golden=publishing.write_golden(model.folder, given.golden.to_bytes()))
@@ -99,7 +99,7 @@ def store_answers(model: store.Model, given: Answers, manifest: Manifest) -> Man
 
 
 def complete(model: store.Model, data: Dataset) -> store.Model:
-    """Store PyTorch's answers on `data` with a model that was proven on something else. Raises ModelError, OSError."""
+    """Store PyTorch's answers to `data` with a model that was proven on other data. Raises ModelError, OSError."""
     require("computing PyTorch's answers", "torch", "safetensors")
     found = answers(model, data)
     return publishing.change_manifest(model, lambda manifest: store_answers(model, found, manifest))

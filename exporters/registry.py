@@ -1,4 +1,4 @@
-"""The formats: a file a format, which registers itself; others come by entry point."""
+"""The formats: each has its own file and registers itself. Other distributions add formats by entry point."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 ENTRY_POINTS = "mnist_edge.exporters"
 
-#: This package's own; each registers itself when it is imported.
+#: The modules of this package's formats; each registers its format when it is imported.
 _BUILT_IN = ("exporters.onnx", "exporters.torchscript", "exporters.litert", "exporters.executorch")
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Training images that ranges are read off.
+    """Training images for calibration: the ranges of the activations are measured on them.
 
     Attributes:
         images: uint8 N×1×28×28.
-        record: what the manifest keeps: the data set and its hash, seed and indices.
+        record: what the manifest keeps: data set, hash, seed and indices.
     """
 
     images: "NDArray[np.uint8]" = field(repr=False)
@@ -43,7 +43,7 @@ class Calibration:
 
     @classmethod
     def draw(cls, training: "Dataset", count: int, seed: int = 0) -> "Calibration":
-        """Take `count` images of a training set, none of those held out for validation. Raises UsageError if there are not so many."""
+        """Take `count` images of a training set, none of them held out for validation. Raises UsageError if there are fewer."""
         import numpy as np
 
         from mnist_edge.dataset import describe, split_validation
@@ -57,17 +57,17 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Target:
-    """What an exporter writes, and what it may say in the file.
+    """What an exporter should write, and what it may record in the file.
 
     Attributes:
-        path: file or folder to write; nothing of the user's is there.
+        path: file or folder to write; it holds nothing of the user's.
         name: the model's name.
         architecture: the network's name.
         classes: what each logit stands for.
         licence: SPDX identifier of the weights.
         precision: one of the format's precisions.
         options: the format's own options, as given.
-        calibration: images to calibrate on, where the precision wants some.
+        calibration: images to calibrate on, if the precision needs them.
     """
 
     path: Path
@@ -82,12 +82,12 @@ class Target:
 
 @dataclass(frozen=True)
 class LayerCost:
-    """What a layer's lower precision costs: relative error of its tensors, root mean square over images.
+    """What lower precision costs in a layer: the relative error of its tensors, root mean square over the images.
 
     Attributes:
-        layer: its name in the graph, such as ``fc1/Gemm``; the part before the slash is the module.
-        before, behind: error of its input and of its output against float32, as a share of the float32 tensor's size.
-        added: what the layer itself adds, if errors are independent: √(behind² - before²).
+        layer: the layer's name in the graph, such as ``fc1/Gemm``; the part before the slash is the module.
+        before, behind: the error of its input and its output against float32, as a share of the float32 tensor's size.
+        added: the error that the layer itself adds, if errors are independent: √(behind² - before²).
     """
 
     layer: str
@@ -102,9 +102,9 @@ class Reduction:
 
     Attributes:
         convert: writes ``target.path`` from the float32 file and returns details, as `Format.export` does.
-        options: its own, beside the format's.
+        options: its own options, in addition to the format's.
         calibrated: True if it needs ``target.calibration``.
-        layer_costs: compares the tensors of both files on images, uint8 N×1×28×28, the costliest layer first; None where
+        layer_costs: compares the tensors of both files on images, uint8 N×1×28×28, and returns the costliest layer first; None if
             the format cannot tell.
     """
 
@@ -119,18 +119,19 @@ class Format:
     """A format that models can be exported to.
 
     Attributes:
-        name: what ``--format`` takes.
-        summary: what it is, in a few words.
-        suffix: ends the artifact's name, after the model's name: ``.onnx``.
-        runtime: what runs it as a rule; the gate runs it with this. Other runtimes say themselves that they run this format.
-        export: writes ``target.path``, a file or a folder, in float32 from a `Deployed` network in eval mode, on the CPU, and returns details for the
-            manifest. ``oldest_runtime`` among them, such as ``onnxruntime 1.18``, is the oldest release that runs the file.
+        name: the name that ``--format`` takes.
+        summary: what the format is, in a few words.
+        suffix: the end of the artifact's name, after the model's name: ``.onnx``.
+        runtime: its usual runtime, which the gate uses. Other runtimes declare themselves that they run this format.
+        export: writes ``target.path``, a file or a folder, in float32 from a `Deployed` network in eval mode, on the CPU, and returns details
+            for the manifest. One of them, ``oldest_runtime``, such as ``onnxruntime 1.18``, is the oldest release that runs the file.
             Raises ExportError, UsageError.
         requires: import names of the packages that `export` needs.
-        install: the line that installs them.
-        missing_tools: names what else `export` needs and does not find, such as a converter in a folder of its own; None if it needs nothing else.
-        install_tools: returns the line that installs that.
-        options: its own.
+        install: the command that installs them.
+        missing_tools: returns the names of other tools that `export` needs and does not find, such as a converter in a separate folder; None if
+            it needs no others.
+        install_tools: returns the command that installs those tools.
+        options: the format's own options.
         reductions: its lower precisions by name; each needs a budget in `mnist_edge.proof.parity.BUDGETS`.
     """
 
@@ -148,23 +149,23 @@ class Format:
 
     @property
     def precisions(self) -> tuple[str, ...]:
-        """All that it can write, float32 first."""
+        """All precisions that it can write, float32 first."""
         return ("float32", *self.reductions)
 
     def options_of(self, precision: str) -> tuple[Option, ...]:
-        """Return the options that it takes in a precision: the format's own, and that precision's."""
+        """Return the options that it takes in a precision: the format's own and the precision's."""
         reduction = self.reductions.get(precision)
         return (*self.options, *(reduction.options if reduction else ()))
 
     def missing(self) -> dict[str, str]:
-        """Return what `export` needs and does not find here, by name, and the line that installs each."""
+        """Return what `export` needs but does not find here, by name, each with the command that installs it."""
         found = dict.fromkeys((module for module in self.requires if not is_installed(module)), self.install)
         if self.missing_tools and (tools := self.missing_tools()):
             found |= dict.fromkeys(tools, self.install_tools() if self.install_tools else self.install)
         return found
 
     def require(self) -> None:
-        """Raise MissingExtraError unless all that `export` needs is there."""
+        """Raise MissingExtraError unless everything that `export` needs is there."""
         if missing := self.missing():
             raise lacks(f"format {self.name}", missing)
 
@@ -173,7 +174,7 @@ _registered: dict[str, Format] = {}
 
 
 def register(format: Format) -> Format:
-    """Add a format. Raises UsageError if its name or suffix is taken or can be none, or no runtime can prove it."""
+    """Add a format. Raises UsageError if its name or suffix is taken or not allowed, or if no runtime can prove it."""
     every = [*format.options, *(option for reduction in format.reductions.values() for option in reduction.options)]
     check_declared(f"format {format.name!r}", format.name, format.options)
     check_declared(f"format {format.name!r}", format.name, list({option.name: option for option in every}.values()))

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from mnist_edge.architectures.deployed import Deployed
 
 
-#: How the name of a class begins, after its module's, where the process has met another of that name.
+#: PyTorch puts this after the module's name in a class name if the process has already met another class of that name.
 _MANGLED = "___torch_mangle_"
 
 
 def export(deployed: "Deployed", target: Target) -> dict[str, Any]:
     """Write a TorchScript archive that takes any batch. Its extra file ``mnist_edge.json`` says what it is.
 
-    Returns its versions and, if there are any, ``warnings``: a line for each thing in the network that the file may not do as the network does.
+    Returns its versions and any ``warnings``, one line for each thing that the file may not do as the network does.
     Raises ExportError if the network cannot be traced.
     """
     import torch
@@ -37,10 +37,10 @@ def export(deployed: "Deployed", target: Target) -> dict[str, Any]:
         "name": target.name,
         "producer": f"mnist-edge {__version__}",
     }
-    buffer = io.BytesIO()  # a file's name would become the archive's inner name
-    with collected_warnings() as about_the_network:  # and not that it is deprecated in 2.x: it is still complete
+    buffer = io.BytesIO()  # else the file's name would become the archive's inner name
+    with collected_warnings() as about_the_network:  # leave out the warning that it is deprecated in 2.x: it still works in full
         try:
-            # the tracer's own check compares bit for bit and stumbles over float noise; the gate checks instead
+            # the tracer's own check compares bit for bit and fails on rounding noise; the gate checks instead
             traced = torch.jit.trace(deployed, (pixels,), check_trace=False)
             torch.jit.save(torch.jit.freeze(traced), buffer, _extra_files={"mnist_edge.json": json.dumps(about, sort_keys=True).encode()})
         except (Exception, SystemExit) as error:  # the tracer runs the network, which may raise anything
@@ -53,11 +53,11 @@ def export(deployed: "Deployed", target: Target) -> dict[str, Any]:
 
 
 def _canonical(archive: bytes) -> bytes:
-    """Return the archive without what differs from one checkout, or one process, to another and runs nowhere.
+    """Return the archive without the parts that differ between checkouts or processes and that no runtime needs.
 
-    That is the debug members, which hold this machine's paths; the id, which is a hash over them too; and the number in
+    These are the debug members, which hold this machine's paths; the id, which is a hash that covers them; and the number in
     ``___torch_mangle_7``, which counts the classes that this process has met. Freezing leaves one class, so there is one such name.
-    It stands at a line's end in the pickle, so that another length does no harm.
+    It is at the end of a line in the pickle, so its length may change.
     """
     with zipfile.ZipFile(io.BytesIO(archive)) as source:
         members = {name: source.read(name) for name in source.namelist() if not name.endswith((".debug_pkl", "/.data/serialization_id"))}
@@ -67,12 +67,12 @@ def _canonical(archive: bytes) -> bytes:
     kept = io.BytesIO()
     with zipfile.ZipFile(kept, "w", zipfile.ZIP_STORED) as target:
         for name, content in members.items():
-            target.writestr(zipfile.ZipInfo(name), content)  # dated 1980, whatever the clock says
+            target.writestr(zipfile.ZipInfo(name), content)  # always dated 1980, whatever the clock says
     return kept.getvalue()
 
 
 def _renamed(member: str, content: bytes, old: str, new: str) -> tuple[str, bytes]:
-    """Give a class in a member of the archive another name; constants have no names in them, and stay."""
+    """Rename a class in a member of the archive. Constants contain no names and stay as they are."""
     if not member.endswith((".py", ".pkl")):
         return member, content
     return member.replace(old, new), content.replace(old.encode(), new.encode())

@@ -1,6 +1,6 @@
-"""What PyTorch's tracer and exporter say about a network while they write it, in plain words and with the line of its code.
+"""Puts into plain words what PyTorch's tracer and exporter say about a network, with the line of its code.
 
-Warnings about a network say that the file may answer otherwise than the network does. Chatter of PyTorch's own is left out.
+A warning about a network means that the file may not answer as the network does. PyTorch's messages about itself are left out.
 """
 
 import logging
@@ -21,19 +21,19 @@ from mnist_edge.common.errors import ExportError
 if TYPE_CHECKING:
     from mnist_edge.architectures.deployed import Deployed
 
-#: What the tracer calls it, and what that means.
+#: The tracer's words for each problem, and what they mean.
 _MEANINGS = {
-    "Python boolean": "an if (or an assert) on a value is decided once, while the file is written, and never again",
+    "Python boolean": "an if (or an assert) on a value is decided once, while the file is written",
     "Python integer": "a number taken from a tensor, such as int(x.shape[0]), is written into the file as it was for the example",
     "Python number": "a number taken from a tensor is written into the file as it was for the example",
     "Python float": "a number taken from a tensor is written into the file as it was for the example",
     "Python index": "a number taken from a tensor is written into the file as it was for the example",
     "NumPy array": "what numpy computes is written into the file as it was for the example",
     "Using len": "len(x) is written into the file as it was for the example; x.shape[0] is not",
-    "Iterating over a tensor": "a loop over a tensor is written into the file with as many turns as the example had",
-    "registered as constants": "a tensor made in forward is written into the file as a constant; make it in __init__, by self.register_buffer(…)",
-    "assigned during export": "forward sets {names}; the file does not, and keeps what was there",
-    "not properly registered as a parameter": "a tensor that could be trained is no nn.Parameter; the file keeps it as a constant",
+    "Iterating over a tensor": "a loop over a tensor is written into the file with as many steps as the example had",
+    "registered as constants": "a tensor made in forward is written into the file as a constant; make it in __init__ with self.register_buffer(…)",
+    "assigned during export": "forward sets {names}; the file does not, and keeps the old value",
+    "not properly registered as a parameter": "a trainable tensor is not an nn.Parameter; the file keeps it as a constant",
 }
 
 _DEPENDS_ON_THE_BATCH = (
@@ -41,23 +41,23 @@ _DEPENDS_ON_THE_BATCH = (
     "write it without an if on x.shape[0], len(x) and int(x.shape[0])"
 )
 
-#: Where a condition was asked for: ``(folder/mine.py:12 in forward)``.
+#: The place that asked for a condition: ``(folder/mine.py:12 in forward)``.
 _PLACE = re.compile(r"\(([^():]+):(\d+) in [^()]*\)")
 
-#: Loggers and words by which torch.export tells that a graph holds for some batch sizes only.
+#: Loggers and words that torch.export uses when a graph holds only for some batch sizes.
 _GUARDS, _GUARD, _SUPPRESSED = "torch.fx.experimental.symbolic_shapes", "[guard added]", "[guard suppressed]"
 
 
 @contextmanager
 def collected_warnings() -> Iterator[list[str]]:
-    """Give a list that fills, while the block runs, with one line for each thing said about the network; nothing is printed."""
+    """Give a list. While the block runs, it fills with one line for each message about the network. Nothing is printed."""
     found: list[str] = []
     listener = _GuardListener(found)
     logger = logging.getLogger(_GUARDS)
     level, propagate, others = logger.level, logger.propagate, logger.handlers[:]
     with warnings.catch_warnings():
         warnings.simplefilter("always")
-        TracerWarning.ignore_lib_warnings()  # of what PyTorch's own layers do, which it vouches for
+        TracerWarning.ignore_lib_warnings()  # about PyTorch's own layers, which PyTorch vouches for
 
         def hear(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
             if _is_about_the_network(str(message), category) and (line := _in_plain_words(str(message))):
@@ -76,7 +76,7 @@ def collected_warnings() -> Iterator[list[str]]:
 
 
 def exported(deployed: "Deployed", target: Target) -> tuple[torch.export.ExportedProgram, dict[str, list[str]]]:
-    """Export a network for one image, uint8 1×1×28×28, and return it with the entry ``warnings`` of its details, if there are any.
+    """Export a network for one image, uint8 1×1×28×28, and return it with the entry ``warnings`` for its details, if there are any.
 
     Raises ExportError if torch.export cannot follow the network.
     """
@@ -84,13 +84,13 @@ def exported(deployed: "Deployed", target: Target) -> tuple[torch.export.Exporte
     with collected_warnings() as about_the_network:
         try:
             program = torch.export.export(deployed, (pixels,))
-        except (Exception, SystemExit) as error:  # the network runs, and may raise anything
+        except (Exception, SystemExit) as error:  # the network runs here, and may raise anything
             raise ExportError(f"{target.name}: torch.export cannot export {why_not(target.architecture, error)}") from error
     return program, {"warnings": about_the_network} if about_the_network else {}
 
 
 def why_not(architecture: str, error: BaseException) -> str:
-    """Say what stopped an export, with the line of the user's code: the innermost of what torch raised because of another."""
+    """Say what stopped an export, with the line of the user's code: the innermost exception in torch's chain."""
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
     if "data-dependent" not in str(error):
@@ -100,12 +100,12 @@ def why_not(architecture: str, error: BaseException) -> str:
 
 
 def _is_about_the_network(message: str, category: type[Warning]) -> bool:
-    """Of the exporter's many UserWarnings only those count that are known to be about the network; of the tracer's, all."""
+    """Say whether a warning counts: all from the tracer do; from the exporter, only UserWarnings known to be about the network."""
     return issubclass(category, TracerWarning) or any(words in message for words in _MEANINGS)
 
 
 def _in_plain_words(message: str) -> str | None:
-    """Return what a warning means; None where it is about nothing but PyTorch's own layers, whose recurrent ones set `_flat_weights`."""
+    """Return what a warning means; None if it is only about PyTorch's own layers: the recurrent ones set `_flat_weights`."""
     named = re.findall(r"self\.(?:network\.)?([\w.]+)", message)
     theirs = [f"self.{name}" for name in named if not name.endswith("._flat_weights")]
     if named and not theirs:
@@ -122,7 +122,7 @@ def _add(found: list[str], what: str) -> None:
 
 
 class _GuardListener(logging.Handler):
-    """Hears which conditions on the batch's size torch.export takes for granted from now on."""
+    """Collects the conditions on the batch's size that torch.export assumes from now on."""
 
     def __init__(self, found: list[str]) -> None:
         super().__init__(logging.INFO)

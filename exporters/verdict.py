@@ -1,4 +1,4 @@
-"""What a lower precision is good for: size, speed and accuracy against float32 of the same format, on this machine, in words."""
+"""Says in words what a lower precision is good for: size, speed and accuracy against float32 in the same format, on this machine."""
 
 from dataclasses import dataclass
 
@@ -10,21 +10,21 @@ from mnist_edge.benchmark.latency import latencies
 from mnist_edge.common.text import percent
 from mnist_edge.proof.parity import ParityReport
 
-#: A file of more than this share of float32's is not called smaller.
+#: A file larger than this share of the float32 file is not called smaller.
 _SMALLER = 0.9
 
-#: Nor one faster that is not so many times as fast: what two runs of the same file may differ by on a busy machine.
+#: A file counts as faster only from this factor on: two runs of the same file may differ by as much on a busy machine.
 _FASTER = 1.2
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A reduced artifact against float32 in the same format, with the same options.
+    """A reduced artifact compared with float32 in the same format, with the same options.
 
     Attributes:
         bytes, float32_bytes: sizes of the two files.
-        latency, float32_latency: seconds for one image, median, one thread, on this machine.
-        reduced_weights: share of the weights that are in the lower precision, 0 to 1; None where the format does not say.
+        latency, float32_latency: median seconds for one image, one thread, on this machine.
+        reduced_weights: share of the weights that are in the lower precision, 0 to 1; None if the format does not say.
     """
 
     bytes: int
@@ -45,7 +45,7 @@ class Verdict:
 
     @property
     def gains(self) -> bool:
-        """Whether it is worth having: clearly smaller. How fast it is here tells nothing of the device that it is for."""
+        """Whether it is worth having: clearly smaller. Its speed here says nothing about the speed on the target device."""
         return self.size <= _SMALLER
 
     def describe(self) -> str:
@@ -53,24 +53,24 @@ class Verdict:
         return f"{_share(self.size)}; {self.speed} here"
 
     def advise(self, report: ParityReport) -> str:
-        """Return size, speed, accuracy and what follows, in a sentence."""
+        """Return size, speed, accuracy and advice, in one sentence."""
         points = 100 * (report.accuracy - report.reference_accuracy)
         accuracy = "accuracy unchanged" if abs(points) < 0.005 else f"accuracy {points:+.2f} points"
         smaller, faster, slower = self.size <= _SMALLER, self.slowdown <= 1 / _FASTER, self.slowdown >= _FASTER
         if smaller and slower:
-            advice = "ship it where flash is short, float32 where speed counts"
+            advice = "ship it if flash is scarce, float32 if speed counts"
         elif smaller and faster:
             advice = "ship it"
         elif smaller:
-            advice = "ship it where flash or download size counts"
+            advice = "ship it if flash or download size counts"
         elif faster:
-            advice = "it was published by force; ship it where it is faster on the device, too"
+            advice = "it was published by force; ship it only if it is also faster on the device"
         else:
             advice = "ship float32"
         return f"{self.describe()}; {accuracy}: {advice}"
 
     def why_not(self) -> str:
-        """Return why nothing is gained."""
+        """Return why there is no gain."""
         little = ""
         if self.reduced_weights is not None and self.reduced_weights < 0.5:
             little = f", because only {percent(self.reduced_weights, 0)} of its weights are in layers that this can reduce"
@@ -99,7 +99,7 @@ class Verdict:
 
 
 def judge(reduced: File, float32: File, image: NDArray[np.uint8]) -> Verdict:
-    """Compare two artifacts on one image, uint8 1×1×28×28. The latencies are this machine's, now."""
+    """Compare two artifacts on one image, uint8 1×1×28×28. The latencies are measured now, on this machine."""
     times = {name: float(np.median(values)) for name, values in latencies({"reduced": reduced.run, "float32": float32.run}, image).items()}
     return Verdict(reduced.tree.bytes, float32.tree.bytes, times["reduced"], times["float32"], reduced.details.get("reduced_weights"))
 

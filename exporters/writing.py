@@ -1,4 +1,4 @@
-"""The second stage of an export: the format writes its artifact aside, and the runtime that will prove it loads it."""
+"""The second stage of an export: the format writes its artifact aside, and the runtime that will prove the artifact loads it."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class File:
-    """An artifact aside, a file or a folder, loaded.
+    """An artifact, a file or a folder, that is written aside and loaded.
 
     Attributes:
-        path: where it lies for now.
+        path: its temporary place.
         tree: its hash and size.
-        run: it, loaded by the format's runtime.
-        details: what its exporter says of it, as JSON values.
+        run: the artifact, loaded by the format's runtime.
+        details: what its exporter says about it, as JSON values.
     """
 
     path: Path
@@ -39,19 +39,19 @@ class File:
 
 @dataclass(frozen=True)
 class Written:
-    """What was written: the artifact, and for a lower precision the float32 one that it was made from."""
+    """The written artifact and, for a lower precision, the float32 one that it was made from."""
 
     artifact: File
     float32: File | None = None
 
 
 def write(plan: Plan, aside: Path) -> Written:
-    """Write what is planned into the empty folder `aside`, each precision in a folder of its own, and load it.
+    """Write the planned artifact into the empty folder `aside`, each precision in its own folder, and load it.
 
-    A lower precision is made from the float32 artifact, so that size, speed and layers are compared like with like.
+    A lower precision is made from the float32 artifact, so that the comparison of size, speed and layers is fair.
 
-    Ensures: a file or a folder with no links in it and nothing beside it, which the runtime loads and which keeps the contract.
-    Raises ExportError, ParityError for what does not run, and what the exporter raises of this package's own; OSError.
+    Ensures: a file or a folder, with no links in it and nothing beside it, which the runtime loads and which keeps the contract.
+    Raises ExportError, ParityError if it does not run, any error of this package that the exporter raises, and OSError.
     """
     own = {option.name for option in plan.format.options}
     plain = {name: value for name, value in plan.options.items() if name in own}
@@ -71,7 +71,7 @@ def write(plan: Plan, aside: Path) -> Written:
 
 
 def _target(plan: Plan, aside: Path, precision: str, file: str, options: Mapping[str, Any]) -> Target:
-    """Give a target a folder of its own, so that whatever else is in it afterwards was written by its exporter."""
+    """Give a target its own folder. Whatever else is in it afterwards, the exporter wrote."""
     folder = aside / precision
     folder.mkdir()
     manifest = plan.model.manifest
@@ -84,7 +84,7 @@ def _exported(plan: Plan, target: Target) -> Mapping[str, Any]:
 
 
 def _network(plan: Plan) -> Deployed:
-    """Load a network of the exporter's own: what it does to it must not reach the reference."""
+    """Load a separate network for the exporter: changes that it makes must not reach the reference."""
     from mnist_edge.runtimes.torch import load_network
 
     return load_network(plan.model)
@@ -96,7 +96,7 @@ def _write(plan: Plan, target: Target, write: Callable[[Plan, Target], Mapping[s
         details = dict(write(plan, target))
     except (MnistEdgeError, OSError, KeyboardInterrupt):
         raise
-    except BaseException as error:  # another distribution's exporter may raise anything, SystemExit too
+    except BaseException as error:  # another distribution's exporter may raise anything, even SystemExit
         raise ExportError(f"format {name}: {one_line(error)}") from error
     tree = _checked(name, target.path)
     try:
@@ -108,7 +108,7 @@ def _write(plan: Plan, target: Target, write: Callable[[Plan, Target], Mapping[s
 
 
 def _checked(name: str, path: Path) -> Tree:
-    """Read what a format wrote. Raises ExportError unless it is one file or folder of its own, with nothing beside it."""
+    """Read what a format wrote. Raises ExportError unless that is one file or one folder, without links and with nothing beside it."""
     extra = sorted(one.name for one in path.parent.iterdir() if one != path)
     if path.is_symlink():
         raise ExportError(f"format {name}: wrote a symbolic link; an artifact is a file or a folder of its own")
@@ -137,7 +137,7 @@ def _load(plan: Plan, path: Path) -> Run:
 
 
 def _try_apart(plan: Plan, target: Target, is_reduced: bool) -> None:
-    """Let the runtime try it in a process of its own, if it is reduced or the runtime is another distribution's. Raises ParityError if it dies."""
+    """Try a reduced artifact, or one for another distribution's runtime, in a separate process. Raises ParityError if that process dies."""
     try:
         apart.check(plan.runtime, target.path, always=is_reduced)
     except ModelError as error:

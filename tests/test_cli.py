@@ -243,7 +243,7 @@ def test_what_is_typed_outdoes_the_environment(
         monkeypatch.setenv(name, value)
     done = call("list", *arguments)
     if expected is None:
-        assert done.code == 2 and "exclude each other" in done.err
+        assert done.code == 2 and "cannot be used together" in done.err
     else:
         assert done.code == 0 and bool(done.err) == expected
 

@@ -58,7 +58,7 @@ def test_help_gives_limits_and_defaults_that_are_there(run_command: Command) -> 
     train, demo = (" ".join(run_command(name, "--help").stdout.split()) for name in ("train", "demo"))
     assert "None" not in train and "[x>0]" in train
     assert "[default: FOLDER/models]" in demo
-    assert "Take only so many, for a quick try" in train and "Take only so many, for a quick try" in demo
+    assert "Take only this many, for a quick try" in train and "Take only this many, for a quick try" in demo
 
 
 def test_a_name_in_another_case_is_the_nearest() -> None:

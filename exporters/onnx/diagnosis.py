@@ -1,4 +1,4 @@
-"""Where a lower precision goes wrong: the tensors of both graphs, layer by layer."""
+"""Finds where a lower precision goes wrong, by comparing the tensors of both graphs layer by layer."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def layer_costs(float32: Path, reduced: Path, pixels: NDArray[np.uint8]) -> list[LayerCost]:
     """Run images, uint8 N×1×28×28, through both graphs and return each layer's cost, the costliest first.
 
-    Layers that are in float32 still are left out. Tensors keep their names while a graph is reduced. A layer whose tensors one of the graphs lost is left out.
+    Tensors keep their names when a graph is reduced. Layers still in float32 are left out, and so are layers with a tensor that only one
+    graph has.
     """
     import onnx
 
@@ -25,7 +26,7 @@ def layer_costs(float32: Path, reduced: Path, pixels: NDArray[np.uint8]) -> list
     activation = {node.input[0]: node.output[0] for node in graph.graph.node if node.op_type == "Relu"}
 
     def counterpart(tensor: str) -> str | None:
-        """Return the tensor's name in the reduced graph: what was rounded where it was, for a ReLU may be part of the rounding."""
+        """Return the tensor's name in the reduced graph: the rounded tensor if there is one, because a ReLU may be part of the rounding."""
         return next((name for name in (f"{tensor}_DequantizeLinear_Output", tensor) if name in there), None)
 
     untouched = layers_in_float(other)
@@ -52,7 +53,7 @@ def layer_costs(float32: Path, reduced: Path, pixels: NDArray[np.uint8]) -> list
 
 
 def _tensors(model: "onnx.ModelProto", names: list[str], pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.float64]]:
-    """Run a graph and return some of its inner tensors."""
+    """Run a graph and return the inner tensors asked for."""
     import onnx
     import onnxruntime as ort
 
@@ -60,7 +61,7 @@ def _tensors(model: "onnx.ModelProto", names: list[str], pixels: NDArray[np.uint
     model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names if name not in outputs)
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    # as it is written, or fused layers would lose their tensors
+    # no optimization: fused layers would lose their tensors
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return dict(zip(names, (value.astype(np.float64) for value in session.run(names, {"pixels": pixels})), strict=True))

@@ -15,18 +15,17 @@ if TYPE_CHECKING:
 
 DEFAULT_OPSET = 20
 
-#: torch's converter writes 18 whatever lower number it is asked for.
+#: torch's converter writes 18, even if it is asked for a lower number.
 OLDEST_OPSET = 18
 
-OPSET = Option("opset", f"ONNX operator set, {OLDEST_OPSET} and up.", type=int, default=str(DEFAULT_OPSET))
+OPSET = Option("opset", f"ONNX operator set to write, {OLDEST_OPSET} or higher.", type=int, default=str(DEFAULT_OPSET))
 
 
 def export(deployed: "Deployed", target: Target) -> dict[str, Any]:
-    """Write one self-contained file, with a symbolic batch and nothing of this machine in it.
+    """Write one self-contained file with a symbolic batch. Nothing in it identifies this machine.
 
-    Returns ``opset``, ``ir_version``, ``oldest_runtime`` and, if there are any, ``warnings``: a line for each thing in the
-    network that the file may not do as the network does. Raises UsageError for an opset that cannot be written,
-    ExportError if torch cannot convert the network.
+    Returns ``opset``, ``ir_version``, ``oldest_runtime`` and any ``warnings``, one line for each thing that the file may not do as
+    the network does. Raises UsageError for an opset that cannot be written, ExportError if torch cannot convert the network.
     """
     import onnx
     import torch
@@ -56,11 +55,11 @@ def export(deployed: "Deployed", target: Target) -> dict[str, Any]:
         except (Exception, SystemExit) as error:  # the converter raises many kinds, most of them private
             raise ExportError(f"{target.name}: torch.onnx cannot convert {why_not(target.architecture, error)}") from error
     if program is None:
-        raise ExportError(f"{target.name}: torch.onnx gave no program for {target.architecture}")
+        raise ExportError(f"{target.name}: torch.onnx returned no program for {target.architecture}")
     model: onnx.ModelProto = program.model_proto
     written = opset_of(model)
     if written != opset:
-        raise ExportError(f"{target.name}: torch.onnx wrote opset {written} where {opset} was asked for; ask for --opset {written}")
+        raise ExportError(f"{target.name}: torch.onnx wrote opset {written} although {opset} was asked for; ask for --opset {written}")
     name_nodes(model)
     target.path.write_bytes(finish(model, target))
     return details_of(model) | ({"warnings": about_the_network} if about_the_network else {})

@@ -1,4 +1,4 @@
-"""What every ONNX file of ours has in common: names that say where a node comes from, and nothing of this machine."""
+"""What all our ONNX files have in common: names that say where each node comes from, and nothing that identifies this machine."""
 
 import json
 from collections.abc import Iterator
@@ -11,25 +11,25 @@ from mnist_edge.common.version import __version__
 if TYPE_CHECKING:
     import onnx
 
-#: Oldest ONNX Runtime that ran LeNet at an opset when 1.15 to 1.23 were tried in turn (1.15 is the first for Python 3.11).
+#: For each opset, the oldest ONNX Runtime that ran LeNet when 1.15 to 1.23 were tried in turn (1.15 is the first for Python 3.11).
 ORT_OF_OPSET = {18: "1.15", 19: "1.16", 20: "1.17", 21: "1.18", 22: "1.21", 23: "1.23"}
 
 #: Dynamic quantization first turns a Gemm into a MatMul and an Add, and adds this to its name.
 GEMM_AS_MATMUL = "_MatMul"
 
-#: Where torch.onnx says which modules a node comes from, outermost first.
+#: The metadata in which torch.onnx lists the modules that a node comes from, outermost first.
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
 
 def finish(model: "onnx.ModelProto", target: Target) -> bytes:
-    """Strip, describe and check a graph, and return its bytes: the same weights give the same ones.
+    """Strip, describe and check a graph, and return its bytes. The same weights give the same bytes.
 
     Raises ExportError for a graph that ONNX's own checker refuses.
     """
     import onnx
 
     model = _cleaned(model)
-    model.ir_version = onnx.helper.find_min_ir_version_for(model.opset_import, ignore_unknown=True)  # so that old runtimes read it
+    model.ir_version = onnx.helper.find_min_ir_version_for(model.opset_import, ignore_unknown=True)  # so that old runtimes can read it
     model.producer_name, model.producer_version = "mnist-edge", __version__
     model.domain = ""
     model.model_version = 0
@@ -51,7 +51,7 @@ def finish(model: "onnx.ModelProto", target: Target) -> bytes:
 
 
 def details_of(model: "onnx.ModelProto") -> dict[str, Any]:
-    """Return what the manifest keeps of any graph."""
+    """Return what the manifest records about any graph."""
     opset = opset_of(model)
     return {"opset": opset, "ir_version": model.ir_version, "oldest_runtime": f"onnxruntime {ORT_OF_OPSET[opset]}"}
 
@@ -62,7 +62,7 @@ def opset_of(model: "onnx.ModelProto") -> int:
 
 
 def name_nodes(model: "onnx.ModelProto") -> None:
-    """Name each node after its module and its operator, such as ``fc1/Gemm``; a number tells the second from the first."""
+    """Name each node after its module and its operator, such as ``fc1/Gemm``. A number distinguishes the second from the first."""
     import ast
 
     taken: set[str] = set()
@@ -79,12 +79,12 @@ def name_nodes(model: "onnx.ModelProto") -> None:
 
 
 def layers(model: "onnx.ModelProto") -> Iterator["onnx.NodeProto"]:
-    """Yield the nodes that hold or multiply weights: what quantization changes."""
+    """Yield the nodes that hold or multiply weights: quantization changes these."""
     yield from (node for node in model.graph.node if node.op_type in ("Conv", "Gemm", "MatMul", "GRU"))
 
 
 def layers_in_float(model: "onnx.ModelProto") -> set[str]:
-    """Return the names of the layers that a reduced graph has in float32 still, as the float32 graph calls them."""
+    """Return the names of the layers that are still float32 in a reduced graph, as the float32 graph calls them."""
     import onnx
 
     kinds = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
@@ -97,9 +97,9 @@ def layers_in_float(model: "onnx.ModelProto") -> set[str]:
 
 
 def _cleaned(model: "onnx.ModelProto") -> "onnx.ModelProto":
-    """Return a copy without what names this machine's folders, without functions, and without sets of operators that no node uses.
+    """Return a copy without the paths of this machine's folders, without functions, and without operator sets that no node uses.
 
-    ONNX Runtime's preprocessing names all the sets that it knows, and an older ONNX Runtime refuses those that it does not know.
+    ONNX Runtime's preprocessing lists all the operator sets that it knows, and an older ONNX Runtime refuses any that it does not know.
     """
     import onnx_ir
     from onnx_ir.passes import Sequential
@@ -107,13 +107,13 @@ def _cleaned(model: "onnx.ModelProto") -> "onnx.ModelProto":
 
     whole = onnx_ir.from_proto(model)
     Sequential(InlinePass(), RemoveUnusedOpsetsPass(), ClearMetadataAndDocStringPass())(whole)
-    for graph in whole.graph.subgraphs():  # whose tensors the passes leave as they are
+    for graph in whole.graph.subgraphs():  # the passes leave its tensors unchanged
         for value in (*graph.inputs, *graph.initializers.values(), *(output for node in graph for output in node.outputs)):
             value.metadata_props.clear()
             value.doc_string = None
     cleaned = onnx_ir.to_proto(whole)
     graph = cleaned.graph
-    # onnx-ir writes other notes on shapes and no empty texts: an equal file, but other bytes than all that were published have
+    # onnx-ir writes shape notes differently and drops empty texts: an equivalent file, but not the bytes of the files published so far
     del graph.value_info[:]
     graph.value_info.extend(model.graph.value_info)
     for part in (cleaned, graph, *graph.node, *graph.value_info, *graph.initializer, *graph.input, *graph.output):
@@ -123,12 +123,13 @@ def _cleaned(model: "onnx.ModelProto") -> "onnx.ModelProto":
 
 
 def _check(model: "onnx.ModelProto", target: Target) -> None:
-    """Raise ExportError for a graph that ONNX's own checker refuses. It passes over operators that it does not know, such as com.microsoft's."""
+    """Raise ExportError for a graph that ONNX's own checker refuses. The checker skips operators that it does not know, such as com.microsoft's."""
     import onnx
 
     checked = onnx.ModelProto()
     checked.CopyFrom(model)
-    del checked.graph.value_info[:]  # notes on inner tensors, which ONNX Runtime's fp16 tool leaves as they were around what stays in float
+    # the type notes on inner tensors go: ONNX Runtime's fp16 tool does not update them around layers that stay in float
+    del checked.graph.value_info[:]
     try:
         onnx.checker.check_model(checked, full_check=True)
     except Exception as error:

@@ -1,14 +1,14 @@
-"""fp16 and int8, by the tools that come with ONNX Runtime. We choose what they do to which layer, check, and explain.
+"""fp16 and int8, made by the tools that come with ONNX Runtime. We choose what they do to each layer, check the result, and explain it.
 
-What is chosen, and why:
+Our choices, and the reasons:
 
-- int8 weights have 7 bits where activations are unsigned (`reduce_range`): x86 processors without VNNI add pairs of products
-  in 16 bits, which saturates with 8, so that the same file would answer differently there. On an emulated Haswell the logits of
-  four networks moved by 4.5 to 10.1 with 8 bits, and by 0.0 with 7.
+- int8 weights use only 7 bits if activations are unsigned (`reduce_range`): x86 processors without VNNI add pairs of products
+  in 16 bits, which overflows with 8-bit weights, so the same file would answer differently there. On an emulated Haswell the
+  logits of four networks moved by 4.5 to 10.1 with 8 bits, and by 0.0 with 7.
 - Static int8 leaves the last layer in float: in int8 it saturates the logits, and with them the confidence.
-- Static int8 covers layers with weights. Sums, attention's own products, softmax and normalisation stay in float: with a ViT on 2,500
-  held-out images 7 answers change instead of 13, the mean confidence falls by 0.02 points instead of 0.23, and the file is smaller.
-- Dynamic int8 leaves convolutions in float: as ConvInteger they are slower and unknown to some runtimes.
+- Static int8 covers layers with weights. Sums, the products inside attention, softmax and normalisation stay in float. For a ViT on
+  2,500 held-out images, 7 answers change instead of 13, the mean confidence falls by 0.02 points instead of 0.23, and the file is smaller.
+- Dynamic int8 leaves convolutions in float: as ConvInteger they are slower, and some runtimes do not know that operator.
 """
 
 import logging
@@ -30,34 +30,38 @@ if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
 
-KEEP_FLOAT = Option("keep_float", "Leave a layer in float32, such as conv1; may be given again.", multiple=True, metavar="LAYER")
+KEEP_FLOAT = Option("keep_float", "Leave this layer in float32, such as conv1; may be repeated.", multiple=True, metavar="LAYER")
 
 METHODS = ("minmax", "percentile")
 
 CALIBRATION_METHOD = Option(
-    "calibration_method", "minmax, or percentile (clips the largest 0.01 %).", choices=METHODS, default=METHODS[0], metavar="METHOD"
+    "calibration_method",
+    "How to choose ranges: minmax, or percentile (clips the largest 0.01 %).",
+    choices=METHODS,
+    default=METHODS[0],
+    metavar="METHOD",
 )
 
-#: Of each tensor's values, with method ``percentile``; what lies beyond is clipped.
+#: The percentage of each tensor's values that method ``percentile`` keeps; values beyond are clipped.
 PERCENTILE = 99.99
 
-#: onnxruntime 1.31 and 1.32 die (SIGSEGV) while they load a Gelu in float16 on the CPU, at their default level of optimization.
+#: onnxruntime 1.31 and 1.32 crash (SIGSEGV) while loading a Gelu in float16 on the CPU, at their default optimization level.
 _NO_FP16 = ("Gelu",)
 
 #: Operators that dynamic int8 covers: the dense layers.
 _DYNAMIC = ["Gemm", "MatMul"]
 
-#: Operators that static int8 covers: those with weights, and those between them that can pass bytes on.
+#: Operators that static int8 covers: those with weights, and those between them that can pass int8 through.
 _STATIC = ["AveragePool", "Conv", "Gemm", "MatMul", "MaxPool", "Relu", "Reshape"]
 
-#: Images that go through the network at a time while ranges are read.
+#: How many images go through the network at a time during calibration.
 _CALIBRATION_BATCH = 50
 
 
 def to_fp16(float32: Path, target: Target) -> dict[str, Any]:
     """Write the graph with float16 weights and arithmetic; pixels and logits keep their types.
 
-    Raises UnknownNameError for a layer that is not there, ExportError.
+    Raises UnknownNameError for an unknown layer, ExportError.
     """
     import onnx
     from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
@@ -68,15 +72,17 @@ def to_fp16(float32: Path, target: Target) -> dict[str, Any]:
     with _quiet(target):
         blocked = [*DEFAULT_OP_BLOCK_LIST, *_NO_FP16]
         reduced = convert_float_to_float16(model, keep_io_types=True, op_block_list=blocked, node_block_list=kept)
-        OnnxModel.graph_topological_sort(reduced.graph)  # casts around what stays in float were added at the end, behind their readers
+        OnnxModel.graph_topological_sort(
+            reduced.graph
+        )  # the tool added the casts around float layers at the end, after the nodes that read them
     return _write(reduced, target, kept)
 
 
 def to_dynamic_int8(float32: Path, target: Target) -> dict[str, Any]:
-    """Write the graph with uint8 weights in its dense layers, whose inputs are scaled as they come.
+    """Write the graph with uint8 weights in its dense layers. Their inputs are scaled at run time.
 
-    The scale is that of the whole batch, so an image's logits depend a little on its neighbours.
-    Raises UnknownNameError for a layer that is not there, ExportError.
+    One scale is computed for the whole batch, so an image's logits depend a little on its neighbours.
+    Raises UnknownNameError for an unknown layer, ExportError.
     """
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -96,9 +102,9 @@ def to_dynamic_int8(float32: Path, target: Target) -> dict[str, Any]:
 
 
 def to_static_int8(float32: Path, target: Target) -> dict[str, Any]:
-    """Write the graph in QDQ form: int8 weights per channel, uint8 activations in ranges read off training images.
+    """Write the graph in QDQ form: int8 weights per channel, uint8 activations with ranges measured on training images.
 
-    Raises UnknownNameError for a layer that is not there, ExportError.
+    Raises UnknownNameError for an unknown layer, ExportError.
     """
     import onnx
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
@@ -130,7 +136,7 @@ def to_static_int8(float32: Path, target: Target) -> dict[str, Any]:
 
 
 def _kept(model: "onnx.ModelProto", names: Sequence[str]) -> list[str]:
-    """Return the nodes that are meant by names of nodes or of modules: ``fc1`` is ``fc1/Gemm`` and all in ``fc1.0``."""
+    """Return the nodes for the given names of nodes or modules: ``fc1`` stands for ``fc1/Gemm`` and everything in ``fc1.0``."""
     known = [node.name for node in layers(model)]
     found = []
     for name in names:
@@ -143,7 +149,7 @@ def _kept(model: "onnx.ModelProto", names: Sequence[str]) -> list[str]:
 
 @contextmanager
 def _prepared(float32: Path, target: Target) -> Iterator[tuple[Path, Path]]:
-    """Give ONNX Runtime's preprocessing of a file, with every shape inferred, and a path to write to."""
+    """Give a file preprocessed by ONNX Runtime, with every shape inferred, and a path to write to."""
     from onnxruntime.quantization import quant_pre_process
 
     with tempfile.TemporaryDirectory() as folder:
@@ -155,13 +161,13 @@ def _prepared(float32: Path, target: Target) -> Iterator[tuple[Path, Path]]:
 
 @contextmanager
 def _quiet(target: Target) -> Iterator[None]:
-    """Keep ONNX Runtime's tools from talking on standard output and in the log, and name what they fail over."""
+    """Keep ONNX Runtime's tools from writing to standard output and the log, and turn their failures into an ExportError."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
         with redirect_stdout(StringIO()):
             yield
-    except Exception as error:  # they raise what they like
+    except Exception as error:  # they may raise anything
         raise ExportError(f"{target.name}: ONNX Runtime cannot make {target.precision} of it: {one_line(error)}") from error
     finally:
         logging.disable(disabled)
@@ -184,7 +190,7 @@ def _reader(images: "NDArray[np.uint8]") -> Any:
 def _write(model: "onnx.ModelProto", target: Target, kept: Sequence[str]) -> dict[str, Any]:
     reduced = sorted({*kept} - layers_in_float(model))
     if reduced:
-        raise ExportError(f"{target.name}: ONNX Runtime did not leave {', '.join(reduced)} in float, as it was asked to")
+        raise ExportError(f"{target.name}: ONNX Runtime reduced {', '.join(reduced)}, which had to stay in float32")
     target.path.write_bytes(finish(model, target))
     return details_of(model) | {"kept_float": list(kept), "reduced_weights": round(_reduced_share(model), 4)}
 

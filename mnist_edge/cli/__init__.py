@@ -1,4 +1,4 @@
-"""The command ``mnist-edge``: a file a command, imported when it is called. Only this folder knows click."""
+"""The command ``mnist-edge``. Each command has its own file, which is imported when it is called. Only this folder imports click."""
 
 import os
 import sys
@@ -18,7 +18,7 @@ import atexit
 from contextlib import suppress
 from typing import NoReturn
 
-# numpy's linear algebra starts a thread a core on import, 50 ms that no command here gets back; set it to override
+# On import, numpy's linear algebra starts one thread per core. That takes 50 ms and helps no command. Set the variable to override.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from mnist_edge.cli.group import Cli, epilog
@@ -30,7 +30,7 @@ COMMANDS = {
     "evaluate": "Measure a model's accuracy on a data set.",
     "predict": "Read pictures of digits.",
     "benchmark": "Measure size, start, speed and memory of every artifact.",
-    "report": "Draw what a model is good and bad at, and write its card.",
+    "report": "Draw what a model is good and bad at, and write its model card.",
     "list": "List the models.",
     "show": "Show a model's manifest.",
     "clean": "List or remove what trainings and exports left behind.",
@@ -38,8 +38,8 @@ COMMANDS = {
     "architectures": "List the networks, or the layers of one.",
     "formats": "List the export formats and the runtimes.",
     "data": "Find, download or write out data sets.",
-    "doctor": "Say what is installed, what is missing, and how to mend it.",
-    "demo": "Train, export, prove and predict, once through.",
+    "doctor": "Show what is installed, what is missing, and how to fix it.",
+    "demo": "Train, export, prove and predict, from start to finish.",
 }
 
 cli = Cli(
@@ -53,15 +53,15 @@ cli = Cli(
 
 
 def main() -> NoReturn:
-    """Run the command and exit, without the 30 ms that Python takes to take numpy and onnxruntime apart again.
+    """Run the command and exit, without the 30 ms that Python would spend on unloading numpy and onnxruntime.
 
-    What the command registered to run at exit is run first, and its threads are waited for.
+    The functions that the command registered to run at exit run first, and its threads finish first.
     """
     interrupt.install()
-    code = 1  # of what is neither caught nor an exit: Python shows its traceback
+    code = 1  # for an exception that nobody caught: Python shows its traceback
 
     def leave() -> None:
-        with suppress(OSError, AttributeError):  # None, or on a full disk: then the code says so already
+        with suppress(OSError, AttributeError):  # the stream is None, or the disk is full: the exit code says so already
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)

@@ -20,9 +20,9 @@ _SPEEDS = ("cold start, ms", "process", "imports", "load", "first", "p50, µs", 
 
 @subcommand("benchmark", "benchmark lenet", "benchmark lenet --rounds 20 --plot lenet.png", data=False)
 @click.argument("model", required=False, shell_complete=completing.models)
-@option("--threads", type=click.IntRange(1, 256), default=1, help="Threads of each runtime; as many as there are cores at most.")
-@option("--rounds", type=click.IntRange(1, 1000), default=5, help="Fresh processes of each; medians are reported.")
-@option("--plot", type=PATH, metavar="OUT", help="Draw it: a .png.")
+@option("--threads", type=click.IntRange(1, 256), default=1, help="Threads for each runtime, at most one per core.")
+@option("--rounds", type=click.IntRange(1, 1000), default=5, help="Fresh processes to measure each one in; the medians are reported.")
+@option("--plot", type=PATH, metavar="OUT", help="Draw the figures as this .png file.")
 @builds_networks
 @click.pass_context
 def command(
@@ -34,9 +34,9 @@ def command(
     models_dir: Path | None,
     out: Output,
 ) -> None:
-    """Measure every artifact of MODEL on this machine: size, cold start, latency, throughput, memory, what must be installed.
+    """Measure every artifact of MODEL on this machine: size, cold start, latency, throughput, memory, and what it needs installed.
 
-    Accuracy and equal answers are those proven when the artifact was published; mnist-edge verify measures them again.
+    Accuracy and equal answers come from the proof made when the artifact was published; mnist-edge verify measures them again.
     """
     from mnist_edge import store
     from mnist_edge.benchmark.measure import benchmark
@@ -78,7 +78,7 @@ def command(
 
 
 def machine() -> dict[str, Any]:
-    """Return what a figure depends on."""
+    """Return the conditions that the figures depend on."""
     import os
     import platform
 

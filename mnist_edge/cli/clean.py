@@ -19,17 +19,23 @@ _DAY = 24 * 3600
 @subcommand("clean", "clean", "clean --replaced --failed --older-than 30", "clean --all --yes", data=False)
 @option("--replaced", is_flag=True, envvar=None, show_default=False, help="Remove models that a training replaced.")
 @option("--failed", is_flag=True, envvar=None, show_default=False, help="Remove the evidence of refused exports.")
-@option("--runs", is_flag=True, envvar=None, show_default=False, help="Remove unfinished trainings; --resume cannot go on with them then.")
 @option(
-    "--parts", is_flag=True, envvar=None, show_default=False, help="Remove half-written files of killed programs that are older than a day."
+    "--runs", is_flag=True, envvar=None, show_default=False, help="Remove unfinished trainings; --resume cannot continue them afterwards."
+)
+@option(
+    "--parts",
+    is_flag=True,
+    envvar=None,
+    show_default=False,
+    help="Remove half-written files that killed programs left more than a day ago.",
 )
 @option("--all", "every", is_flag=True, envvar=None, show_default=False, help="Remove all of these.")
-@option("--older-than", type=Number(0), default=0, metavar="DAYS", help="Only what is older.")
-@option("-y", "--yes", is_flag=True, envvar=None, show_default=False, help="Do not ask.")
+@option("--older-than", type=Number(0), default=0, metavar="DAYS", help="Only what is older than this many days.")
+@option("-y", "--yes", is_flag=True, envvar=None, show_default=False, help="Remove without asking.")
 def command(every: bool, older_than: float, yes: bool, models_dir: Path | None, out: Output, **chosen: bool) -> None:
-    """List what trainings and exports left in the models folder; remove it where an option says what.
+    """List what trainings and exports left in the models folder, and remove what the options name.
 
-    Models and artifacts are never removed, nor is a run while it is being trained. mnist-edge restore puts a replaced model back.
+    This never removes a model, an artifact, or a run that is still training. mnist-edge restore puts a replaced model back.
     """
     from mnist_edge import store
     from mnist_edge.store import housekeeping

@@ -1,4 +1,4 @@
-"""What the commands share: options with their environment variables, and one place for output."""
+"""What the commands share: options with environment variables, and the output."""
 
 import functools
 import json
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 PATH = click.Path(path_type=Path)
 
 #: The help of ``--train-images``.
-TRAIN_IMAGES = "Take only so many, for a quick try: the first of MNIST, the same share of each digit of a folder."
+TRAIN_IMAGES = "Take only this many, for a quick try: the first ones of MNIST, or an equal share of each digit of a folder."
 
 
 class Number(click.FloatRange):
-    """A number within limits. NaN and infinity are refused: no limit stops NaN, which compares with nothing."""
+    """A number within limits. It refuses NaN and infinity, because a limit alone does not stop NaN: every comparison with it is false."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the value as a float."""
@@ -54,7 +54,7 @@ def option(*declarations: str, **attributes: Any) -> Callable[[Any], Any]:
 
 
 def was_typed(ctx: click.Context, name: str) -> bool:
-    """Say whether an option stands on the command line: one from the environment is meant for commands that it fits."""
+    """Say whether an option was typed on the command line. One from the environment is meant only for the commands that have it."""
     return ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
@@ -69,8 +69,8 @@ def command_line(*words: str, **options: Any) -> str:
 class Output:
     """Results on standard output, messages on standard error.
 
-    With `quiet`, only results, warnings and errors; with `verbose`, also what is decided on the way, and each message with the
-    seconds since the start.
+    With `quiet`, it shows only results, warnings and errors. With `verbose`, it also shows the decisions made on the way, and each
+    message carries the seconds since the start.
     """
 
     def __init__(self, as_json: bool, quiet: bool = False, verbose: bool = False) -> None:
@@ -79,7 +79,7 @@ class Output:
 
     @property
     def shows_progress(self) -> bool:
-        """Whether to draw what is being done: somebody watches, and did not ask for silence."""
+        """Whether to draw progress: somebody is watching, and did not ask for silence."""
         return not self.quiet and is_terminal(sys.stderr)
 
     def say(self, message: str = "") -> None:
@@ -88,22 +88,22 @@ class Output:
             self._write(message)
 
     def problem(self, message: str) -> None:
-        """Say what is wrong or doubtful, on standard error, also with --quiet."""
+        """Say what is wrong or doubtful, on standard error, even with --quiet."""
         self._write(message)
 
     def detail(self, message: str) -> None:
-        """Say what only --verbose asks for, on standard error."""
+        """Say something on standard error, only with --verbose."""
         if self.verbose:
             self._write(message)
 
     def model(self, found: "Model") -> None:
-        """Say which model it is and why; with --verbose also where it lies, and what it is."""
+        """Say which model was chosen and why; with --verbose, also where it is and what it is."""
         self.say(f"model: {found.name} ({found.chosen})")
         self.detail(f"model's folder: {found.folder.absolute()}")
         self.detail(f"network {found.manifest.architecture}, weights {found.manifest.weights.sha256[:12]}…")
 
     def result(self, document: Any, text: str) -> None:
-        """Give the result: the document as JSON, or the text."""
+        """Print the result: the document as JSON, or the text."""
         click.echo(_json(document) if self.as_json else printable_lines(text))
         if self.as_json:
             interrupt.document_written()
@@ -135,9 +135,9 @@ def subcommand(
 ) -> Callable[[Callable[..., Any]], click.Command]:
     """Return a decorator that makes a command with --json, --quiet and --verbose, and --models-dir and --data-dir where it uses them.
 
-    `examples` are command lines without the program's name, for the command's help. The function gets an `Output` as `out`, and
-    `models_dir` and `data_dir`, each a `Path` or None, unless it does without `models` or `data`. As text, `models` is the default for
-    the command's help. `cls` is the command's class.
+    `examples` are command lines without the program's name, for the command's help. The function gets an `Output` as `out`. It also
+    gets `models_dir` and `data_dir`, each a `Path` or None, unless `models` or `data` is False. If `models` is text, the help shows
+    it as the default. `cls` is the command's class.
     """
 
     def decorate(function: Callable[..., Any]) -> click.Command:
@@ -156,7 +156,7 @@ def subcommand(
 
         decorated: Any = wrapped
         shared = [
-            option("-v", "--verbose", is_flag=True, show_default=False, help="Also say what is decided on the way, and how long it takes."),
+            option("-v", "--verbose", is_flag=True, show_default=False, help="Also show decisions, and how long each step takes."),
             option("-q", "--quiet", is_flag=True, show_default=False, help="Print only results, warnings and errors."),
             option("--json", "as_json", is_flag=True, show_default=False, help="Print one JSON document on standard output."),
         ]
@@ -175,11 +175,11 @@ def subcommand(
 
 
 def _settle_loudness(ctx: click.Context, quiet: bool, verbose: bool) -> tuple[bool, bool]:
-    """Return quiet and verbose: what is typed outdoes what the environment says. Raises UsageError for both at once."""
+    """Return quiet and verbose. A typed option overrides the environment. Raises UsageError if both are set."""
     if quiet and verbose:
         typed = was_typed(ctx, "quiet"), was_typed(ctx, "verbose")
         if typed[0] == typed[1]:
-            raise UsageError("--quiet and --verbose exclude each other")
+            raise UsageError("--quiet and --verbose cannot be used together; leave one out")
         return typed
     return quiet, verbose
 
@@ -216,11 +216,11 @@ def version_of(package: str) -> str | None:
 
 
 class Right(str):
-    """The name of a column whose cells are set to the right: numbers, with or without a unit."""
+    """The name of a column whose cells are aligned right: numbers, with or without a unit."""
 
 
 def table(rows: Iterable[Sequence[Any]], header: Sequence[str]) -> str:
-    """Return rows as aligned columns, under their names: those that are `Right` to the right, the others to the left; None is a dash."""
+    """Return rows as aligned columns under their names. `Right` columns are aligned right, the others left. None becomes a dash."""
     lines = [list(header), *(["–" if cell is None else str(cell) for cell in row] for row in rows)]
     columns = []
     for name, *cells in zip(*lines, strict=True):
@@ -239,12 +239,12 @@ def png(picture: Any) -> bytes:
 
 
 def is_terminal(stream: Any) -> bool:
-    """Say whether somebody watches a stream; one that was closed is None."""
+    """Say whether somebody is watching a stream. A closed stream is None."""
     return stream is not None and bool(stream.isatty())
 
 
 def _json(document: Any) -> str:
-    """Return JSON in which nothing controls a terminal: `json` escapes the control characters of ASCII, but no others."""
+    """Return JSON that cannot control a terminal: `json` escapes only the control characters of ASCII."""
     text = json.dumps(document, ensure_ascii=False, default=str)
     if text.isprintable():
         return text

@@ -1,4 +1,4 @@
-"""What a shell can complete: names of models, networks, formats and runtimes. Nothing here imports torch."""
+"""The names that a shell can complete: models, networks, formats and runtimes. Nothing here imports torch."""
 
 import os
 from collections.abc import Callable
@@ -32,7 +32,7 @@ NETWORKS = (
 
 
 def _completes(names: Callable[[click.Context], "list[str]"], or_files: bool = False) -> Complete:
-    """Return a function that proposes names; where none fits and `or_files`, the shell proposes files."""
+    """Return a function that proposes names. If none fits and `or_files` is true, the shell proposes files."""
 
     def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
         from click.shell_completion import CompletionItem

@@ -13,7 +13,7 @@ from mnist_edge.common.text import count
 
 @subcommand("status", "data status", models=False)
 def status(data_dir: Path | None, out: Output) -> None:
-    """Say which data sets are here, with their hashes."""
+    """List the data sets on this machine, with their hashes."""
     from mnist_edge import dataset as datasets
     from mnist_edge.dataset.sources import WAYS_ON, find_mnist
 
@@ -31,9 +31,9 @@ def status(data_dir: Path | None, out: Output) -> None:
 
 
 @subcommand("download", "data download", "data download --data-dir mnist", models=False)
-@option("--mirror", metavar="URL", help="Address of MNIST's four .gz files, asked before torchvision's own.")
+@option("--mirror", metavar="URL", help="Address of MNIST's four .gz files, tried before torchvision's own addresses.")
 def download(mirror: str | None, data_dir: Path | None, out: Output) -> None:
-    """Download MNIST with torchvision, unless it is here."""
+    """Download MNIST with torchvision, unless it is on this machine already."""
     from mnist_edge.dataset.download import ensure_mnist
     from mnist_edge.dataset.sources import find_mnist
 
@@ -46,7 +46,7 @@ def download(mirror: str | None, data_dir: Path | None, out: Output) -> None:
 
 @subcommand("images", "data images pictures", "data images pictures --data drawn", models=False)
 @click.argument("folder", type=PATH)
-@option("--data", default="mnist", metavar="DATA", shell_complete=completing.data, help="mnist or drawn.")
+@option("--data", default="mnist", metavar="DATA", shell_complete=completing.data, help="The data set to write: mnist or drawn.")
 def images(folder: Path, data: str, data_dir: Path | None, out: Output) -> None:
     """Write a data set out as FOLDER/train/0…9/*.png and FOLDER/test/0…9/*.png, for --data FOLDER."""
     from mnist_edge import dataset as datasets
@@ -73,7 +73,7 @@ class _DefaultsToStatus(click.Group):
         return super().parse_args(ctx, args)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
-        """Name the nearest command where there is none of that name."""
+        """Suggest the nearest command for an unknown name."""
         if args and args[0] not in self.commands:
             raise unknown_name("command of data", args[0], self.commands)
         return super().resolve_command(ctx, args)
@@ -81,7 +81,7 @@ class _DefaultsToStatus(click.Group):
 
 command = _DefaultsToStatus(
     "data",
-    help="Find, download or write out data sets. Without a command: say which are here.",
+    help="Find, download or write out data sets. Without a command: list those on this machine.",
     commands=[status, download, images],
     epilog=epilog("data", "data download", "data images pictures"),
 )

@@ -1,4 +1,4 @@
-"""Options that a format or a runtime declares: the command line shows and takes those of the one that ``--format`` or ``--runtime`` names."""
+"""Options that a format or a runtime declares. The command line shows and takes those of the one named by ``--format`` or ``--runtime``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mnist_edge.cli.common import option, was_typed
 from mnist_edge.common.errors import UsageError
 from mnist_edge.common.options import Option
 
-#: Given the name that was typed, or None: the options that fit it, and those of all others, which are taken to be refused with a reason.
+#: Takes the typed name, or None. Returns the options that fit it, and those of all others, which are parsed only to refuse them with a reason.
 Find = Callable[[str | None], tuple[Sequence[Option], Sequence[Option]]]
 
 
@@ -45,7 +45,7 @@ def declares(flag: str, find: Find) -> type[click.Command]:
 
 
 def runtime_options(name: str | None) -> tuple[Sequence[Option], Sequence[Option]]:
-    """Return the options of the runtime of this name; of one that is not there, none: the command will say so."""
+    """Return the options of the runtime with this name, or none if it does not exist: the command will say so."""
     from mnist_edge import runtimes
 
     with suppress(UsageError):
@@ -54,13 +54,13 @@ def runtime_options(name: str | None) -> tuple[Sequence[Option], Sequence[Option
 
 
 def given(ctx: click.Context, options: Iterable[Option], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of `options` that were given, on the command line or in the environment, as their owner takes them."""
+    """Return the `options` that were given, on the command line or in the environment, in the form that their owner takes."""
     found = {one.name: value for one in options if (value := values.get(one.name)) not in (None, ()) and value is not False}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
 
 
 def refuse_others(ctx: click.Context, options: Iterable[Option], values: Mapping[str, Any], what: str) -> None:
-    """Raise UsageError for an option that was typed and is none of `options`; one from the environment is meant for other commands."""
+    """Raise UsageError for a typed option that is not in `options`. One from the environment is meant for other commands."""
     fitting = {one.name for one in options}
     for name in values:
         if name not in fitting and was_typed(ctx, name):
@@ -72,7 +72,7 @@ def _each_once(options: Iterable[Option]) -> list[Option]:
 
 
 def _named(flag: str, args: Sequence[str]) -> str | None:
-    """Return what follows `flag` on the command line, else what the environment says."""
+    """Return the value of `flag` on the command line, else the one in the environment."""
     name = os.environ.get("MNIST_EDGE_" + flag[2:].upper().replace("-", "_")) or None
     for word, following in zip(args, [*args[1:], ""], strict=False):
         if word == flag and following:

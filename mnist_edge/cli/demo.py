@@ -15,12 +15,12 @@ from mnist_edge.cli.group import EXIT_PARITY
 from mnist_edge.common.errors import UsageError
 from mnist_edge.common.text import count, data_name, percent
 
-#: A process in which ``import torch`` fails, as on a device that has none.
+#: A process in which ``import torch`` fails, as on a device without torch.
 _WITHOUT_TORCH = "import sys; sys.modules['torch'] = None; from mnist_edge.cli import main; main()"
 
 
 @subcommand("demo", "demo", "demo --epochs 1 --train-images 6000", models="FOLDER/models")
-@option("--folder", type=PATH, default=Path("demo"), help="Where everything is written.")
+@option("--folder", type=PATH, default=Path("demo"), help="Folder to write everything into.")
 @option("--epochs", type=click.IntRange(min=1), default=5, help="Passes over the training images; train lenet takes more.")
 @option("--train-images", type=click.IntRange(min=12), help=TRAIN_IMAGES)
 @click.pass_context
@@ -29,7 +29,7 @@ def command(
 ) -> None:
     """Train LeNet, export it to TorchScript and ONNX, prove both on the whole test set, and read a picture without torch.
 
-    Takes MNIST where it is or can be had, else digits that the program draws itself, and says which.
+    It uses MNIST if that is on this machine or can be downloaded, else digits that the program draws itself. It says which.
     """
     from mnist_edge.common.extras import TRAIN, require
 
@@ -43,7 +43,7 @@ def command(
     from mnist_edge.training.run import Run, train
 
     picture = folder / "digit.png"
-    digit = _draw(picture, datasets.load("drawn", "test", count=20))  # now, so that a place that cannot be written to is found out now
+    digit = _draw(picture, datasets.load("drawn", "test", count=20))  # first, so that a folder that cannot be written to fails at once
     run = Run(models_dir or folder / "models", "lenet")
 
     out.say("1. data")

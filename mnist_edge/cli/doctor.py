@@ -12,7 +12,7 @@ from mnist_edge.common.text import count
 
 @subcommand("doctor", "doctor", "doctor --json")
 def command(models_dir: Path | None, data_dir: Path | None, out: Output) -> int:
-    """Say what is installed, which devices, data and models are here, what is missing, and the line that mends it.
+    """Show what is installed, which devices, data and models are here, what is missing, and the command that fixes it.
 
     Exit code 1 if something that the edge side needs is missing.
     """
@@ -52,11 +52,11 @@ def command(models_dir: Path | None, data_dir: Path | None, out: Output) -> int:
     try:
         chosen = store.find(None, folder)
         rows.append(("default model", f"{chosen.name} ({chosen.chosen})", ""))
-    except Exception as error:  # whatever is wrong is what the doctor is asked for
+    except Exception as error:  # the doctor reports any fault instead of failing on it
         broken = True
         rows.append(("default model", "none", str(error)))
     document: dict[str, Any] = {what: {"state": state, "mend": mend} for what, state, mend in rows}
-    out.result(document | {"ok": not broken}, table(rows, ["what", "state", "to mend it"]))
+    out.result(document | {"ok": not broken}, table(rows, ["what", "state", "to fix it"]))
     return EXIT_FAILED if broken else 0
 
 
@@ -67,7 +67,7 @@ def _devices() -> tuple[str, str]:
         return "cpu", ""
     try:
         import torch
-    except Exception as error:  # a broken pair of torch and its libraries fails in many ways
+    except Exception as error:  # torch beside libraries that do not fit it fails in many ways
         return "cpu", f"torch does not load: {' '.join(str(error).split())[:200]}"
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     devices = [device for device, is_here in available.items() if is_here]

@@ -28,11 +28,11 @@ MOST_DRAWN = 100
     default="ort",
     metavar="RUNTIME",
     shell_complete=completing.runtimes,
-    help="What runs it; mnist-edge formats lists the runtimes.",
+    help="Runtime to run it with; mnist-edge formats lists them.",
 )
-@option("--data", default="mnist", metavar="DATA", shell_complete=completing.data, help="mnist, drawn, or a folder with 0…9.")
-@option("--threads", type=click.IntRange(1, 256), default=1, help="Threads of the runtime; as many as there are cores at most.")
-@option("--report", type=PATH, metavar="OUT", help="Draw what was read wrongly, the most confident first: a .png.")
+@option("--data", default="mnist", metavar="DATA", shell_complete=completing.data, help="Test set: mnist, drawn, or a folder with 0…9.")
+@option("--threads", type=click.IntRange(1, 256), default=1, help="Threads for the runtime, at most one per core.")
+@option("--report", type=PATH, metavar="OUT", help="Draw the mistakes, the most confident first, as this .png file.")
 @builds_networks
 @click.pass_context
 def command(
@@ -48,7 +48,7 @@ def command(
     out: Output,
     **declared: Any,
 ) -> None:
-    """Measure MODEL's accuracy on a test set, as a whole and by digit; wrong pictures of a folder are listed with their paths.
+    """Measure MODEL's accuracy on a test set, overall and by digit. For a folder, list the misread pictures with their paths.
 
     A picture in which no digit is found counts as wrong.
     """

@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from mnist_edge.common.options import Option
     from mnist_edge.store import Model
 
-#: Ranges read off fewer images do not hold: of new images one in N+1 is outside what N have shown, in every tensor. LeNet's largest
+#: Ranges from fewer images do not hold: after N images, one new image in N+1 falls outside them, in every tensor. LeNet's largest
 #: logit error on held-out images, mean of six seeds: 7.6 with 1, 3.8 with 10, 1.7 with 50, 1.6 with 100, 0.9 with 500.
 SOUND_CALIBRATION = 100
 
 
 def _options(name: str | None) -> tuple[Sequence[Option], Sequence[Option]]:
-    """Return the options of the format of this name, and those of all formats."""
+    """Return the options of the format with this name, and those of all formats."""
     import exporters
 
     formats = exporters.formats()
@@ -71,13 +71,13 @@ def _options(name: str | None) -> tuple[Sequence[Option], Sequence[Option]]:
 @option(
     "--max-accuracy-drop", type=Points(), metavar="POINTS", help="Percentage points it may lose.  [default: 0.02 for fp16, 0.1 for int8]"
 )
-@option("--calibration-images", type=click.IntRange(min=1), default=500, help="Training images that static int8 reads its ranges off.")
-@option("--calibration-seed", type=click.IntRange(0, 2**31), default=0, help="Which training images.")
+@option("--calibration-images", type=click.IntRange(min=1), default=500, help="How many training images static int8 is calibrated on.")
+@option("--calibration-seed", type=click.IntRange(0, 2**31), default=0, help="Seed that picks those training images.")
 @option(
     "--force",
     is_flag=True,
     show_default=False,
-    help="Publish it though it is hardly smaller, or replaces a stronger proof; and, as unproven, though the exporter warns or the images are too few.",
+    help="Publish it even if it is hardly smaller or replaces a stronger proof; and, as unproven, if the exporter warns or the images are too few.",
 )
 @builds_networks
 @click.pass_context
@@ -97,11 +97,11 @@ def command(
     out: Output,
     **declared: Any,
 ) -> None:
-    """Export MODEL, run the file on the whole test set, compare with PyTorch, and publish it only if it answers the same.
+    """Export MODEL, run the file on the whole test set, compare it with PyTorch, and publish it only if it gives the same answers.
 
-    MODEL is a name in the models folder, a folder, or a file of one; left out, the model trained last, else the reference.
-    With --quantize it may answer a few images otherwise, within a budget, and has to be smaller for it. A format's own options are in
-    mnist-edge export --format FORMAT --help.
+    MODEL is the name of a model in the models folder, a model's folder, or a file in it. Without it, export takes the model trained
+    last, else the reference. With --quantize, a few answers may change, within a budget, but the file has to be smaller. A format's
+    own options are shown by mnist-edge export --format FORMAT --help.
     """
     import exporters
     from exporters import gate
@@ -203,7 +203,7 @@ def _precision(chosen: Format, quantize: str) -> str:
 
 
 def _refuse_misplaced(ctx: click.Context, chosen: Format, precision: str, declared: dict[str, Any]) -> None:
-    """Raise UsageError for an option that was typed and means nothing here."""
+    """Raise UsageError for a typed option that has no effect here."""
     what = f"--format {chosen.name}" + (f" --quantize {quantize_of(precision)}" if chosen.reductions else "")
     refuse_others(ctx, chosen.options_of(precision), declared, what)
     reduction = chosen.reductions.get(precision)
@@ -215,7 +215,7 @@ def _refuse_misplaced(ctx: click.Context, chosen: Format, precision: str, declar
 
 
 def _calibration(data: str, data_dir: Path | None, images: int, seed: int, out: Output) -> Calibration:
-    """Take training images of the same data that the proof is on, and say where they are few."""
+    """Take training images from the same data that the proof uses, and warn if they are few."""
     from exporters import Calibration
     from mnist_edge import dataset as datasets
 

@@ -7,7 +7,7 @@ from mnist_edge.cli.common import Output, subcommand, table
 
 @subcommand("formats", "formats", data=False, models=False)
 def command(out: Output) -> None:
-    """List the export formats with what each needs, and the runtimes."""
+    """List the export formats, what each one needs, and the runtimes."""
     import exporters
     from mnist_edge.runtimes import runtimes
 

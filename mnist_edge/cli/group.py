@@ -1,4 +1,4 @@
-"""Commands found by name, and errors turned into one line and an exit code."""
+"""Finds commands by name, and turns errors into one line and an exit code."""
 
 import os
 import re
@@ -18,7 +18,7 @@ EXIT_FAILED, EXIT_USAGE, EXIT_PARITY = 1, 2, 3
 
 
 class Cli(click.Group):
-    """A group that knows its commands' names and imports a command's module when it is called."""
+    """A group that knows the names of its commands and imports a command's module when it is called."""
 
     def __init__(self, *, commands_help: Mapping[str, str], **attributes: Any) -> None:
         super().__init__(**attributes, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -39,7 +39,7 @@ class Cli(click.Group):
         return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put right, in the error, a line whose options stand before the command."""
+        """Show the corrected line in the error if options stand before the command."""
         given = list(args)
         try:
             return super().parse_args(ctx, args)
@@ -53,7 +53,7 @@ class Cli(click.Group):
             raise errors.UsageError(f"options come after the command: {line}") from None
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
-        """Name the nearest command where there is none of that name."""
+        """Suggest the nearest command for an unknown name."""
         if args and not args[0].startswith("-") and args[0] not in self._help:
             raise errors.unknown_name("command", args[0], self._help)
         return super().resolve_command(ctx, args)
@@ -64,7 +64,7 @@ class Cli(click.Group):
             formatter.write_dl(list(self._help.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command. A network's or a plug-in's own code may call sys.exit: that must not end this program without a word."""
+        """Run the command. Code of a network or a plug-in may call sys.exit; this program must not end silently then."""
         try:
             return super().invoke(ctx)
         except (Exception, KeyboardInterrupt):
@@ -73,7 +73,7 @@ class Cli(click.Group):
             raise errors.MnistEdgeError(_who_ended(error)) from error
 
     def main(self, *args: Any, **extra: Any) -> NoReturn:
-        """Run, say what went wrong in one line, and exit with the code of its kind."""
+        """Run, say in one line what went wrong, and exit with the code for that kind of error."""
         extra["standalone_mode"] = False
         given = list(extra.get("args") or (args[0] if args and args[0] else sys.argv[1:]))
         interrupt.begin()
@@ -100,7 +100,7 @@ class Cli(click.Group):
             _fail(str(error), EXIT_FAILED, given)
         except OSError as error:
             _fail(_os_error(error), EXIT_FAILED, given)
-        except Exception as error:  # a fault of this program's own
+        except Exception as error:  # a bug in this program
             if os.environ.get("MNIST_EDGE_DEBUG"):
                 raise
             _fail(
@@ -108,13 +108,13 @@ class Cli(click.Group):
                 EXIT_FAILED,
                 given,
             )
-        if interrupt.was_interrupted():  # and something swallowed it
+        if interrupt.was_interrupted():  # something swallowed the KeyboardInterrupt
             sys.exit(EXIT_INTERRUPTED)
         sys.exit(code if isinstance(code, int) else 0)
 
 
 def epilog(*examples: str) -> str | None:
-    """Return examples for the end of a command's help, a line each."""
+    """Return examples for the end of a command's help, one per line."""
     if not examples:
         return None
     return "\n".join(["\b", "Example:" if len(examples) == 1 else "Examples:", *(f"  mnist-edge {example}" for example in examples)])
@@ -129,8 +129,8 @@ def _who_ended(error: BaseException) -> str:
 
 
 def _fail(message: str, code: int, arguments: list[str]) -> NoReturn:
-    """Say it on standard error; with --json standard output still gets its one document."""
-    if interrupt.was_interrupted():  # some libraries turn it into an error of their own
+    """Print the error on standard error. With --json, standard output still gets its one document."""
+    if interrupt.was_interrupted():  # some libraries turn Ctrl-C into an error of their own
         message, code = "interrupted", EXIT_INTERRUPTED
     message = _flat(message)
     with suppress(OSError):
@@ -146,7 +146,7 @@ def _fail(message: str, code: int, arguments: list[str]) -> NoReturn:
 
 
 def _drop_unwritable_output() -> None:
-    """Let the interpreter not stumble at its end over output that cannot be written, such as to a full disk."""
+    """Drop output that cannot be written, such as to a full disk, so that the interpreter does not fail on it when it exits."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -159,7 +159,7 @@ def _flat(text: str) -> str:
 
 
 def _plain(message: str) -> str:
-    """Return click's message with a full stop, and in words that are no programmer's."""
+    """Return click's message with a full stop, in words that are not a programmer's."""
     message = re.sub(r"is not a valid integer( range)?\b", "is not a whole number", _flat(message))
     message = re.sub(r"is not a valid float( range)?\b", "is not a number", message)
     message = message.replace("Recognized values: , ", "Recognized values: ")
@@ -167,7 +167,7 @@ def _plain(message: str) -> str:
 
 
 def _os_error(error: OSError) -> str:
-    path = error.filename2 or error.filename  # of a copy, where to
+    path = error.filename2 or error.filename  # the target of a copy
     where = f"{os.fsdecode(path)}: " if isinstance(path, (str, bytes, os.PathLike)) else "writing: "
     return f"{where}{error.strerror or error}"
 

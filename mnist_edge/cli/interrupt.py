@@ -1,11 +1,11 @@
-"""Ctrl-C ends the command with exit code 130 and one line, whatever it is doing.
+"""Ctrl-C ends the command with exit code 130 and one line, whatever the command is doing.
 
-Python's own way is a KeyboardInterrupt wherever the program happens to be. That is right where files written aside want to be
-cleaned up and a training says how it goes on. It is wrong while a module is imported: an extension module turns it into an
-ImportError or swallows it, and what is half imported breaks later. There, and wherever a KeyboardInterrupt would be lost or
-shown as a traceback, the process ends at once.
+Python raises a KeyboardInterrupt wherever the program happens to be. That is right when unfinished files have to be removed, or when
+a training says how to continue it. It is wrong while a module is imported: an extension module turns it into an ImportError or
+swallows it, and a half-imported module breaks later. In that case, and wherever a KeyboardInterrupt would be lost or shown as a
+traceback, the process ends at once.
 
-What happens before Python runs this file cannot be caught: then Python itself shows a traceback.
+Ctrl-C before Python runs this file cannot be caught: Python itself then shows a traceback.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 
-TYPE_CHECKING = False  # nothing is imported here that Python has not loaded already, but signal
+TYPE_CHECKING = False  # apart from signal, this file imports only what Python has loaded already
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
     from typing import Any, NoReturn
@@ -28,7 +28,7 @@ class _State:
 
 
 def is_program() -> bool:
-    """Say whether the module that asks is being imported by the program that was started, not by another module such as a test."""
+    """Say whether the started program imports the module that asks, and not another module, such as a test."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and (frame.f_globals.get("__name__") == "mnist_edge.cli" or _is_importlib(frame)):
         frame = frame.f_back
@@ -36,12 +36,12 @@ def is_program() -> bool:
 
 
 def install() -> None:
-    """Take Ctrl-C over from Python; where the parent had it ignored (nohup), or somebody else handles it, nothing changes."""
+    """Take Ctrl-C over from Python. Nothing changes if the parent ignores it (nohup) or somebody else handles it."""
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         return
     try:
         signal.signal(signal.SIGINT, _on_interrupt)
-    except ValueError:  # not in the main thread, which alone may do this
+    except ValueError:  # only the main thread may do this
         return
     shown, ignored = sys.excepthook, sys.unraisablehook
 
@@ -64,7 +64,7 @@ def begin() -> None:
 
 
 def was_interrupted() -> bool:
-    """Say whether Ctrl-C was pressed: what failed since then failed because of it, whatever the error says."""
+    """Say whether Ctrl-C was pressed: every failure since then is due to it, whatever the error says."""
     return _State.interrupted
 
 
@@ -80,14 +80,14 @@ def document_written() -> None:
 
 
 def leave() -> NoReturn:
-    """End the process at once, as an interrupted one. What was being written aside is removed."""
+    """End the process at once, as an interrupted one. Unfinished files are removed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         if files := sys.modules.get("mnist_edge.common.files"):
             files.discard_asides()
         if sys.stdout is not None:
             sys.stdout.flush()
-    except Exception:  # half imported, or a stream in use: there is nothing to lose any more
+    except Exception:  # a module is half imported, or a stream is in use: nothing more can be lost
         pass
     _write(2, (b"\x1b[?25h\n" if os.isatty(2) else b"") + b"error: interrupted\n")  # a progress bar hides the cursor
     if wants_document(sys.argv[1:]):
@@ -96,7 +96,7 @@ def leave() -> NoReturn:
 
 
 def _on_interrupt(number: int, frame: FrameType | None) -> None:
-    if _State.interrupted or _is_importing(frame):  # a second time: do not wait for what the first one cleans up
+    if _State.interrupted or _is_importing(frame):  # a second Ctrl-C: do not wait for the cleaning up after the first
         leave()
     _State.interrupted = True
     raise KeyboardInterrupt
@@ -116,6 +116,6 @@ def _is_importlib(frame: FrameType) -> bool:
 
 def _write(descriptor: int, text: bytes) -> None:
     try:  # noqa: SIM105 - contextlib may be what is being imported
-        os.write(descriptor, text)  # not by sys.stderr, which may be in the middle of a write
+        os.write(descriptor, text)  # not through sys.stderr, which may be in the middle of a write
     except OSError:
         pass

@@ -9,7 +9,7 @@ from mnist_edge.common import trust
 
 
 def builds_networks(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command ``--allow-network``. What is allowed, here or while the command runs, is forgotten when it ends."""
+    """Give a command ``--allow-network``. When the command ends, everything allowed meanwhile is forgotten."""
 
     @functools.wraps(function)
     def wrapped(*args: Any, allow_network: tuple[str, ...], **kwargs: Any) -> Any:
@@ -20,7 +20,7 @@ def builds_networks(function: Callable[..., Any]) -> Callable[..., Any]:
         "--allow-network",
         multiple=True,
         metavar="PACKAGE.MODULE:CLASS",
-        help="Run the code of this network, if the model names it; may be given again.",
+        help="Allow the code of this network to run, if the model names it; may be repeated.",
     )
     decorated: Callable[..., Any] = add(wrapped)
     return decorated

@@ -1,4 +1,4 @@
-"""What became of an artifact, in words."""
+"""Describes in words what became of an artifact."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -49,14 +49,14 @@ def _confidence(report: ParityReport) -> str:
 
 
 def _would_pass(report: ParityReport) -> Iterator[str]:
-    """Yield the tolerance that passes, where there is one: of a failed report only if it is the tolerance that was missed."""
+    """Yield the tolerance that would pass, if there is one. For a failed report, only if nothing but the tolerance was missed."""
     tolerance, allowed = report.smallest_tolerance, report.budget.logit_difference
     if tolerance is not None and allowed is not None and (report or tolerance > allowed):
         yield f"  would pass at    a tolerance of {tolerance:.2g}"
 
 
 def _collapsed(failures: Iterable[str]) -> Iterator[str]:
-    """Yield each reason once, with all the batches that it was given for."""
+    """Yield each reason once, with all the batch sizes that it applies to."""
     batches: dict[str, list[str]] = {}
     for failure in failures:
         found = re.fullmatch(r"batch(?:es)? of ([\d, and]+): (.*)", failure, re.DOTALL)
@@ -67,7 +67,7 @@ def _collapsed(failures: Iterable[str]) -> Iterator[str]:
 
 
 def describe_costs(costs: "Sequence[LayerCost]") -> str:
-    """Return the layers that a refused precision costs most in, and what to try, in lines that go after a report; nothing if none does."""
+    """Return lines to follow a report: the layers where a refused precision costs most, and what to try. Empty if there are none."""
     costly = [cost for cost in costs if cost.added > 0][:3]
     if not costly:
         return ""

@@ -1,4 +1,4 @@
-"""Which pictures are meant: files, folders, patterns, standard input."""
+"""Finds the pictures that the user named: files, folders, patterns, standard input."""
 
 import io
 import os
@@ -15,13 +15,13 @@ STANDARD_INPUT = "-"
 
 
 def expand(pictures: tuple[str, ...], recursive: bool) -> Iterator[tuple[str, str | None]]:
-    """Yield each file, and why it cannot be read where that is known already; the pictures of a folder by name."""
+    """Yield each file, with the reason if it is already known to be unreadable. The pictures of a folder come in order of name."""
     import glob
 
     for given in pictures:
         if given == STANDARD_INPUT:
             yield given, None
-        elif os.path.isdir(given):  # noqa: PTH112 - a name may hold anything, so it stays a string
+        elif os.path.isdir(given):  # noqa: PTH112 - a name may contain anything, so it stays a string
             yield from _pictures_in(given, recursive)
         elif glob.has_magic(given) and not os.path.lexists(given):
             found = sorted(glob.glob(given, recursive=True))  # noqa: PTH207
@@ -56,7 +56,7 @@ def standard_input() -> "Picture":
 
     if sys.stdin is None or sys.stdin.isatty():
         raise UsageError(
-            "- reads a picture from standard input, which is a terminal or closed; give a file, or: mnist-edge predict - < img.png"
+            "- reads a picture from standard input, but that is a terminal or closed; give a file, or: mnist-edge predict - < img.png"
         )
     data = sys.stdin.buffer.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mnist_edge.image import Prepared
     from mnist_edge.predictor import Prediction, Predictor
 
-#: Images of an idx file that are answered at a time.
+#: How many images of an idx file are answered at a time.
 _BATCH = 256
 
 
@@ -49,16 +49,20 @@ _BATCH = 256
     default="ort",
     metavar="RUNTIME",
     shell_complete=completing.runtimes,
-    help="What runs it; mnist-edge formats lists the runtimes.",
+    help="Runtime to run it with; mnist-edge formats lists them.",
 )
-@option("--threads", type=click.IntRange(1, 256), default=1, help="Threads of the runtime; as many as there are cores at most.")
-@option("--ink", type=click.Choice(["auto", "dark", "light"]), default="auto", help="Whether the ink is darker than its ground.")
-@option("--recursive", is_flag=True, show_default=False, help="Read the folders in folders too.")
-@option("--min-confidence", type=Number(0, 1), help="Report answers below it as failed.")
-@option("--require-proof", is_flag=True, show_default=False, help="Exit with 3 where this runtime is not proven on this kind of machine.")
+@option("--threads", type=click.IntRange(1, 256), default=1, help="Threads for the runtime, at most one per core.")
+@option("--ink", type=click.Choice(["auto", "dark", "light"]), default="auto", help="Whether the ink is darker or lighter than the paper.")
+@option("--recursive", is_flag=True, show_default=False, help="Also read the folders inside folders.")
+@option("--min-confidence", type=Number(0, 1), help="Report answers below this confidence as failed.")
+@option("--require-proof", is_flag=True, show_default=False, help="Exit with code 3 if this runtime is not proven on this kind of machine.")
 @option("--csv", "as_csv", is_flag=True, show_default=False, help="Print comma-separated values.")
-@option("--explain", type=PATH, metavar="OUT", help="Draw what was found, seen and answered: a .png, or a folder for many.")
-@option("--save-input", type=PATH, metavar="OUT", help="Write the 28×28 that the network sees: a .png, or a folder for many.")
+@option(
+    "--explain", type=PATH, metavar="OUT", help="Draw what was found, seen and answered, as a .png, or into a folder for many pictures."
+)
+@option(
+    "--save-input", type=PATH, metavar="OUT", help="Write the 28×28 that the network sees, as a .png, or into a folder for many pictures."
+)
 @builds_networks
 @click.pass_context
 def command(
@@ -79,16 +83,16 @@ def command(
     out: Output,
     **declared: Any,
 ) -> None:
-    """Read pictures of digits: files, folders, patterns, - for standard input, or idx files of MNIST's kind. Needs no torch.
+    """Read pictures of digits: files, folders, patterns, - for standard input, or idx files like MNIST's. Needs no torch.
 
-    One bad picture does not stop the rest; the exit code is then 1. With --json, a line a picture. Many pictures are decoded on
-    all cores, and answers come while the rest is read.
+    One bad picture does not stop the rest, but the exit code is then 1. --json prints one line per picture. Many pictures are decoded
+    on all cores, and answers appear while the rest is still being read.
     """
     from mnist_edge import runtimes
     from mnist_edge.predictor import Predictor
 
     if as_csv and out.as_json:
-        raise UsageError("--csv and --json exclude each other")
+        raise UsageError("--csv and --json cannot be used together; leave one out")
     names: Iterable[tuple[str, str | None]] = expand(pictures, recursive)
     if explain is not None or save_input is not None:
         names = list(names)
@@ -123,10 +127,10 @@ def command(
 
 
 def _answers(names: Iterable[tuple[str, str | None]], predictor: Predictor, ink: str, keep_pictures: bool) -> Generator[Answer, None, None]:
-    """Answer pictures and idx files in the order in which they were named.
+    """Answer pictures and idx files in the order in which the user named them.
 
-    Pictures are answered one by one: with dynamic int8 an answer depends a little on its batch, and that would be whatever
-    happened to be ready.
+    Pictures are answered one by one. With dynamic int8, an answer depends a little on its batch, and a batch would hold whatever
+    pictures happened to be ready.
     """
     from mnist_edge.image import pipeline
 
@@ -146,7 +150,7 @@ def _answers(names: Iterable[tuple[str, str | None]], predictor: Predictor, ink:
 
 
 def _idx_answers(path: str, predictor: Predictor, ink: str) -> Iterator[Answer]:
-    """Answer the images of an idx file as they are: their bytes are what the network takes."""
+    """Answer the images of an idx file unchanged: the network takes their bytes as they are."""
     from mnist_edge.dataset.idx import stream_images
     from mnist_edge.image.pipeline import ahead
 
@@ -179,7 +183,7 @@ def _is_idx(name: tuple[str, str | None]) -> bool:
 
 
 class _Drawings:
-    """The pictures that ``--explain`` and ``--save-input`` ask for. Where they go is settled before anything is read."""
+    """The pictures that ``--explain`` and ``--save-input`` ask for. Their paths are settled before anything is read."""
 
     def __init__(self, explain: Path | None, save_input: Path | None, names: Iterable[tuple[str, str | None]]) -> None:
         self._index = 0
@@ -194,7 +198,7 @@ class _Drawings:
             raise UsageError("--explain and --save-input name the same file; choose two")
 
     def write(self, answer: Answer) -> None:
-        """Write what was asked for, for the next of the pictures."""
+        """Write the pictures asked for, for the next picture in order."""
         if self._explained is None or self._inputs is None:
             return
         if answer.prepared is not None and answer.prediction is not None:
@@ -217,7 +221,7 @@ def _explained(prepared: Prepared, prediction: Prediction) -> Any:
 
 
 class _Progress:
-    """How many are done, on a terminal's last line, where the answers themselves go elsewhere."""
+    """A count of finished pictures on the terminal's last line, shown when the answers go elsewhere."""
 
     def __init__(self, out: Output) -> None:
         self._shown = out.shows_progress and not is_terminal(sys.stdout)
@@ -231,6 +235,6 @@ class _Progress:
             click.echo(f"\r{self._done:,} read", err=True, nl=False)
 
     def clear(self) -> None:
-        """Free the line for something else."""
+        """Clear the line for something else."""
         if self._shown and self._next:
             click.echo("\r\x1b[K", err=True, nl=False)

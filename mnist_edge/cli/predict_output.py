@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 
 class Answer(NamedTuple):
-    """What became of one picture.
+    """The outcome for one picture.
 
     Attributes:
         path: its name; an image of an idx file is ``file[index]``.
-        prepared: what was made of the picture; None for an image of an idx file, which is taken as it is.
+        prepared: the prepared picture; None for an image of an idx file, which is taken as it is.
         prediction: None where there is an error.
         error: one line.
-        seconds: reading and answering.
-        position: in an idx file, from 0.
+        seconds: time for reading and answering.
+        position: the image's index in an idx file, from 0.
     """
 
     path: str
@@ -39,13 +39,13 @@ class Answer(NamedTuple):
 
 
 class Table:
-    """A line a picture, as they come; the name is last, so that the columns stay in line."""
+    """One line per picture, as the answers come. The name is last, so that the columns stay aligned."""
 
     def __init__(self) -> None:
         self._begun = False
 
     def add(self, answer: Answer) -> None:
-        """Print an answer; errors were told on standard error."""
+        """Print an answer; errors were printed on standard error."""
         prediction = answer.prediction
         if prediction is None or answer.error is not None:
             return
@@ -57,7 +57,7 @@ class Table:
 
 
 class JsonLines:
-    """A document a picture."""
+    """One JSON document per picture."""
 
     def add(self, answer: Answer) -> None:
         """Print an answer."""
@@ -70,12 +70,12 @@ class JsonLines:
             line["index"] = answer.position
         if answer.error is not None:
             line |= {"digit": None, "error": answer.error}
-        # ASCII, so that a name that is no UTF-8 survives
+        # ASCII, so that a name that is not UTF-8 survives
         click.echo(json.dumps(line | {"milliseconds": round(1000 * answer.seconds, 3)}, ensure_ascii=True))
 
 
 class Csv:
-    """A header, and a row a picture."""
+    """A header, and one row per picture."""
 
     def __init__(self) -> None:
         self._row(["path", "digit", "confidence", *(f"p{digit}" for digit in range(10)), "warnings", "error", "milliseconds"])
@@ -97,11 +97,11 @@ class Csv:
 
         line = io.StringIO()
         csv.writer(line, lineterminator="\n").writerow(values)
-        click.echo(line.getvalue().encode("utf-8", "surrogateescape"), nl=False)  # a name that is no UTF-8 survives
+        click.echo(line.getvalue().encode("utf-8", "surrogateescape"), nl=False)  # a name that is not UTF-8 survives
 
 
 class Files:
-    """Where the pictures that an option asks for are written: one file, or, for many, a folder. Everything is settled beforehand."""
+    """The paths of the pictures that an option asks for: one file, or a folder for many. They are all settled beforehand."""
 
     def __init__(self, option_name: str, target: Path | None, pictures: list[tuple[str, str | None]]) -> None:
         self._targets: list[Path] = []
@@ -123,7 +123,7 @@ class Files:
 
     @staticmethod
     def _in_folder(folder: Path, pictures: list[tuple[str, str | None]]) -> list[Path]:
-        """Name a file for each picture; of the same name in several folders, the second gets a number."""
+        """Name a file for each picture. If several folders have a picture of the same name, the second one gets a number."""
         targets, taken = [], set[str]()
         for path, _ in pictures:
             stem = name = "standard-input" if path == STANDARD_INPUT else Path(path).stem
@@ -136,7 +136,7 @@ class Files:
         return targets
 
     def overlap(self, other: Files) -> bool:
-        """Return whether both would write the same file."""
+        """Return whether both would write to the same file."""
         return bool({os.path.realpath(path) for path in self._targets} & {os.path.realpath(path) for path in other._targets})
 
     def write(self, index: int, drawn: Any) -> None:

@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     "every",
     is_flag=True,
     show_default=False,
-    help="Every model of the models folder, and a README.md there with all in one table.",
+    help="Report every model in the models folder, and write a README.md there with all of them in one table.",
 )
 @option(
     "--data",
     type=str,
     shell_complete=completing.data,
-    help="Where the test set is that PyTorch's answers were stored for: mnist, drawn or a folder.",
+    help="The test set that PyTorch's answers were stored for: mnist, drawn or a folder.",
 )
-@option("--pictures", type=PATH, metavar="FOLDER", help="Pictures with folders 0…9, to say how the model reads those too.")
-@option("--seeds", type=PATH, metavar="FOLDER", help="With --all: a models folder with the same trainings from other seeds.")
+@option("--pictures", type=PATH, metavar="FOLDER", help="Folder of pictures with 0…9, to report how the model reads those too.")
+@option("--seeds", type=PATH, metavar="FOLDER", help="With --all: a models folder with the same trainings, run from other seeds.")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -49,10 +49,10 @@ def command(
     data_dir: Path | None,
     out: Output,
 ) -> None:
-    """Write MODEL's report into its folder: report.html, which holds everything, the pictures as PNG, and a card, README.md.
+    """Write MODEL's report into its folder: report.html, which holds everything, the pictures as PNG files, and a model card, README.md.
 
-    Loss and accuracy by epoch, what was read as what, the most confident wrong answers, samples, whether the confidence can be
-    trusted, and the accuracy of each artifact. The figures are those of PyTorch's stored answers to the test set.
+    The report shows loss and accuracy by epoch, which digits were mistaken for which, the most confident wrong answers, samples, whether
+    the confidence can be trusted, and the accuracy of each artifact. The figures come from PyTorch's stored answers to the test set.
     """
     require("drawing a report", "matplotlib", "jinja2")
     from mnist_edge import store
@@ -102,27 +102,27 @@ def _line(findings: "Findings", document: dict[str, Any]) -> str:
 
 
 def _report_all(folder: Path, report: "Callable[[Model], tuple[Findings, dict[str, Any]]]", seeds: Path | None, out: Output) -> bool:
-    """Report every model, and those that could be reported in one table; False if one could not."""
+    """Report every model, and put those that could be reported into one table. Return False if one could not be."""
     from mnist_edge.report import table
     from mnist_edge.store.marks import check_ours, is_reference
 
     models, problems = _models_in(folder)
     if not models:
-        raise ModelError(f"{folder}: no model to report; mnist-edge train NETWORK makes one")
+        raise ModelError(f"{folder}: no model to report; train one with: mnist-edge train NETWORK")
     path = folder / table.FILE
     if not (stays := is_reference(path)):
         check_ours(path)
     others, unread = ([], []) if seeds is None else _models_in(seeds)
     problems += unread
     if seeds is not None and not any(table.siblings(model, others) for model in models):
-        out.problem(f"--seeds {seeds}: holds no other seed of these models' trainings")
+        out.problem(f"--seeds {seeds}: no model here was trained like these from another seed; name another folder")
     rows, documents = [], []
     for model in models:
         try:
             findings, document = report(model)
             if not stays:
                 rows.append(table.Row(findings, table.latency_of(findings), table.siblings(model, others)))
-        except (MnistEdgeError, OSError) as error:  # one that cannot be reported does not stop the rest
+        except (MnistEdgeError, OSError) as error:  # one failed report does not stop the rest
             problems.append(f"{model.name}: {one_line(error)}")
             continue
         documents.append(document)
@@ -141,7 +141,7 @@ def _report_all(folder: Path, report: "Callable[[Model], tuple[Findings, dict[st
 
 
 def _models_in(folder: Path) -> tuple[list["Model"], list[str]]:
-    """Return the models of a folder and what is wrong with others; a subfolder that is no model at all is nobody's fault."""
+    """Return the models of a folder, and what is wrong with the others. A subfolder without a model is skipped: it is no error."""
     from mnist_edge import store
 
     models, problems = store.list_models(folder)

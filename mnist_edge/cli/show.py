@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @subcommand("show", "show", "show lenet --json", data=False)
 @click.argument("model", required=False, shell_complete=completing.models)
 def command(model: str | None, models_dir: Path | None, out: Output) -> None:
-    """Show what MODEL is, how it came to be, what it scores, and what was proven of each artifact; --json gives the manifest."""
+    """Show what MODEL is, how it was trained, how it scores, and what was proven about each artifact. --json prints the manifest."""
     from mnist_edge import store
 
     found = store.find(model, models_dir)
@@ -81,7 +81,7 @@ def _artifacts(model: Model) -> str:
 
 
 def _proofs(model: Model) -> str:
-    """Return a row for each proof: this artifact, on this runtime, on this kind of machine, on this data."""
+    """Return a row for each proof: the artifact, the runtime, the kind of machine, and the data."""
     rows = []
     for one in model.artifacts:
         for proof in one.proofs:

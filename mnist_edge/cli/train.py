@@ -31,22 +31,38 @@ if TYPE_CHECKING:
     shell_complete=completing.recipes,
     help="How to train: best (our way) or tutorial (its tutorial's way).  [default: best]",
 )
-@option("--epochs", type=click.IntRange(min=1), help="Passes over the training images.  [default: the recipe's]")
-@option("--batch-size", type=click.IntRange(min=1), help="Images a step.  [default: the recipe's]")
+@option("--epochs", type=click.IntRange(min=1), help="Number of passes over the training images.  [default: the recipe's]")
+@option("--batch-size", type=click.IntRange(min=1), help="Images per training step.  [default: the recipe's]")
 @option("--lr", type=Number(0, min_open=True), help="Learning rate.  [default: the recipe's]")
-@option("--seed", type=click.IntRange(min=0, max=2**31), help="Of weights, order, augmentation and dropout.  [default: 0]")
-@option("--device", type=str, help="auto, cpu, cuda or mps.  [default: auto]")
-@option("--threads", type=click.IntRange(1, 256), help="Of PyTorch; another number gives other last bits.  [default: PyTorch's]")
-@option("--precision", type=click.Choice(["float32", "bfloat16"]), help="To compute in.  [default: the recipe's, where the device has it]")
-@option("--data", type=str, default="mnist", shell_complete=completing.data, help="mnist, drawn, or a folder with train/0…9 and test/0…9.")
+@option(
+    "--seed", type=click.IntRange(min=0, max=2**31), help="Random seed for weights, image order, augmentation and dropout.  [default: 0]"
+)
+@option("--device", type=str, help="Device to train on: auto, cpu, cuda or mps.  [default: auto]")
+@option(
+    "--threads",
+    type=click.IntRange(1, 256),
+    help="Threads for PyTorch; another number changes the last bits of the weights.  [default: PyTorch's]",
+)
+@option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16"]),
+    help="Number format to compute in.  [default: the recipe's, if the device has it]",
+)
+@option(
+    "--data",
+    type=str,
+    default="mnist",
+    shell_complete=completing.data,
+    help="Data set: mnist, drawn, or a folder with train/0…9 and test/0…9.",
+)
 @option(
     "--train-images",
     type=click.IntRange(min=12),
     help=TRAIN_IMAGES,
 )
 @option("--set", "arguments", multiple=True, metavar="KEY=VALUE", help="Argument of the network, such as use_conv=true.")
-@option("--licence", type=str, help="SPDX identifier of the trained weights.  [default: NOASSERTION]")
-@option("--resume", is_flag=True, help="Go on with the unfinished run of this name.")
+@option("--licence", type=str, help="Licence of the trained weights, as an SPDX identifier.  [default: NOASSERTION]")
+@option("--resume", is_flag=True, help="Continue the unfinished run of this name.")
 @allowing()
 def command(
     architecture: str,
@@ -62,8 +78,8 @@ def command(
     """Train ARCHITECTURE and put the model into the models folder.
 
     ARCHITECTURE is a name that `mnist-edge architectures` lists, or package.module:Class for a network of your own.
-    Every twelfth training image is held out for validation; the test images are read once, at the end. A checkpoint is
-    written every epoch: after an interruption, --resume goes on and ends with the same weights.
+    Every twelfth training image is held out for validation; the test images are read once, at the end. Every epoch writes a
+    checkpoint: after an interruption, --resume continues and ends with the same weights.
     """
     require("training", "torch", "safetensors", "rich", "matplotlib")
     from mnist_edge import store
@@ -72,7 +88,7 @@ def command(
     from mnist_edge.training.run import Run, train
 
     if own_network(architecture):
-        allow(architecture)  # typed here, so its code may run
+        allow(architecture)  # the user typed this name, so its code may run
     again = resume_line(
         architecture, name=name, data=None if data == "mnist" else data, train_images=train_images, models_dir=models_dir, data_dir=data_dir
     )
@@ -89,7 +105,7 @@ def command(
             with show_training(settings.recipe.epochs, out) as listener:
                 finished = train(run, settings, training, test, listener)
         except KeyboardInterrupt:
-            out.problem(f"stopped; every finished epoch is kept. Go on with: {again}")
+            out.problem(f"stopped; every finished epoch is kept. Continue with: {again}")
             raise
     model, scores = finished.model, finished.model.manifest.scores
     if finished.replaced is not None:
@@ -103,7 +119,7 @@ def command(
 
 
 def resume_line(architecture: str, **given: object) -> str:
-    """Return the command that goes on with a run: what the run itself remembers is left out."""
+    """Return the command that continues a run, without the options that the run itself remembers."""
     return command_line("train", architecture, "--resume", **given)
 
 
@@ -112,7 +128,7 @@ def _restore_line(run: "Run", name: str) -> str:
 
 
 def load_data(data: str, data_dir: Path | None, out: Output, train_images: int | None = None) -> tuple["Dataset", "Dataset"]:
-    """Return the training set and the test set; MNIST is downloaded if it is nowhere. Raises DataError."""
+    """Return the training set and the test set. MNIST is downloaded if it is not on this machine. Raises DataError."""
     from mnist_edge import dataset as datasets
 
     if data == "mnist":
@@ -128,7 +144,7 @@ def load_data(data: str, data_dir: Path | None, out: Output, train_images: int |
 
 
 def settle(run: "Run", asked: "Settings", given: dict[str, Any], resume: bool, out: Output) -> "Settings":
-    """Return the settings: those of the run to resume, else those asked for. Raises UsageError where the two disagree."""
+    """Return the settings of the run to resume, else those asked for. Raises UsageError if the two disagree."""
     settings = run.read_settings() if resume else None
     if settings is None:
         if resume:
@@ -163,7 +179,7 @@ def settle(run: "Run", asked: "Settings", given: dict[str, Any], resume: bool, o
 
 
 def _in_words(data: dict[str, Any]) -> str:
-    """Tell a data set from another of the same name."""
+    """Describe a data set so that it differs from another one of the same name."""
     return f"{data['images']:,} images of {data_name(data['name'])} (SHA-256 {data['sha256'][:12]}…)"
 
 
@@ -175,9 +191,9 @@ def _pair(settings: "Settings", asked: "Settings", key: str) -> tuple[Any, Any]:
 
 
 def new_settings(architecture: str, given: dict[str, Any], arguments: Mapping[str, Any] = MappingProxyType({})) -> "Settings":
-    """Return the settings that the options ask for, without data. Where no --set is given, the network gets these `arguments`.
+    """Return the settings that the options ask for, without data. Without --set, the network gets these `arguments`.
 
-    Raises UsageError for what makes no sense.
+    Raises UsageError for options that make no sense.
     """
     import torch
 
@@ -202,7 +218,7 @@ def new_settings(architecture: str, given: dict[str, Any], arguments: Mapping[st
 
 
 def parse_arguments(pairs: tuple[str, ...]) -> dict[str, Any]:
-    """Return ``key=value`` pairs as arguments; a value is JSON where it reads as JSON, else text. Raises UsageError."""
+    """Return ``key=value`` pairs as arguments. A value that parses as JSON is JSON, else text. Raises UsageError."""
     arguments = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
@@ -215,7 +231,7 @@ def parse_arguments(pairs: tuple[str, ...]) -> dict[str, Any]:
         try:
             json.dumps(arguments[key], allow_nan=False)
         except ValueError:
-            raise UsageError(f"--set {key}: NaN and infinity are no numbers that a manifest can hold") from None
+            raise UsageError(f"--set {key}: a manifest cannot hold NaN or infinity; give a finite number") from None
     return arguments
 
 

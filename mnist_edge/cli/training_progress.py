@@ -1,4 +1,4 @@
-"""A training on the screen: a bar in a terminal, a line an epoch elsewhere."""
+"""Shows a training: a progress bar in a terminal, one line per epoch elsewhere."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from mnist_edge.training.loop import Epoch, Listener
 
 @contextmanager
 def show_training(epochs: int, out: Output) -> Iterator[Listener]:
-    """Give a listener that shows epoch, batch, loss, held-out accuracy and the time left, on standard error; nothing with --quiet."""
+    """Give a listener that shows epoch, batch, loss, held-out accuracy and time left on standard error. It shows nothing with --quiet."""
     if not out.shows_progress:
         yield _Lines(epochs, out)
         return

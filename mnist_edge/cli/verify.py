@@ -26,20 +26,20 @@ if TYPE_CHECKING:
     "--data",
     type=str,
     shell_complete=completing.data,
-    help="Where the test set is that PyTorch's answers were stored for: mnist, drawn or a folder.",
+    help="The test set that PyTorch's answers were stored for: mnist, drawn or a folder.",
 )
-@option("--quick", is_flag=True, show_default=False, help="Take the golden inputs in the model's folder; needs no data set.")
+@option("--quick", is_flag=True, show_default=False, help="Use the golden inputs in the model's folder; needs no data set.")
 @option(
     "--runtime",
     metavar="RUNTIME",
     shell_complete=completing.runtimes,
-    help="Run what this runtime can run on it, or on every one that is installed: all.  [default: each artifact's own]",
+    help="Runtime to run the artifacts on, or all: every installed one.  [default: each artifact's own]",
 )
 @option(
     "--platform",
     metavar="PLATFORM",
     shell_complete=completing.platforms,
-    help="Run it on an emulated machine, such as aarch64 (a Raspberry Pi 4).  [default: this machine]",
+    help="Run on an emulated machine, such as aarch64 (a Raspberry Pi 4).  [default: this machine]",
 )
 @builds_networks
 @click.pass_context
@@ -56,22 +56,22 @@ def command(
 ) -> None:
     """Run every artifact of MODEL on the test set and compare it with PyTorch's stored answers. Needs no torch.
 
-    Each is held to the budget that it was published with. What passes is kept with the model as a proof for this runtime and this kind of
-    machine; mnist-edge show lists the proofs. With --quick, for a device at boot, forty drawn digits take the test set's place: each
-    artifact has to answer them as it did where it was made.
+    Each artifact has to meet the budget that it was published with. A passed check is kept with the model as a proof for this runtime
+    and this kind of machine; mnist-edge show lists the proofs. --quick, for a device at boot, uses forty drawn digits instead of the
+    test set: each artifact has to answer them as it did on the machine that made it.
 
-    Exit code 3 if one fails. Where a model was proven on drawn digits and MNIST is here by now, PyTorch's answers to
-    MNIST are computed and stored first, if torch is installed.
+    The exit code is 3 if one fails. If a model was proven only on drawn digits and MNIST is on this machine now, PyTorch's answers to
+    MNIST are computed and stored first, provided that torch is installed.
     """
     from mnist_edge import store
     from mnist_edge.proof import verification
 
     found = store.find(model, models_dir)
     out.model(found)
-    tried = verification.trials(found, runtime, platform or "")  # before anything is said of a comparison that cannot be
+    tried = verification.trials(found, runtime, platform or "")  # before announcing a comparison that cannot be made
     if quick:
         if was_typed(ctx, "data"):
-            raise UsageError("--quick takes the golden inputs in the model's folder; leave out --data")
+            raise UsageError("--quick uses the golden inputs in the model's folder; leave out --data")
         about = {"name": "golden inputs"}
         out.say("against PyTorch's answers to the golden inputs")
         results = _each(tried, verification.verify_quickly(found, tried), out)
@@ -104,7 +104,7 @@ def command(
 
 
 def _each(tried: list[Trial], results: Iterable[Verified], out: Output) -> list[Verified]:
-    """Collect the results as they come, and say meanwhile what is being tried."""
+    """Collect the results as they come, and say what is being tried meanwhile."""
     done: list[Verified] = []
     found = iter(results)
     for trial in tried:
@@ -116,7 +116,7 @@ def _each(tried: list[Trial], results: Iterable[Verified], out: Output) -> list[
 
 
 def _keep(model: Model, results: list[Verified], out: Output) -> bool:
-    """Keep the proofs with the model. Where its folder cannot be written to, the results that are printed are all there is."""
+    """Keep the proofs with the model. If its folder cannot be written to, the results are only printed."""
     from mnist_edge.proof import verification
 
     if not any(result.proof for result in results):
@@ -165,7 +165,7 @@ def _document(result: Verified) -> dict[str, Any]:
 
 
 def _completed(model: Model, data_dir: Path | None, out: Output) -> Model:
-    """Return the model with answers to MNIST where only those to drawn digits were stored and both MNIST and torch are here."""
+    """Return the model. If it has stored answers only to drawn digits, and MNIST and torch are here, add PyTorch's answers to MNIST."""
     from mnist_edge.dataset.sources import find_mnist
 
     names = {reference.data["name"] for reference in model.manifest.references}

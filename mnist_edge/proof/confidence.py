@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: From the threshold on, this share of the held-out images is answered rightly.
+#: At or above the threshold, this share of the answers to held-out images is right.
 RELIABLE = 0.999
 
 
@@ -22,7 +22,7 @@ def softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
 
 
 class Threshold(NamedTuple):
-    """From which confidence on a model's answers are reliable.
+    """The confidence above which a model's answers are reliable.
 
     Attributes:
         confidence: the lowest one, 0 to 1.
@@ -50,7 +50,7 @@ def find_threshold(logits: NDArray[np.float32], labels: NDArray[np.uint8]) -> Th
     confidences = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels
     levels, level = np.unique(confidences, return_inverse=True)  # ascending; images of the same confidence stay together
-    images, correct = (np.bincount(level, weights)[::-1].cumsum()[::-1] for weights in (None, right))  # from each level on
+    images, correct = (np.bincount(level, weights)[::-1].cumsum()[::-1] for weights in (None, right))  # at or above each level
     sound = np.flatnonzero(correct >= RELIABLE * images)
     if len(sound):
         lowest = int(sound[0])

@@ -55,7 +55,7 @@ class Evaluation:
 
 
 def evaluate(run: Run, data: Dataset) -> Evaluation:
-    """Run a data set through whatever answers, such as `Predictor.logits`. Raises ModelError if it gives no logits."""
+    """Run a data set through a function such as `Predictor.logits`. Raises ModelError if it gives no logits."""
     return evaluate_logits(parity.logits_of(run, data.images), data)
 
 

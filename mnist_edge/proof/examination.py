@@ -16,11 +16,11 @@ from mnist_edge.proof.probes import Probes
 
 
 class Examined(NamedTuple):
-    """What was seen.
+    """The findings.
 
     Attributes:
-        report: true if nothing was wrong; its failures are those of all inputs.
-        logits: float32 N×10, the artifact's to the test set; fewer rows where it failed.
+        report: true if nothing was wrong; its failures cover all inputs.
+        logits: float32 N×10, the artifact's answers to the test set; fewer rows if it failed.
         golden_difference: how far its logits were from PyTorch's on the golden inputs; None without golden inputs.
     """
 
@@ -30,7 +30,7 @@ class Examined(NamedTuple):
 
     @property
     def golden(self) -> dict[str, float]:
-        """What a proof keeps of the golden inputs."""
+        """What a proof keeps about the golden inputs."""
         return {} if self.golden_difference is None else {"max_difference": self.golden_difference}
 
 
@@ -43,9 +43,9 @@ def examine(
     golden: Golden | None,
     probes: Probes | None = None,
 ) -> Examined:
-    """Run an artifact on all that there is and compare. `reference`, float32 N×10, are PyTorch's answers to `data`.
+    """Run an artifact on all inputs and compare. `reference`, float32 N×10, are PyTorch's answers to `data`.
 
-    Requires: as many rows in `reference` as images in `data`. Ensures: a report, whatever the artifact does; nothing is raised.
+    Requires: as many rows in `reference` as images in `data`. Ensures: a report, whatever the artifact does; it raises nothing.
     """
     is_exact = precision == "float32"
     report, logits = parity.check(run, reference, data.images, data.labels, budget)

@@ -14,10 +14,10 @@ from mnist_edge.common.logits import Run, check
 from mnist_edge.proof import parity
 from mnist_edge.proof.parity import FLOAT32_TOLERANCE, Budget, ParityReport
 
-#: Of each digit there are so many, chosen from so many drawn ones.
+#: How many inputs there are of each digit, and how many drawn digits they are chosen from.
 _EACH, _DRAWN = 4, 40
 
-#: Neither the training's nor the test's stream of drawn digits.
+#: Differs from the seeds of the drawn training and test digits.
 _SEED = 3
 
 
@@ -53,9 +53,9 @@ class Golden:
 
 
 def choose(run: Run) -> Golden:
-    """Return four drawn digits of each kind with the answers of `run`, PyTorch: those that it is surest of, 40 in all.
+    """Return four drawn digits of each kind with the answers of `run`, PyTorch: the ones with the most certain answers, 40 in all.
 
-    Sure ones, because their answer may not change whatever the precision; what damage or another processor does to a file
+    Certain ones are chosen because their answer must not change in any precision. The effect of damage or of another processor
     shows in the logits of any input.
     """
     from mnist_edge.dataset import drawn
@@ -79,8 +79,8 @@ def compare(run: Run, golden: Golden, allowed: float | None) -> ParityReport:
 
 
 def tolerance(precision: str, max_difference: float) -> float:
-    """Return how far an artifact's logits may be from PyTorch's, given how far they were where it was made.
+    """Return how far an artifact's logits may be from PyTorch's, given how far they were on the machine that made it.
 
-    For float32 that is its budget. For a lower precision it is twice the distance, because another processor rounds int8 elsewhere.
+    For float32 that is its budget. For a lower precision it is twice the distance, because another processor rounds int8 differently.
     """
     return FLOAT32_TOLERANCE if precision == "float32" else 2 * max_difference

@@ -1,6 +1,6 @@
-"""Do two sources of logits answer alike? A report that is true or false, with the figures that say why.
+"""Compares two sources of logits. The report is true or false, with the figures that say why.
 
-Comparing never raises and never stops early: what to do with a false report is the caller's choice.
+Comparing never raises and never stops early: the caller decides what to do with a false report.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,21 +18,21 @@ from mnist_edge.proof.confidence import softmax
 #: 10,000 images in batches of 256 end in a remainder of 16.
 BATCH_SIZE = 256
 
-#: Batches tried one by one before the whole set: 1 and 2 are where exporters freeze the batch, the others are where a network may branch.
+#: Batches tried one by one before the whole set: exporters freeze the batch at 1 or 2; a network may branch at the others.
 BATCHES = (1, 2, 3, 5, 7, 8, 64)
 
-#: What float32 may differ by in any logit: several times what reordered sums come to, a hundredth of what changes an answer.
+#: How much any float32 logit may differ: several times the effect of reordered sums, a hundredth of what changes an answer.
 FLOAT32_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What an artifact may differ by.
+    """How much an artifact may differ from PyTorch.
 
     Attributes:
         equal_answers: smallest share of images whose most likely digit must be the reference's, 0 to 1.
         logit_difference: largest absolute difference of any logit; None for no limit.
-        accuracy_drop: how much less of the images may be answered as labelled, 0 to 1: 0.001 is 0.1 points.
+        accuracy_drop: how far the accuracy may fall, 0 to 1: 0.001 is 0.1 points.
     """
 
     equal_answers: float
@@ -40,7 +40,7 @@ class Budget:
     accuracy_drop: float = 1.0
 
     def with_accuracy_drop(self, drop: float) -> "Budget":
-        """Return the budget with another drop allowed. A looser one loosens the equal answers in proportion; a tighter one keeps them."""
+        """Return the budget with another accuracy drop. A larger drop loosens the equal answers in proportion; a smaller one keeps them."""
         loosened = max(1.0, drop / self.accuracy_drop) if self.accuracy_drop else 1.0
         return replace(self, accuracy_drop=drop, equal_answers=max(0.0, 1 - (1 - self.equal_answers) * loosened))
 
@@ -56,7 +56,7 @@ BUDGETS = {
 
 @dataclass(frozen=True)
 class ParityReport:
-    """How a candidate's logits differ from the reference's over a data set. Truthy when within the budget.
+    """How a candidate's logits differ from the reference's over a data set. It is true if they stay within the budget.
 
     Attributes:
         images: number of images in the reference.
@@ -67,14 +67,14 @@ class ParityReport:
         p99_difference: 99th percentile of the absolute differences of all logits.
         not_finite: number of logits, of both sides, that are NaN or infinite.
         reference_accuracy: share of images that the reference answers as labelled, 0 to 1.
-        accuracy: the same of the candidate.
+        accuracy: the same share for the candidate.
         smallest_margin: smallest gap between the two largest logits of an image in the reference. A difference
             below half of it cannot change an answer.
-        confidence_change: mean of what an answer's probability gained, candidate less reference; 0 where nothing was compared.
+        confidence_change: mean change of an answer's probability, candidate minus reference; 0 if nothing was compared.
         p99_confidence_change: 99th percentile of its absolute change.
         budget: what was allowed.
-        failures: one line for each demand that was missed; empty when the report is true.
-        misses_tolerance_alone: whether a larger `Budget.logit_difference` is all that it takes to pass.
+        failures: one line for each limit that was exceeded; empty if the report is true.
+        misses_tolerance_alone: whether a larger `Budget.logit_difference` alone would make it pass.
     """
 
     images: int
@@ -98,7 +98,7 @@ class ParityReport:
 
     @property
     def smallest_tolerance(self) -> float | None:
-        """The smallest logit tolerance that would have passed; None where no tolerance would."""
+        """The smallest logit tolerance that would pass; None if none would."""
         would_pass = (not self.failures or self.misses_tolerance_alone) and np.isfinite(self.max_difference)
         return self.max_difference if would_pass else None
 
@@ -183,10 +183,10 @@ def compare(
 def check(
     run: Run, reference: NDArray[np.float32], pixels: NDArray[np.uint8], labels: NDArray[np.uint8], budget: Budget
 ) -> tuple[ParityReport, NDArray[np.float32]]:
-    """Run images in small batches first and then all in batches of `BATCH_SIZE`; return the report and the logits of the latter.
+    """Run images in small batches first, then all in batches of `BATCH_SIZE`. Return the report and the logits of the second run.
 
     The report's differences and changed answers are those of all batches together: an artifact that answers the whole set
-    well but one of the batches of `BATCHES` otherwise fails, with its figures. A candidate that refuses a batch, or gives it
+    well but differs in one of the batches of `BATCHES` fails, with its figures. A candidate that refuses a batch, or gives it
     the wrong shape, fails with that as its reason.
     """
     start = 0
@@ -200,10 +200,10 @@ def check(
             break
         try:
             answer = check_shape(run(pixels[batch]), size)
-        except Exception as error:  # a runtime raises what it likes; whatever it is, it is no answer
+        except Exception as error:  # a runtime may raise anything, and none of it is an answer
             refusals.setdefault(one_line(error), []).append(size)
             continue
-        # a few images allow no share: their answers count among all below
+        # too few images for a share: their answers count among all below
         report = compare(reference[batch], answer, labels[batch], Budget(0.0, budget.logit_difference))
         small.append((batch.start, report))
         if not report:
@@ -255,12 +255,12 @@ def _must_be_equal(budget: Budget) -> str:
 
 
 def _enough(equal: int, images: int, budget: Budget) -> bool:
-    """Compare numbers of images, which are whole: 99.5 % of 1,000 are 995, whatever the last bit of the product."""
+    """Compare whole numbers of images: 99.5 % of 1,000 is 995, whatever the last bit of the product."""
     return equal >= budget.equal_answers * images - 1e-6
 
 
 def _accurate(reference: float, candidate: float, images: int, budget: Budget) -> bool:
-    """Compare numbers of images, which are whole: 0.02 points of 10,000 are two of them."""
+    """Compare whole numbers of images: 0.02 points of 10,000 is two images."""
     return round((reference - candidate) * images) <= budget.accuracy_drop * images + 1e-6
 
 

@@ -1,4 +1,4 @@
-"""Inputs that no test set has. A file that branches on its data, or overflows, may answer these wrongly and every digit rightly."""
+"""Inputs that no test set has. A file that branches on its data, or overflows, may get these wrong and every digit right."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from mnist_edge.proof.parity import FLOAT32_TOLERANCE
 #: Images of noise, and test images that are inverted.
 _NOISY, _INVERTED = 16, 64
 
-#: Logits of MNIST's test images reach 65 in our networks; those of inverted images 270. Beyond this size, rounding grows with them.
+#: Logits of MNIST's test images reach 65 in our networks; those of inverted images 270. Beyond this size, the allowed difference grows with the logits.
 _LARGE = 100.0
 
 
@@ -33,7 +33,7 @@ class Probes:
 def ask(run: Run, images: NDArray[np.uint8]) -> Probes:
     """Return all black, all white, noise, and the first of `images`, uint8 N×1×28×28, inverted, with the answers of `run`, PyTorch.
 
-    PyTorch may answer NaN to some of these: a network that divides by an image's contrast does for an image of one brightness.
+    PyTorch may answer NaN to some of these: one that divides by an image's contrast does so for an image of one brightness.
     """
     shape = (1, 28, 28)
     pixels = {
@@ -46,15 +46,15 @@ def ask(run: Run, images: NDArray[np.uint8]) -> Probes:
 
 
 def failures(run: Run, probes: Probes, exact: bool) -> list[str]:
-    """Return what is wrong with the answers of `run`, a line for each kind of input; nothing where all are PyTorch's.
+    """Return what is wrong with the answers of `run`, one line for each kind of input; nothing if all match PyTorch's.
 
-    Where they need not be `exact`, as in a lower precision, which was never meant for such inputs, they have to be finite where PyTorch's are.
+    If they need not be `exact`, as in a lower precision, which is not made for such inputs, they only have to be finite where PyTorch's are.
     """
     found = []
     for name, pixels in probes.pixels.items():
         try:
             logits = check_shape(run(pixels), len(pixels))
-        except Exception as error:  # a runtime raises what it likes; whatever it is, it is no answer
+        except Exception as error:  # a runtime may raise anything, and none of it is an answer
             found.append(f"{name}: {one_line(error)}")
             continue
         reference = probes.logits[name]

@@ -1,4 +1,4 @@
-"""When a comparison is a proof, what is recorded of it, and whether an artifact is proven here."""
+"""Decides whether a comparison is a proof, records it, and says whether an artifact is proven here."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from mnist_edge.runtimes import Runtime
     from mnist_edge.store.manifest import Artifact
 
-#: A proof takes at least this many images. Where none of n images changed its answer, at most 3/n of all answers change, with 95 %
+#: A proof needs at least this many images. If none of n images changed its answer, at most 3/n of all answers change, with 95 %
 #: certainty (the rule of three: Hanley and Lippman-Hand, "If Nothing Goes Wrong, Is Everything All Right?", 1983). For 1,000 that is
 #: 0.3 %, the loosest share that a precision's own budget allows.
 SMALLEST = 1000
 
 
 def shortcomings(labels: NDArray[np.uint8], classes: Sequence[str]) -> str:
-    """Return why images with these labels, uint8 N, are too few for a proof, in words; nothing where they are enough."""
+    """Return why images with these labels, uint8 N, are too few for a proof, in words; nothing if they are enough."""
     if len(labels) < SMALLEST:
         return f"{count(len(labels), 'test image')} {'is' if len(labels) == 1 else 'are'} too few for a proof, which takes {SMALLEST:,}"
     absent = [name for index, name in enumerate(classes) if index not in labels]
@@ -33,7 +33,7 @@ def shortcomings(labels: NDArray[np.uint8], classes: Sequence[str]) -> str:
 
 
 def figures(report: ParityReport, data: Dataset, unproven: str = "") -> dict[str, Any]:
-    """Return what is recorded of a report on `data`; `unproven` says why it is no proof, if it is none."""
+    """Return what is recorded of a report on `data`; `unproven` says why it is not a proof, if it is not."""
     from mnist_edge.dataset import describe
     from mnist_edge.proof.parity import batches_checked
 
@@ -42,13 +42,13 @@ def figures(report: ParityReport, data: Dataset, unproven: str = "") -> dict[str
 
 
 def doubts(details: Mapping[str, Any]) -> str:
-    """Return why images alone do not prove an artifact whose exporter had something to warn of; nothing where it had not."""
+    """Return why images alone do not prove an artifact whose exporter gave warnings; nothing if it gave none."""
     warned = details.get("warnings") or ()
     return f"the exporter warned: {'; '.join(map(str, warned))}" if warned else ""
 
 
 def why_not_proven(artifact: Artifact, runtime: Runtime, options: Mapping[str, Any] | None = None) -> str:
-    """Return why nothing proves what an artifact answers on this release of a runtime and this kind of machine; nothing where a proof does.
+    """Return why an artifact is not proven with this release of a runtime on this kind of machine; nothing if it is.
 
     Raises MissingExtraError where the runtime is not installed.
     """
@@ -70,7 +70,7 @@ def is_proof_of(proof: Proof, version: str, platform: platforms.Platform, option
 
 
 def _set(options: Mapping[str, Any]) -> str:
-    """Return the options that were set, as they are typed."""
+    """Return the options that were set, as a user types them."""
     words = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in options.items())
     return f" and {words}" if words else ""
 

@@ -1,4 +1,4 @@
-"""Whether a network answers an image the same whenever it is asked, and whatever other images are in its batch."""
+"""Checks that a network always gives the same answer to an image, whatever other images are in its batch."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,19 +9,19 @@ from numpy.typing import NDArray
 #: Sizes of batches that are tried.
 BATCHES = (1, 2, 3, 5, 7, 8)
 
-#: Logits of one image may differ so much, by rounding: the budget of float32 artifacts, and more where they are large.
+#: Rounding may change the logits of one image by this much: the budget of float32 artifacts, or more if the logits are large.
 ABSOLUTE, RELATIVE = 1e-4, 1e-5
 
 Ask = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
 class Unsteady(NamedTuple):
-    """How a network was caught.
+    """How a network was unsteady.
 
     Attributes:
         noise: True if the same batch got two answers; False if an image's answer depends on its batch.
-        difference: of a logit, at most, as far as it was looked at.
-        batch: how many images were asked about at once.
+        difference: the largest difference of a logit that was seen.
+        batch: how many images it was given at once.
     """
 
     noise: bool
@@ -32,7 +32,7 @@ class Unsteady(NamedTuple):
         if self.noise:
             return (
                 f"not deterministic in eval mode: asked twice about the same images, it answers differently by {self.difference:.3g}; "
-                "look for random numbers, or for state that each call changes, outside of self.training"
+                "look for random numbers, or for state that each call changes, outside self.training"
             )
         return (
             f"answers an image differently by {self.difference:.3g} when others are in its batch (tried: {self.batch} at once); look for "
@@ -47,9 +47,9 @@ def with_extremes(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def find_unsteadiness(ask: Ask, pixels: NDArray[np.uint8], expected: NDArray[np.float32] | None = None) -> Unsteady | None:
-    """Ask about images, uint8 N×1×28×28, twice and in batches of several sizes. Returns what differs, None if nothing does.
+    """Run images, uint8 N×1×28×28, twice and in batches of several sizes. Return what differs, None if nothing does.
 
-    `expected` are answers given before, float32 N×10, in a batch of any size; without them, all images are asked about at once.
+    `expected` are answers given before, float32 N×10, in a batch of any size; without them, all images are run at once first.
     """
     if expected is None:
         expected = ask(pixels)

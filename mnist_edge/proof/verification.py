@@ -1,6 +1,6 @@
 """The artifacts of a model against PyTorch's stored answers, without torch: each on its own runtime, or on any other that runs it.
 
-On a whole test set where it is on the machine; on the golden inputs in the model's folder anywhere.
+It uses a whole test set if that is on the machine, or the golden inputs in the model's folder, which works anywhere.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -38,7 +38,7 @@ class Trial(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """An artifact, loaded; with what a proof records of where."""
+    """A loaded artifact, and what a proof records about where it runs."""
 
     run: Run
     version: str
@@ -48,13 +48,13 @@ class Loaded(NamedTuple):
 
 @dataclass(frozen=True)
 class Verified:
-    """What became of one trial: a report, or the reason why there is none.
+    """The result of one trial: a report, or the reason why there is none.
 
     Attributes:
-        skipped: True where the runtime is not installed here; False where the artifact is at fault.
-        proof: what to keep of it where it passed on a data set that is large enough.
-        version: the runtime's release; empty where it was not loaded.
-        platform: where it ran; None where it was not loaded.
+        skipped: True if the runtime is not installed here; False if the artifact is at fault.
+        proof: the proof to keep, if it passed on a data set that is large enough.
+        version: the runtime's release; empty if it was not loaded.
+        platform: where it ran; None if it was not loaded.
     """
 
     trial: Trial
@@ -77,7 +77,7 @@ class Verified:
 
 
 def choose_reference(model: Model, data: str | None = None, data_dir: Path | None = None) -> tuple[Reference, Dataset]:
-    """Return PyTorch's stored answers to take, and the test set that they belong to.
+    """Return the stored answers of PyTorch to use, and the test set that they belong to.
 
     That is `data` if it is given; else MNIST, else drawn digits, whichever has answers stored and is on this machine.
     Raises DataError if there is none, or the data here is not what the answers were stored for.
@@ -141,9 +141,9 @@ def trials(model: Model, runtime: str | None = None, machine: str = "") -> list[
 
 
 def verify(model: Model, tried: Sequence[Trial], stored: Reference, data: Dataset) -> Iterator[Verified]:
-    """Compare artifacts of `model` with PyTorch's stored answers to `data`, one after the other.
+    """Compare artifacts of `model` with PyTorch's stored answers to `data`, one at a time.
 
-    Each is held to the budget that it was published with. Raises ModelError if the stored answers are damaged.
+    Each has to meet the budget that it was published with. Raises ModelError if the stored answers are damaged.
     """
     reference = store.read_reference(model, stored)
     golden = read_golden(model) if model.manifest.golden else None
@@ -173,9 +173,9 @@ def verify_quickly(model: Model, tried: Sequence[Trial]) -> Iterator[Verified]:
 
 
 def keep_proofs(model: Model, results: Sequence[Verified]) -> Model:
-    """Keep the proofs of `results` with the model, each in the place of a weaker or older one. Returns the model as it is then.
+    """Keep the proofs of `results` with the model, each replacing a weaker or older one. Return the model as it is then.
 
-    Raises ModelError if the model was trained anew meanwhile, OSError.
+    Raises ModelError if the model was trained again meanwhile, OSError.
     """
     proofs = [(result.artifact.file, result.proof) for result in results if result.proof is not None]
 
@@ -205,7 +205,7 @@ def read_golden(model: Model) -> Golden:
 def self_test(model: Model, artifact: Artifact | None, runtime: Runtime, run: Run) -> None:
     """Compare what was loaded, an artifact or (for None) the network itself, with PyTorch's answers to the golden inputs.
 
-    Raises ParityError if it answers otherwise, ModelError if there is nothing to compare with.
+    Raises ParityError if its answers differ, ModelError if there is nothing to compare with.
     """
     golden = read_golden(model)
     report = _compare(artifact, runtime, run, golden) if artifact else compare(run, golden, tolerance("float32", 0.0))
@@ -220,7 +220,7 @@ def _compare(artifact: Artifact, runtime: Runtime, run: Run, golden: Golden) -> 
     if not known and artifact.proof.golden:
         known = [artifact.proof.golden["max_difference"]]
     if not known and artifact.precision != "float32":
-        raise ModelError(f"{artifact.file}: what it answers to the golden inputs was not kept; export it again")
+        raise ModelError(f"{artifact.file}: its answers to the golden inputs were not kept; export it again")
     return compare(run, golden, tolerance(artifact.precision, max(known, default=0.0)))
 
 

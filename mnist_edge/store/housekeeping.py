@@ -1,4 +1,4 @@
-"""What trainings and exports leave in a models folder: to list it, to remove it, or to put it back."""
+"""Lists, removes or puts back what trainings and exports leave in a models folder."""
 
 import json
 import os
@@ -23,7 +23,7 @@ KINDS = ("replaced", "failed", "runs", "parts")
 _DATED = re.compile(r"\.?(?P<name>.+)-(?P<when>\d{8}-\d{6})(?:-|\.old)*")
 _PART = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.part")
 
-#: A program may still be writing to a part that is younger than this, for nothing says whose it is; no export or download takes a day.
+#: A program may still be writing to a part that is younger than this, because nothing says whose it is; no export or download takes a day.
 PART_SECONDS = 24 * 3600
 
 #: Evidence is written within seconds.
@@ -72,19 +72,19 @@ def leftovers(models_dir: Path) -> list[Leftover]:
 
 
 def total_bytes(found: Iterable[Leftover]) -> int:
-    """Return the bytes of all together; a part inside a run is counted once."""
+    """Return their total size in bytes; a part inside a run is counted once."""
     found = list(found)
     return sum(one.bytes for one in found if not any(one.path.is_relative_to(other.path) for other in found if other is not one))
 
 
 def remove(models_dir: Path, leftover: Leftover) -> bool:
-    """Remove one for good; False if it stays, because it is in use or gone by now. Raises OSError.
+    """Remove one for good; False if it is in use or gone by now. Raises OSError.
 
     It is renamed first, so that a program killed on the way leaves a part and not half a model.
     """
     with ExitStack() as stack:
         if leftover.kind == "parts":
-            if leftover.in_use or not os.path.lexists(leftover.path):  # it may have been in a run that is removed by now
+            if leftover.in_use or not os.path.lexists(leftover.path):  # it may have been in a run that was removed since
                 return False
             doomed = leftover.path
         else:
@@ -142,7 +142,7 @@ def restore(models_dir: Path, which: str) -> Restored:
 
 
 def resume_command(run: Path, name: str, models_dir: Path | None = None) -> str:
-    """Return the command that goes on with an unfinished run, as far as the run tells: the place of a data folder it does not keep."""
+    """Return the command that continues an unfinished run, as far as the run knows it: it does not keep the path of a data folder."""
     import shlex
 
     settings = _settings(run)
@@ -193,7 +193,7 @@ def _runs(models_dir: Path) -> Iterator[Leftover]:
         if path.is_dir() and not path.name.startswith("."):
             in_use = "is being trained" if _is_trained(runs, path.name) else ""
             yield Leftover(
-                "runs", path.name, path, _size(path), _idle_seconds(path), f"{_describe_run(path)}; --resume goes on with it", in_use
+                "runs", path.name, path, _size(path), _idle_seconds(path), f"{_describe_run(path)}; --resume continues it", in_use
             )
 
 
@@ -206,7 +206,7 @@ def _parts(models_dir: Path) -> Iterator[Leftover]:
         if found := _PART.fullmatch(path.name):
             seconds = _idle_seconds(path)
             in_use = "may still be written: it is younger than a day" if seconds < PART_SECONDS else ""
-            yield Leftover("parts", found["name"], path, _size(path), seconds, "half written when a program ended", in_use)
+            yield Leftover("parts", found["name"], path, _size(path), seconds, "half written by a program that was killed", in_use)
 
 
 def _dated(folder: Path) -> Iterator[tuple[Path, str, float]]:
@@ -214,13 +214,13 @@ def _dated(folder: Path) -> Iterator[tuple[Path, str, float]]:
     for path in _entries(folder):
         found = _DATED.fullmatch(path.name)
         if found and (path.is_dir() or path.is_symlink()):
-            with suppress(ValueError, OverflowError):  # digits that are no date
+            with suppress(ValueError, OverflowError):  # digits that are not a date
                 then = time.mktime(time.strptime(found["when"], "%Y%m%d-%H%M%S"))
                 yield path, found["name"], max(0.0, time.time() - then)
 
 
 def check_models_dir(folder: Path) -> None:
-    """Raise ModelError for a models folder that is there and no folder."""
+    """Raise ModelError for a models folder that exists but is not a folder."""
     if os.path.lexists(folder) and not folder.is_dir():
         raise ModelError(f"{folder}: not a folder; --models-dir names another")
 

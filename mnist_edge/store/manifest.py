@@ -1,7 +1,7 @@
 """``manifest.json``: what a model is, how it came to be, what it scores, and the hash of each of its files.
 
-The manifest carries a hash of itself, so that an edit is noticed like a damaged file. That guards against accidents and
-careless hands, not against someone who computes the hash anew.
+The manifest carries a hash of itself, so that an edit is noticed like a damaged file. This protects against accidents and
+careless edits, not against someone who recomputes the hash.
 """
 
 import json
@@ -40,10 +40,10 @@ class Artifact(FileRecord):
     Attributes:
         format: the exporter's name, such as ``onnx``.
         precision: ``float32``, ``fp16``…
-        runtime: what runs it as a rule, and ran it in the gate, such as ``ort``.
+        runtime: its usual runtime, which ran it in the gate, such as ``ort``.
         oldest_runtime: the oldest release that can run it, in words, such as ``onnxruntime 1.17``.
         proofs: the first was made by the gate; each other one is of another runtime or kind of machine.
-        details: what the format has to say of itself, such as the opset.
+        details: what the format records about itself, such as the opset.
         members: of a folder, each file's hash by its name; empty for a file.
     """
 
@@ -64,7 +64,7 @@ class Artifact(FileRecord):
 
     @property
     def proof(self) -> Proof:
-        """The strongest of those by the runtime that runs it as a rule; of several the first."""
+        """The strongest proof on its usual runtime; the first one if several are equally strong."""
         strongest = self.proofs[0]
         for proof in self.proofs[1:]:
             if proof.runtime == self.runtime and (strongest.runtime != self.runtime or is_weaker(strongest, proof)):
@@ -78,12 +78,12 @@ class Artifact(FileRecord):
 
     @property
     def quantize(self) -> str:
-        """What ``--quantize`` takes to make it."""
+        """The value of ``--quantize`` that makes it."""
         return quantize_of(self.precision)
 
     @property
     def unproven(self) -> str:
-        """Why it is no proven artifact, in words: it was published by force. Empty for a proven one."""
+        """Why it is not proven, in words: it was published by force. Empty for a proven one."""
         return self.proof.unproven
 
     @property
@@ -114,7 +114,7 @@ class Manifest:
         arguments: the network's own arguments.
         parameters: number of trained parameters.
         normalisation: ``{"mean": m, "std": s}``, applied to pixels divided by 255; it is part of every artifact.
-        licence: SPDX identifier, ``NOASSERTION`` where nobody said.
+        licence: SPDX identifier, ``NOASSERTION`` if none was given.
         weights: the safetensors file.
         training: recipe, data and its hash, seed, epochs, device, versions, time.
         scores: accuracies, each with the data set that it was measured on.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: The model that is installed with the package, used where no model was trained yet.
 REFERENCE_MODEL = "lenet"
 
-#: The format to export to where none is named.
+#: The format to export to if none is named.
 USUAL_FORMAT = "onnx"
 
 
@@ -48,7 +48,7 @@ class Model:
 
     @property
     def home(self) -> Path:
-        """The models folder that it lies in, whose lock guards it; of a link or ``.`` that of the folder that it leads to."""
+        """The models folder that it is in; the folder's lock guards it. A link or ``.`` is resolved first."""
         is_plain = self.folder.name not in ("", "..") and not self.folder.is_symlink()
         return self.folder.parent if is_plain else self.folder.resolve().parent
 

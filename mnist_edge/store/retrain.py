@@ -12,12 +12,12 @@ from mnist_edge.store.manifest import Manifest
 _ALL = {"mnist": 60_000, "drawn": 60_000}
 
 
-#: What of a recipe has an option.
+#: The fields of a recipe that can be set by an option.
 _OPTIONS = ("epochs", "batch_size", "lr", "precision")
 
 
 def recipe_of(manifest: Manifest) -> dict[str, Any]:
-    """Return a model's recipe, with what manifests of older versions do not name."""
+    """Return a model's recipe, completed with the fields that manifests of older versions lack."""
     recipe: dict[str, Any] = {"precision": "float32"} | manifest.training["recipe"]
     if recipe["augmentation"] is not None:
         recipe["augmentation"] = {"elastic": 0.0} | recipe["augmentation"]
@@ -25,7 +25,7 @@ def recipe_of(manifest: Manifest) -> dict[str, Any]:
 
 
 def is_expressible(manifest: Manifest, usual: Mapping[str, Any]) -> bool:
-    """Say whether the options of `train` turn the network's own recipe into this model's; not so after the recipe was changed."""
+    """Say whether the options of `train` turn the network's own recipe into this model's; they do not if the recipe was changed since."""
     recipe = recipe_of(manifest)
     return all(recipe.get(key) == value for key, value in usual.items() if key not in _OPTIONS)
 
@@ -33,7 +33,7 @@ def is_expressible(manifest: Manifest, usual: Mapping[str, Any]) -> bool:
 def training_command(manifest: Manifest, name: str, usual: Mapping[str, Any] | None = None, models_dir: Path | None = None) -> str:
     """Return what trains a model again under this name, ready to paste.
 
-    `usual` is the recipe that the network has by itself (`Recipe.to_json`); what agrees with it is left out. Where that is not
+    `usual` is the recipe that belongs to the network (`Recipe.to_json`); fields equal to it are left out. If it is not
     known, every option of the recipe is given. A folder of pictures is called by its name, for its place is not kept.
     """
     training, recipe = manifest.training, recipe_of(manifest)
@@ -63,7 +63,7 @@ def training_command(manifest: Manifest, name: str, usual: Mapping[str, Any] | N
 
 
 def _part_of(training: Mapping[str, Any]) -> int | None:
-    """Return the number of training images that was asked for. Older manifests of a folder do not tell."""
+    """Return the number of training images that was asked for. Older manifests of a folder do not record it."""
     asked: int | None = training.get("train_images")
     data = training["data"]
     if asked is None and data["images"] < _ALL.get(data["name"], 0):

@@ -88,7 +88,7 @@ def test_the_doctor_finds_an_incomplete_mnist(run_command: Command, tmp_path: Pa
         (["predict", "img.png", "--thread", "2"], 2, "No such option '--thread'"),
         (["predict", "img.png", "--ink", "blue"], 2, "'blue' is not one of"),
         (["predict", "img.png", "--min-confidence", "70"], 2, "70.0 is not in the range"),
-        (["predict", "img.png", "--csv", "--json"], 2, "exclude each other"),
+        (["predict", "img.png", "--csv", "--json"], 2, "cannot be used together"),
         (["predict", "img.png", "--explain", "seen.jpg"], 2, "must end in .png"),
         (["predict", "img.png", "img.png", "--explain", "seen.png"], 2, "2 pictures; name a folder"),
         (["predict", "img.png", "--explain", "img.png"], 2, "one of the pictures to read"),

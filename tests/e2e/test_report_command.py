@@ -31,7 +31,7 @@ def test_the_command(run_command: Command, tmp_path: Path) -> None:
     table_of_a_clone = marked("with seeds that are not here", REFERENCE_MARK)
     (tmp_path / "models" / "README.md").write_bytes(table_of_a_clone)
     done = run_command("report", "--all", "--seeds", "none", "--json")
-    assert "holds no other seed" in done.stderr and "notes" not in done.stderr
+    assert "from another seed" in done.stderr and "notes" not in done.stderr
     assert json.loads(done.stdout)["table"] is None
     assert (tmp_path / "models" / "README.md").read_bytes() == table_of_a_clone
 

@@ -60,15 +60,15 @@ def test_speed_in_words(slowdown: float, words: str) -> None:
 @pytest.mark.parametrize(
     ("size", "slowdown", "advice"),
     [
-        (0.5, 2.0, "ship it where flash is short, float32 where speed counts"),
+        (0.5, 2.0, "ship it if flash is scarce, float32 if speed counts"),
         (0.5, 0.5, "ship it"),
-        (0.5, 1.0, "ship it where flash or download size counts"),
-        (0.9, 1.0, "ship it where flash or download size counts"),
-        (0.95, 0.5, "it was published by force; ship it where it is faster on the device, too"),
+        (0.5, 1.0, "ship it if flash or download size counts"),
+        (0.9, 1.0, "ship it if flash or download size counts"),
+        (0.95, 0.5, "it was published by force; ship it only if it is also faster on the device"),
         (0.95, 1.0, "ship float32"),
         (0.95, 2.0, "ship float32"),
         (0.5, 1 / 1.2, "ship it"),
-        (0.5, 1.2, "ship it where flash is short, float32 where speed counts"),
+        (0.5, 1.2, "ship it if flash is scarce, float32 if speed counts"),
     ],
 )
 @pytest.mark.parametrize(
