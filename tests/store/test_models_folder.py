@@ -5,6 +5,7 @@ import os
 import shutil
 import stat
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -269,6 +270,30 @@ def test_the_lock_of_the_models_folder_is_held_while_something_is_published(
     aside = Path(shutil.copytree(model.folder, models / ".new"))
     publishing.publish_model(aside, models / "lenet")
     assert len(held) >= 4 and all(held)
+
+
+def test_who_publishes_waits_for_who_holds_the_lock(model: store.Model, models: Path, tmp_path: Path) -> None:
+    content = (model.folder / "lenet.onnx").read_bytes() + b"new"
+    (models / "aside").write_bytes(content)
+    artifact = with_bytes(model.artifact("ort"), sha256_bytes(content), len(content))
+    aside = Path(shutil.copytree(model.folder, models / ".new"))
+    (tmp_path / "empty").mkdir()
+    reference = store.installed_reference()
+    for folder, publish in (
+        (models, lambda: publishing.change_manifest(model, lambda manifest: manifest)),
+        (models, lambda: publishing.publish_artifact(model, models / "aside", artifact)),
+        (models, lambda: publishing.publish_model(aside, models / "other")),
+        (tmp_path / "empty", lambda: publishing.writable(reference, tmp_path / "empty")),
+    ):
+        began = time.monotonic()
+        with ThreadPoolExecutor(1) as threads:
+            with locked(folder, wait=True) as held:
+                assert held
+                done = threads.submit(publish)
+                time.sleep(0.4)
+                assert not done.done()
+            done.result(timeout=30)
+        assert time.monotonic() - began >= 0.4
 
 
 def test_what_is_published_is_on_the_disk_first(model: store.Model, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
