@@ -320,6 +320,23 @@ def test_a_first_proof_on_better_data_is_the_models_score(model: store.Model, dr
     assert again == after and after.golden == model.manifest.golden
 
 
+@pytest.mark.parametrize("damage", ["lost", "torn", "never made"])
+def test_golden_inputs_that_are_not_there_follow_from_the_weights(model: store.Model, drawn_test: Dataset, damage: str) -> None:
+    path = model.folder / "golden.npz"
+    before = path.read_bytes()
+    if damage == "torn":
+        path.write_bytes(b"torn")
+    else:
+        path.unlink()
+    if damage == "never made":
+        model = replace(model, manifest=replace(model.manifest, golden=None))
+    found = reference.answers(model, drawn_test)
+    assert not found.golden_is_stored
+    after = reference.store_answers(model, found, model.manifest)
+    assert after.golden is not None and path.read_bytes() == before
+    assert replace(model, manifest=after).path(after.golden) == path
+
+
 def test_pytorchs_threads_are_given_back(model: store.Model, drawn_test: Dataset, add: Add) -> None:
     import torch
 
