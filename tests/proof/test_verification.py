@@ -65,6 +65,10 @@ def test_without_a_name_mnist_comes_first_and_then_drawn_digits(
     folder = describe(drawn) | {"name": "folder:pics", "sha256": "0" * 64}
     both = with_references(model, folder, describe(drawn), describe(mnist))
     assert choose_reference(both)[1] is mnist
+    assert choose_reference(with_references(model, describe(drawn)))[1] is drawn
+    monkeypatch.setattr(verification.datasets, "load", lambda name, *rest: load("none" if name == "mnist" else name, *rest))
+    assert choose_reference(both)[1] is drawn  # MNIST is there and cannot be read
+    monkeypatch.setattr(verification.datasets, "load", load)
     del here["mnist"]
     assert choose_reference(both)[1] is drawn
     del here["drawn"]
