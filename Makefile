@@ -51,7 +51,8 @@ mutants: $(ENVIRONMENT)  ## break the code that proves, a thing at a time: do th
 bench: $(ENVIRONMENT)  ## measure, and write benchmarks/RESULTS.md
 	$(BIN)/python benchmarks/run.py
 
-matrix: $(ENVIRONMENT)  ## every reference artifact on every runtime and platform that is here: docs/matrix.md (hours; it can be interrupted)
+matrix: $(ENVIRONMENT) runtimes litert aarch64  ## every reference artifact on every runtime and platform: docs/matrix.md (hours; it can be interrupted)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[executorch]"
 	$(BIN)/python benchmarks/matrix.py
 
 PICTURES ?=

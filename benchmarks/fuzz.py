@@ -27,6 +27,7 @@ import argparse
 import io
 import json
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,7 +37,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
 from mnist_edge import Predictor, image
-from mnist_edge.common.errors import PictureError
+from mnist_edge.common.errors import PictureError, UnprovenWarning
 
 LENET = Path(__file__).resolve().parents[1] / "models" / "lenet"
 
@@ -175,6 +176,7 @@ def main() -> None:
     parser.add_argument("--model", default=LENET)
     options = parser.parse_args()
     random = np.random.default_rng(options.seed)
+    warnings.simplefilter("ignore", UnprovenWarning)  # this is about reading
     predictor = Predictor.load(options.model)
     counts: dict[str, dict[str, dict[str, int]]] = {}
     slowest, silent_png = 0.0, 0

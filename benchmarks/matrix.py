@@ -6,6 +6,7 @@ stopped: the emulated machines take hours. Proofs that pass are kept with the mo
 
 import argparse
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ import numpy as np
 from machine import processor
 from numpy.typing import NDArray
 
+import exporters
+from exporters import gate
 from mnist_edge import dataset as datasets
 from mnist_edge import runtimes, store
 from mnist_edge.benchmark.latency import latencies
@@ -32,6 +35,9 @@ from mnist_edge.store.manifest import Artifact
 HOUSE = Path(__file__).resolve().parents[1]
 KEPT = HOUSE / "build" / "matrix.json"
 TABLE = HOUSE / "docs" / "matrix.md"
+
+#: A copy of the models, in which they are exported to the formats that the repository does not keep.
+COPY = HOUSE / "build" / "matrix"
 
 #: Emulated machines answer batches of one so slowly that they are asked about so many images only.
 _FEW = 1000
@@ -59,7 +65,9 @@ def main() -> None:
     parser.add_argument("--keep-proofs", action="store_true", help="keep what passes with the models")
     options = parser.parse_args()
     test = datasets.load("mnist", "test", options.data_dir)
-    models = [model for model in store.list_models(options.models_dir)[0] if not options.model or model.name in options.model]
+    _copy(options.models_dir)
+    models = [model for model in store.list_models(COPY)[0] if not options.model or model.name in options.model]
+    models = [_exported(model, test) for model in models]
     results: Results = json.loads(KEPT.read_text()) if KEPT.exists() else {}
     chosen = [column for column in columns() if not options.only or column.name in options.only]
     for column in chosen:
@@ -69,11 +77,36 @@ def main() -> None:
                     continue
                 measured = _measured(model, artifact, column, test, results)
                 print(f"{artifact.file:28} {column.name:14} {cell(measured).replace('<br>', ', ')}", flush=True)
-                if options.keep_proofs:
+                if options.keep_proofs and (options.models_dir / model.name / artifact.file).exists():
                     _keep_proof(options.models_dir / model.name, artifact, column, test, measured)
-    everything = store.list_models(options.models_dir)[0]
+    everything = store.list_models(COPY)[0]
     write_atomically(TABLE, table(everything, results, columns()).encode())
     print(f"wrote {TABLE.relative_to(HOUSE)}")
+
+
+def _copy(models_dir: Path) -> None:
+    """Copy each model that is not copied yet, or was trained or exported again since."""
+    for model in store.list_models(models_dir)[0]:
+        there = COPY / model.name
+        files = {artifact.sha256 for artifact in model.artifacts}
+        if there.is_dir() and files <= {artifact.sha256 for artifact in Model.read(there).artifacts}:
+            continue
+        shutil.rmtree(there, ignore_errors=True)
+        shutil.copytree(model.folder, there)
+
+
+def _exported(model: Model, test: Dataset) -> Model:
+    """Export a model to each format that can be written here and is not there; what the gate refuses is said and left out."""
+    if not (model.folder / model.manifest.weights.file).is_file():
+        return model
+    for format in exporters.formats():
+        if format.missing() or any(artifact.format == format.name for artifact in model.artifacts):
+            continue
+        try:
+            model, _ = gate.export(model, format.name, test)
+        except MnistEdgeError as error:
+            print(f"{model.name}: not exported to {format.name}: {error}")
+    return model
 
 
 def columns() -> list[Column]:
@@ -194,6 +227,7 @@ def cell(measured: dict[str, Any] | None) -> str:
         lines.append(f"{measured['latency_ratio']:.1f}×")
     if changed := {what: number for what, number in measured["changed_by"].items() if number}:
         lines += [f"{what}: {number} change" for what, number in changed.items()]
+    lines[0] += "" if measured["tried_again"] else "¹"
     text = "<br>".join(lines)
     return text if measured["passed"] else f"**{text}**"
 
@@ -253,7 +287,8 @@ Each cell has, from top to bottom:
 - the latency of one image on one thread, as a multiple of ONNX Runtime's with the same file (of a `.tflite` or `.pte`: with the float32 ONNX file);
 - whether batches of 1 or 64 instead of 256, or two threads instead of one, change an answer (on emulated machines of {few} images).
 
-**Bold**: the gate refuses it, because it does not keep the artifact's budget. –: not a format or precision that the runtime takes.
+**Bold**: the gate refuses it, because it does not keep the artifact's budget. –: a format or precision that the runtime does not take, or
+not measured yet. ¹: other batches and threads were not tried.
 
 {table}
 

@@ -149,7 +149,13 @@ def publish(plan: Plan, written: Written, answers: Answers, seen: Examined, mode
     unproven = "; ".join(filter(None, [plan.too_little, records.doubts(details)]))
     figures = records.figures(seen.report, plan.data, unproven)
     proof = Proof(
-        artifact.tree.sha256, plan.runtime.name, figures, plan.runtime.version(), {}, platforms.here().to_json(), dict(seen.golden)
+        artifact.tree.sha256,
+        plan.runtime.name,
+        figures,
+        plan.runtime.version(),
+        {},
+        platforms.here().to_json(plan.runtime.processor()),
+        dict(seen.golden),
     )
     record = Artifact(
         file=artifact.path.name,

@@ -1,5 +1,6 @@
 """The formats: a file a format, which registers itself; others come by entry point."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mnist_edge import runtimes
 from mnist_edge.common.errors import UsageError, unknown_name
 from mnist_edge.common.extras import INSTALL_TRAIN, is_installed, lacks
-from mnist_edge.common.options import Option
+from mnist_edge.common.options import Option, check_declared
 from mnist_edge.common.plugins import register_plugins
 from mnist_edge.common.text import count as words
 from mnist_edge.proof.parity import BUDGETS
@@ -172,7 +173,12 @@ _registered: dict[str, Format] = {}
 
 
 def register(format: Format) -> Format:
-    """Add a format. Raises UsageError if its name or suffix is taken, or no runtime can prove it."""
+    """Add a format. Raises UsageError if its name or suffix is taken or can be none, or no runtime can prove it."""
+    every = [*format.options, *(option for reduction in format.reductions.values() for option in reduction.options)]
+    check_declared(f"format {format.name!r}", format.name, format.options)
+    check_declared(f"format {format.name!r}", format.name, list({option.name: option for option in every}.values()))
+    if not re.fullmatch(r"\.[A-Za-z0-9._-]*[A-Za-z0-9]", format.suffix):
+        raise UsageError(f"format {format.name!r}: suffix {format.suffix!r} has to be a dot with letters, digits, dots and hyphens")
     for taken in _registered.values():
         if format.name == taken.name or format.suffix == taken.suffix:
             what = f"name {format.name!r}" if format.name == taken.name else f"suffix {format.suffix!r}"

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +14,7 @@ from exporters.registry import Target
 from mnist_edge.common.errors import ExportError, FixedBatchError, MnistEdgeError, ModelError, ParityError, one_line
 from mnist_edge.common.logits import Run
 from mnist_edge.common.trees import Tree, read_tree
+from mnist_edge.runtimes import apart
 
 if TYPE_CHECKING:
     from mnist_edge.architectures.deployed import Deployed
@@ -105,8 +103,7 @@ def _write(plan: Plan, target: Target, write: Callable[[Plan, Target], Mapping[s
         kept: dict[str, Any] = json.loads(json.dumps(details, allow_nan=False))
     except (TypeError, ValueError) as error:
         raise ExportError(f"format {name}: its details are no JSON: {error}") from error
-    if is_reduced:
-        _try_apart(plan, target)
+    _try_apart(plan, target, is_reduced)
     return File(target.path, tree, _load(plan, target.path), kept)
 
 
@@ -139,17 +136,13 @@ def _load(plan: Plan, path: Path) -> Run:
         ) from error
 
 
-def _try_apart(plan: Plan, target: Target) -> None:
-    """Load a reduced artifact and answer once in a process of its own: a runtime may die over a graph, and must not take this one along.
-
-    Raises ParityError if it dies; whatever else is wrong shows here, too.
-    """
-    code = "import sys, numpy; from pathlib import Path; from mnist_edge import runtimes"
-    code += "; runtimes.get(sys.argv[1]).load(Path(sys.argv[2]))(numpy.zeros((2, 1, 28, 28), numpy.uint8))"
-    done = subprocess.run([sys.executable, "-P", "-c", code, plan.runtime.name, str(target.path)], capture_output=True, check=False)
-    if done.returncode < 0:
-        name = signal.Signals(-done.returncode).name
+def _try_apart(plan: Plan, target: Target, is_reduced: bool) -> None:
+    """Let the runtime try it in a process of its own, if it is reduced or the runtime is another distribution's. Raises ParityError if it dies."""
+    try:
+        apart.check(plan.runtime, target.path, always=is_reduced)
+    except ModelError as error:
+        how = str(error).replace(f"{target.path}: ", "").removesuffix(" over it")
+        hint = "; try another --quantize, or --keep-float for parts of it" if is_reduced else ""
         raise ParityError(
-            f"{target.name}: not published: runtime {plan.runtime.name} dies ({name}) over what format {plan.format.name} wrote in {target.precision}; "
-            "try another --quantize, or --keep-float for parts of it"
-        )
+            f"{target.name}: not published: {how} over what format {plan.format.name} wrote in {target.precision}{hint}"
+        ) from error

@@ -211,6 +211,8 @@ def _check_proof(
         return
     if artifact.unproven:
         how = model.export_again(again=artifact)
+    elif options:
+        how = f"mnist-edge verify proves it without {', '.join('--' + name.replace('_', '-') for name in options)}"
     else:
         import shlex
 

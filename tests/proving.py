@@ -3,10 +3,11 @@
 from dataclasses import replace
 from typing import Any
 
+from mnist_edge.dataset import Dataset
 from mnist_edge.proof import verification
 from mnist_edge.proof.verification import Verified
 from mnist_edge.store import Model
-from mnist_edge.store.manifest import Artifact
+from mnist_edge.store.manifest import Artifact, Reference
 
 
 def with_parity(artifact: Artifact, **figures: Any) -> Artifact:
@@ -18,6 +19,11 @@ def with_bytes(artifact: Artifact, sha256: str, bytes: int, **other: Any) -> Art
     """Return an artifact of other bytes, with the same proofs as if they were made of it."""
     proofs = tuple(replace(proof, artifact=sha256) for proof in artifact.proofs)
     return replace(artifact, sha256=sha256, bytes=bytes, proofs=proofs, **other)
+
+
+def verify(model: Model, stored: Reference, data: Dataset, runtime: str | None = None) -> list[Verified]:
+    """Verify on a data set."""
+    return list(verification.verify(model, verification.trials(model, runtime), stored, data))
 
 
 def verify_quickly(model: Model, runtime: str | None = None) -> list[Verified]:

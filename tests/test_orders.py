@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import proving
 import pytest
 from conftest import train_small
 from turns import Turns
@@ -86,7 +87,7 @@ def check(house: House, turns: Turns, weights: set[str]) -> None:
         for stored in manifest.references:
             logits = store.read_reference(model, stored)
             if stored.data["sha256"] == house.test.sha256:
-                found = [verified.passed for verified in verification.verify(model, stored, house.test, "ort")] if model.artifacts else []
+                found = [verified.passed for verified in proving.verify(model, stored, house.test, "ort")] if model.artifacts else []
                 assert all(found), (folder, found)
                 assert len(logits) == len(house.test)
     assert {store.Model.read(folder).manifest.weights.sha256 for folder in folders} >= weights
@@ -117,7 +118,7 @@ def commands(house: House) -> dict[str, Callable[[], Any]]:
         model = complete(store.Model.read(lenet), house.more)
         stored = model.manifest.reference_on(house.more.sha256)
         assert stored is not None
-        verification.keep_proofs(model, verification.verify(model, stored, house.more), house.more)
+        verification.keep_proofs(model, proving.verify(model, stored, house.more))
 
     return {
         "export": lambda: gate.export(store.Model.read(lenet), "copied", house.test),

@@ -203,8 +203,8 @@ def test_augmentation_moves_ink_and_stays_in_range() -> None:
 
 @pytest.mark.parametrize("name", architectures.names())
 def test_every_tutorial_network_has_its_recipe(name: str) -> None:
-    seed = architectures.find(name).recipe("seed")
-    assert (seed.schedule, seed.augmentation, seed.weight_decay) == ("constant", None, 0.0)
+    tutorial = architectures.find(name).recipe("tutorial")
+    assert (tutorial.name, tutorial.schedule, tutorial.augmentation, tutorial.weight_decay) == ("tutorial", "constant", None, 0.0)
     assert architectures.find(name).recipe("best").name == "best"
 
 

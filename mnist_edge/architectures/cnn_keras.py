@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from mnist_edge.architectures.recipe import Augmentation, Recipe, seed_recipe
+from mnist_edge.architectures.recipe import Augmentation, Recipe, tutorial_recipe
 from mnist_edge.architectures.registry import Architecture, register
 
 
@@ -33,7 +33,7 @@ register(
         "cnn-keras",
         CNNKeras,
         "two 5×5 convolutions, dense 1024 (tutorial 001, Keras)",
-        seed=seed_recipe(10, batch_size=32, mean=0.0, std=1.0),
+        tutorial=tutorial_recipe(10, batch_size=32, mean=0.0, std=1.0),
         best=Recipe(epochs=40, lr=1e-3, precision="bfloat16", augmentation=Augmentation(elastic=0.02)),
     )
 )

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from mnist_edge.architectures.recipe import MNIST_MEAN, MNIST_STD, Recipe, seed_recipe
+from mnist_edge.architectures.recipe import MNIST_MEAN, MNIST_STD, Recipe, tutorial_recipe
 from mnist_edge.architectures.registry import Architecture, register
 
 
@@ -37,7 +37,7 @@ register(
         "cnn-small",
         CNNSmall,
         "two convolutions with dropout (tutorial 001, nextjournal)",
-        seed=seed_recipe(3, optimizer="sgd", lr=0.01, momentum=0.5, mean=MNIST_MEAN, std=MNIST_STD),
+        tutorial=tutorial_recipe(3, optimizer="sgd", lr=0.01, momentum=0.5, mean=MNIST_MEAN, std=MNIST_STD),
         best=Recipe(epochs=50, precision="bfloat16"),
     )
 )

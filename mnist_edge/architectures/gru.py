@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from mnist_edge.architectures.recipe import Recipe, seed_recipe
+from mnist_edge.architectures.recipe import Recipe, tutorial_recipe
 from mnist_edge.architectures.registry import Architecture, register
 
 
@@ -21,4 +21,4 @@ class GRU(nn.Module):
         return logits
 
 
-register(Architecture("gru", GRU, "a GRU over the rows (tutorial 002)", seed=seed_recipe(30), best=Recipe(lr=5e-3)))
+register(Architecture("gru", GRU, "a GRU over the rows (tutorial 002)", tutorial=tutorial_recipe(30), best=Recipe(lr=5e-3)))

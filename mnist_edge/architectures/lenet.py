@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from mnist_edge.architectures.recipe import Recipe, seed_recipe
+from mnist_edge.architectures.recipe import Recipe, tutorial_recipe
 from mnist_edge.architectures.registry import Architecture, register
 
 
@@ -36,7 +36,7 @@ register(
         "lenet",
         LeNet,
         "LeNet with ReLU and max pooling (tutorial 000)",
-        seed=seed_recipe(10),
+        tutorial=tutorial_recipe(10),
         best=Recipe(epochs=100),
         tutorial_accuracy=0.9811,
     )

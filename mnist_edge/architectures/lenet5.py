@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from mnist_edge.architectures.recipe import Recipe, seed_recipe
+from mnist_edge.architectures.recipe import Recipe, tutorial_recipe
 from mnist_edge.architectures.registry import Architecture, register
 
 
@@ -22,4 +22,4 @@ class LeNet5(nn.Module):
         return logits
 
 
-register(Architecture("lenet5", LeNet5, "LeNet-5 with average pooling (tutorial 002)", seed=seed_recipe(50), best=Recipe()))
+register(Architecture("lenet5", LeNet5, "LeNet-5 with average pooling (tutorial 002)", tutorial=tutorial_recipe(50), best=Recipe()))

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from mnist_edge.architectures.recipe import Recipe, seed_recipe
+from mnist_edge.architectures.recipe import Recipe, tutorial_recipe
 from mnist_edge.architectures.registry import Architecture, register
 
 
@@ -37,8 +37,8 @@ def mlp_512(hidden: int = 512) -> MLP:
 
 register(
     Architecture(
-        "mlp-256", mlp_256, "one hidden layer of 256 (tutorial 001)", seed=seed_recipe(10, mean=0.0, std=1.0), best=Recipe(lr=2e-3)
+        "mlp-256", mlp_256, "one hidden layer of 256 (tutorial 001)", tutorial=tutorial_recipe(10, mean=0.0, std=1.0), best=Recipe(lr=2e-3)
     )
 )
 # The tutorial names lr = 0.09, and then calls Adam(net.parameters()), which takes its default of 0.001: that is what ran.
-register(Architecture("mlp-512", mlp_512, "one hidden layer of 512 (tutorial 002)", seed=seed_recipe(50), best=Recipe(lr=2e-3)))
+register(Architecture("mlp-512", mlp_512, "one hidden layer of 512 (tutorial 002)", tutorial=tutorial_recipe(50), best=Recipe(lr=2e-3)))

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from mnist_edge.architectures.recipe import Augmentation, Recipe, seed_recipe
+from mnist_edge.architectures.recipe import Augmentation, Recipe, tutorial_recipe
 from mnist_edge.architectures.registry import Architecture, register
 
 
@@ -36,7 +36,7 @@ register(
         "mnistnet",
         MnistNet,
         "two 3×3 convolutions, dropout (tutorial 003)",
-        seed=seed_recipe(19, batch_size=32, optimizer="sgd", lr=0.01, mean=0.0, std=1.0),
+        tutorial=tutorial_recipe(19, batch_size=32, optimizer="sgd", lr=0.01, mean=0.0, std=1.0),
         best=Recipe(epochs=20, lr=1e-3, precision="bfloat16", augmentation=Augmentation(elastic=0.02)),
     )
 )

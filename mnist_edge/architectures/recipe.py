@@ -1,12 +1,17 @@
 """How a network is trained, as data."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
 from typing import Any, Literal, Self
 
 from mnist_edge.common.errors import UsageError
 
 #: Mean and standard deviation of MNIST's training pixels divided by 255.
 MNIST_MEAN, MNIST_STD = 0.1307, 0.3081
+
+#: What a recipe was called up to 0.1 → what it is called now.
+OLD_NAMES: Mapping[str, Literal["tutorial"]] = MappingProxyType({"seed": "tutorial"})
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -36,7 +41,7 @@ class Recipe:
     """Optimiser, schedule, augmentation and length of a training.
 
     Attributes:
-        name: ``best`` (ours) or ``seed`` (the tutorial's).
+        name: ``best`` (ours) or ``tutorial`` (the tutorial's). What 0.1 called it, ``seed``, is read as ``tutorial``.
         epochs: passes over the training images.
         batch_size: images a step.
         optimizer: ``adam``, ``adamw`` or ``sgd``.
@@ -53,7 +58,7 @@ class Recipe:
             MNIST's writers did not have, such as curled 9s, crossed 7s and flagged 1s. None are held out.
     """
 
-    name: Literal["best", "seed"] = "best"
+    name: Literal["best", "tutorial"] = "best"
     epochs: int = 25
     batch_size: int = 128
     optimizer: Literal["adam", "adamw", "sgd"] = "adamw"
@@ -67,6 +72,9 @@ class Recipe:
     precision: Precision = "float32"
     augmentation: Augmentation | None = Augmentation()
     drawn: float = 0.15
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", OLD_NAMES.get(self.name, self.name))  # unfinished runs and plug-ins of 0.1 hold the old one
 
     def changed(
         self, *, epochs: int | None = None, batch_size: int | None = None, lr: float | None = None, precision: Precision | None = None
@@ -88,7 +96,7 @@ class Recipe:
         return asdict(self)
 
 
-def seed_recipe(
+def tutorial_recipe(
     epochs: int,
     *,
     batch_size: int = 64,
@@ -100,7 +108,7 @@ def seed_recipe(
 ) -> Recipe:
     """Return a tutorial's recipe: constant rate, no augmentation, no weight decay."""
     return Recipe(
-        "seed",
+        "tutorial",
         epochs,
         batch_size,
         optimizer,

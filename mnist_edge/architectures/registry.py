@@ -3,6 +3,7 @@
 import inspect
 import pkgutil
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import Any
 from torch import nn
 
 from mnist_edge.architectures.own import called, place
-from mnist_edge.architectures.recipe import Recipe
+from mnist_edge.architectures.recipe import OLD_NAMES, Recipe
 from mnist_edge.common import trust
 from mnist_edge.common.errors import UnknownNameError, UsageError, among, one_line, unknown_name
 from mnist_edge.common.plugins import register_plugins
@@ -30,21 +31,32 @@ class Architecture:
         name: what ``train`` takes.
         network: a class or function that returns the `nn.Module`; its keyword arguments are what ``--set`` takes.
         summary: what it is, in a few words.
-        seed: the tutorial's recipe, None where there is no tutorial.
+        tutorial: the tutorial's recipe, None where there is no tutorial.
         best: ours.
         tutorial_accuracy: share of the test set, 0 to 1, that the tutorial reports; None where it reports none.
+        seed: `tutorial`, as 0.1 called it; given instead of it, it is a DeprecationWarning.
     """
 
     name: str
     network: Callable[..., nn.Module]
     summary: str
-    seed: Recipe | None = None
+    tutorial: Recipe | None = None
     best: Recipe = field(default_factory=Recipe)
     tutorial_accuracy: float | None = None
+    seed: Recipe | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.seed is not None and self.tutorial is None:
+            warnings.warn(f"network {self.name}: its recipe seed= is called tutorial= by now", DeprecationWarning, stacklevel=3)
+            object.__setattr__(self, "tutorial", self.seed)
+        object.__setattr__(self, "seed", self.tutorial)
 
     def recipe(self, name: str) -> Recipe:
-        """Return the recipe called ``best`` or ``seed``. Raises UnknownNameError."""
-        recipes = {"best": self.best} | ({"seed": self.seed} if self.seed else {})
+        """Return the recipe called ``best`` or ``tutorial``. A name of 0.1 is a FutureWarning. Raises UnknownNameError."""
+        if name in OLD_NAMES:
+            warnings.warn(f"the recipe {name} is called {OLD_NAMES[name]} by now", FutureWarning, stacklevel=2)
+            name = OLD_NAMES[name]
+        recipes = {"best": self.best} | ({"tutorial": self.tutorial} if self.tutorial else {})
         if name not in recipes:
             raise UnknownNameError(f"{self.name} has no recipe {name!r}{among(name, recipes)}")
         return recipes[name]

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from mnist_edge.architectures.recipe import Recipe, seed_recipe
+from mnist_edge.architectures.recipe import Recipe, tutorial_recipe
 from mnist_edge.architectures.registry import Architecture, register
 
 
@@ -54,7 +54,7 @@ register(
         "resnet18",
         ResNet18,
         "ResNet-18 with a 3×3 stem (tutorial 000)",
-        seed=seed_recipe(30),
+        tutorial=tutorial_recipe(30),
         best=Recipe(epochs=8, lr=1e-3, precision="bfloat16"),
         tutorial_accuracy=0.9832,
     )

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from mnist_edge.architectures.recipe import Augmentation, Recipe, seed_recipe
+from mnist_edge.architectures.recipe import Augmentation, Recipe, tutorial_recipe
 from mnist_edge.architectures.registry import Architecture, register
 
 
@@ -38,7 +38,7 @@ register(
         "resnet-tiny",
         ResNetTiny,
         "one residual block (tutorial 002); --set use_conv=true",
-        seed=seed_recipe(30),
+        tutorial=tutorial_recipe(30),
         # it is short of capacity: with more augmentation, and with drawn digits, it learns both worse
         best=Recipe(
             epochs=60, batch_size=256, lr=1e-2, drawn=0.0, augmentation=Augmentation(rotation=8, scale=0.08, shear=0.12, shift=0.01)

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from mnist_edge.architectures.recipe import Recipe, seed_recipe
+from mnist_edge.architectures.recipe import Recipe, tutorial_recipe
 from mnist_edge.architectures.registry import Architecture, register
 
 
@@ -42,7 +42,7 @@ register(
         "vgg",
         VGG,
         "three 3×3 convolutions, three dense layers (tutorial 000)",
-        seed=seed_recipe(30),
+        tutorial=tutorial_recipe(30),
         best=Recipe(epochs=60, lr=1e-3, precision="bfloat16"),
         tutorial_accuracy=0.9945,
     )

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from mnist_edge.architectures.recipe import Recipe, seed_recipe
+from mnist_edge.architectures.recipe import Recipe, tutorial_recipe
 from mnist_edge.architectures.registry import Architecture, register
 
 
@@ -53,7 +53,7 @@ register(
         "vit",
         ViT,
         "Vision Transformer, mean of the patches (tutorial 000)",
-        seed=seed_recipe(30),
+        tutorial=tutorial_recipe(30),
         best=Recipe(epochs=45, batch_size=64, lr=1.5e-3, precision="bfloat16"),
         tutorial_accuracy=0.9823,
     )

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from mnist_edge.architectures.recipe import Recipe, seed_recipe
+from mnist_edge.architectures.recipe import Recipe, tutorial_recipe
 from mnist_edge.architectures.registry import Architecture, register
 
 
@@ -52,7 +52,7 @@ register(
         "vit-cls",
         ViTCls,
         "Vision Transformer, class token (tutorial 002)",
-        seed=seed_recipe(20),
+        tutorial=tutorial_recipe(20),
         best=Recipe(epochs=20, batch_size=64, lr=1e-3, precision="bfloat16"),
     )
 )

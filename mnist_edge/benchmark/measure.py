@@ -137,7 +137,7 @@ def benchmark(
 def _subjects(model: Model) -> tuple[list[_Subject], list[LeftOut]]:
     subjects, left_out = [], []
     for artifact in sorted(model.artifacts, key=lambda a: (a.format, a.precision != "float32", a.precision)):
-        runtime = runtimes.get(artifact.runtime)
+        runtime = runtimes.own(artifact)
         try:
             runtime.require(artifact.file)
             path = model.path(artifact)
@@ -183,8 +183,11 @@ def _run(subject: _Subject, threads: int) -> dict[str, Any]:
     }
     command = [sys.executable, "-P", "-m", "mnist_edge.benchmark.worker"]  # -P: no module of the working folder
     done = subprocess.run([*command, json.dumps(order | {"started": time.time()})], capture_output=True, text=True, check=False)
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise ModelError(f"{subject.path}: cannot be measured: {last}")
-    result: dict[str, Any] = json.loads(done.stdout)
+    try:
+        if done.returncode:
+            raise ValueError
+        result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])  # a runtime may print something of its own first
+    except (ValueError, IndexError):  # a runtime may end the process, too
+        last = (done.stderr.strip().splitlines() or [f"runtime {subject.runtime.name} ended with exit code {done.returncode}"])[-1]
+        raise ModelError(f"{subject.path}: cannot be measured: {last}") from None
     return result

@@ -30,8 +30,15 @@ def declares(flag: str, find: Find) -> type[click.Command]:
             names = {one.name for one in fitting}
             params = super().get_params(ctx)
             help_option = params[-1:]
+            taken = {word for one in params for word in (one.name, *one.opts)}
+            for one in fitting:
+                if taken & {one.name, one.flag}:
+                    raise UsageError(
+                        f"{flag} {ctx.meta.get(flag)}: its option {one.flag} is one of this command's own; its author has to rename it"
+                    )
             declared = [_parameter(one) for one in fitting]
-            declared += [_parameter(one, hidden=True) for one in _each_once(others) if one.name not in names]
+            hidden = [one for one in _each_once(others) if one.name not in names and not taken & {one.name, one.flag}]
+            declared += [_parameter(one, hidden=True) for one in hidden]
             return [*params[: len(params) - 1], *declared, *help_option]
 
     return Declaring
@@ -48,7 +55,7 @@ def runtime_options(name: str | None) -> tuple[Sequence[Option], Sequence[Option
 
 def given(ctx: click.Context, options: Iterable[Option], values: Mapping[str, Any]) -> dict[str, Any]:
     """Return those of `options` that were given, on the command line or in the environment, as their owner takes them."""
-    found = {one.name: values[one.name] for one in options if values.get(one.name) not in (None, (), False)}
+    found = {one.name: value for one in options if (value := values.get(one.name)) not in (None, ()) and value is not False}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
 
 
@@ -84,7 +91,7 @@ def _parameter(declared: Option, hidden: bool = False) -> click.Parameter:
         attributes |= {"is_flag": True, "show_default": False}
     else:
         attributes |= {"type": declared.type, "multiple": declared.multiple}
-        attributes |= {"metavar": declared.metavar or None, "show_default": False}
+        attributes |= {"metavar": declared.metavar or "|".join(declared.choices) or None, "show_default": False}
 
     def nothing() -> None: ...
 

@@ -45,7 +45,6 @@ def _options(name: str | None) -> tuple[Sequence[Option], Sequence[Option]]:
     "export lenet --format onnx",
     "export lenet --format onnx --quantize static",
     "export lenet --format torchscript",
-    "export --format onnx --help    (shows this format's own options, too)",
     cls=declares("--format", _options),
 )
 @click.argument("model", required=False, shell_complete=completing.models)
@@ -101,7 +100,8 @@ def command(
     """Export MODEL, run the file on the whole test set, compare with PyTorch, and publish it only if it answers the same.
 
     MODEL is a name in the models folder, a folder, or a file of one; left out, the model trained last, else the reference.
-    With --quantize it may answer a few images otherwise, within a budget, and has to be smaller for it.
+    With --quantize it may answer a few images otherwise, within a budget, and has to be smaller for it. A format's own options are in
+    mnist-edge export --format FORMAT --help.
     """
     import exporters
     from exporters import gate

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 @click.argument("architecture", shell_complete=completing.networks)
 @option("--name", help="Name of the model.  [default: the network's]")
 @option(
-    "--recipe", type=str, shell_complete=completing.recipes, help="How to train: best (ours) or seed (the tutorial's).  [default: best]"
+    "--recipe",
+    type=str,
+    shell_complete=completing.recipes,
+    help="How to train: best (our way) or tutorial (its tutorial's way).  [default: best]",
 )
 @option("--epochs", type=click.IntRange(min=1), help="Passes over the training images.  [default: the recipe's]")
 @option("--batch-size", type=click.IntRange(min=1), help="Images a step.  [default: the recipe's]")

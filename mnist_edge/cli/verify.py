@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mnist_edge.store import Model
 
 
-@subcommand("verify", "verify lenet", "verify lenet --quick", "verify lenet --runtime all", "verify lenet --platform aarch64")
+@subcommand("verify", "verify lenet", "verify lenet --runtime all", "verify lenet --platform aarch64")
 @click.argument("model", required=False, shell_complete=completing.models)
 @option(
     "--data",

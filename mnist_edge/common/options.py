@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import keyword
+import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -39,9 +42,14 @@ class Option(NamedTuple):
         for one in value if self.multiple and isinstance(value, (list, tuple)) else [value]:
             if not isinstance(one, self.type) or (self.type is not bool and isinstance(one, bool)):
                 raise UsageError(f"{self.flag} takes {_TYPES.get(self.type, self.type.__name__)}, not {one!r}")
+            if isinstance(one, float) and not math.isfinite(one):
+                raise UsageError(f"{self.flag} {one}: no finite number")
             if self.choices and one not in self.choices:
                 raise UsageError(f"{self.flag} {one}: no such choice{among(str(one), self.choices)}")
 
+
+#: Names of formats and runtimes, as they are typed.
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 _TYPES = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 
@@ -53,3 +61,22 @@ def check_options(what: str, declared: Iterable[Option], given: Mapping[str, Any
         if name not in known:
             raise unknown_name(f"option of {what}", name, known)
         known[name].check(value)
+
+
+def check_declared(what: str, name: object, options: object) -> None:
+    """Raise UsageError unless `name`, of a format or runtime, can be typed, and its `options` can be made into those of a command."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise UsageError(f"{what}: its name has to be of small letters, digits, dots, hyphens and underscores")
+    if not isinstance(options, (tuple, list)) or not all(isinstance(option, Option) for option in options):
+        raise UsageError(f"{what}: its options have to be a tuple of Option")
+    seen: set[str] = set()
+    for option in options:
+        if not (isinstance(option.name, str) and re.fullmatch(r"[a-z][a-z0-9_]*", option.name)) or keyword.iskeyword(option.name):
+            raise UsageError(f"{what}: option {option.name!r} has no Python name of small letters")
+        if option.type not in _TYPES:
+            raise UsageError(
+                f"{what}: option {option.name!r} is of type {option.type!r}, and has to be of {', '.join(one.__name__ for one in _TYPES)}"
+            )
+        if option.name in seen:
+            raise UsageError(f"{what}: option {option.name!r} is declared twice")
+        seen.add(option.name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from mnist_edge.common.errors import ModelError, printable
 from mnist_edge.common.files import flush, sha256_bytes, sha256_file
@@ -48,7 +48,7 @@ def _of(hashes: dict[str, str]) -> str:
 def _names(folder: Path) -> list[str]:
     """Return the names of all files in a folder and below, with ``/`` between. Raises ModelError for anything that is no plain file."""
     names = []
-    for root, folders, files in os.walk(folder):
+    for root, folders, files in os.walk(folder, onerror=_raise):  # else what cannot be read would be passed over
         here = Path(root)
         if not folders and not files:
             raise ModelError(f"{here}: an empty folder; an artifact has files only")
@@ -63,8 +63,14 @@ def _names(folder: Path) -> list[str]:
     return names
 
 
+def _raise(error: OSError) -> NoReturn:
+    raise error
+
+
 def difference(there: Tree, expected: dict[str, str]) -> str:
     """Return what is wrong with a folder, in words: the first member that is missing, was added or is another; nothing if none is."""
+    if not there.members:
+        return "it is a file, and was a folder"
     for name in sorted({*there.members, *expected}):
         if name not in there.members:
             return f"{printable(name)} is missing"
@@ -95,11 +101,12 @@ def take_place(aside: Path, target: Path) -> None:
         os.replace(aside, target)
     elif not exchange(aside, target):
         old = aside.with_name(f"{aside.name}.old")
-        os.rename(target, old)
         try:
+            os.rename(target, old)
             os.rename(aside, target)
-        except OSError:
-            os.rename(old, target)
+        except BaseException:  # Ctrl-C, too: whoever gave `aside` removes what lies beside it
+            if os.path.lexists(old) and not os.path.lexists(target):
+                os.rename(old, target)
             raise
 
 

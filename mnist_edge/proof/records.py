@@ -60,7 +60,7 @@ def why_not_proven(artifact: Artifact, runtime: Runtime, options: Mapping[str, A
         return ""
     where = sorted({_place(proof) for proof in proofs})
     elsewhere = f"only with {' and '.join(where)}" if where else f"only with runtime {artifact.proof.runtime}"
-    return f"not proven with {version} on {here.describe()}, {elsewhere}"
+    return f"not proven with {version}{_set(options or {})} on {here.describe()}, {elsewhere}"
 
 
 def is_proof_of(proof: Proof, version: str, platform: platforms.Platform, options: Mapping[str, Any] | None = None) -> bool:
@@ -69,6 +69,12 @@ def is_proof_of(proof: Proof, version: str, platform: platforms.Platform, option
     return same and proof.version == version and proof.options == dict(options or {}) and not proof.unproven
 
 
+def _set(options: Mapping[str, Any]) -> str:
+    """Return the options that were set, as they are typed."""
+    words = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in options.items())
+    return f" and {words}" if words else ""
+
+
 def _place(proof: Proof) -> str:
     platform = platforms.Platform.from_json(proof.platform).describe() if proof.platform else "a machine that was not recorded"
-    return f"{proof.version or proof.runtime} on {platform}"
+    return f"{proof.version or proof.runtime}{_set(proof.options)} on {platform}"

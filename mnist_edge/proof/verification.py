@@ -18,14 +18,11 @@ from mnist_edge.dataset.sources import GET_MNIST, find_mnist
 from mnist_edge.proof import parity, records
 from mnist_edge.proof.examination import examine
 from mnist_edge.proof.golden import Golden, compare, tolerance
-from mnist_edge.runtimes import Runtime, platforms
+from mnist_edge.runtimes import Runtime, apart, platforms
 from mnist_edge.runtimes.platforms import Platform
 from mnist_edge.store import Model, publishing
 from mnist_edge.store.manifest import Artifact, Manifest, Reference
 from mnist_edge.store.proofs import Proof, merged
-
-#: What ``--runtime`` takes for every runtime that is installed.
-ALL = "all"
 
 
 class Trial(NamedTuple):
@@ -46,6 +43,7 @@ class Loaded(NamedTuple):
     run: Run
     version: str
     platform: Platform
+    used: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -129,14 +127,14 @@ def trials(model: Model, runtime: str | None = None, machine: str = "") -> list[
             raise UsageError(f"--platform {machine} runs ONNX Runtime only; leave out --runtime {runtime}")
         runtime = "ort"
     if runtime is None:
-        found = [Trial(artifact, runtimes.get(artifact.runtime)) for artifact in model.artifacts]
+        found = [Trial(artifact, runtimes.own(artifact)) for artifact in model.artifacts]
     else:
-        chosen = list(runtimes.runtimes().values()) if runtime == ALL else [runtimes.get(runtime)]
-        if runtime != ALL and chosen[0].from_weights:
+        chosen = list(runtimes.runtimes().values()) if runtime == runtimes.ALL else [runtimes.get(runtime)]
+        if runtime != runtimes.ALL and chosen[0].from_weights:
             raise UsageError(f"runtime {runtime} takes the weights, so there is no artifact to verify; leave out --runtime {runtime}")
         found = [Trial(artifact, one, machine) for artifact in model.artifacts for one in chosen if one.runs(artifact)]
     if not found:
-        if runtime in (None, ALL):
+        if runtime in (None, runtimes.ALL):
             raise ModelError(f"{model.folder}: no artifact to verify; {model.export_again(what='make one')}")
         raise model.lacks(str(runtime), runtimes.get(str(runtime)).formats)
     return found
@@ -157,7 +155,7 @@ def verify(model: Model, tried: Sequence[Trial], stored: Reference, data: Datase
         if not seen.report or too_little:
             return seen.report, None
         figures = records.figures(seen.report, data, records.doubts(artifact.details))
-        platform = loaded.platform.to_json()
+        platform = loaded.platform.to_json(loaded.used)
         return seen.report, Proof(artifact.sha256, trial.runtime.name, figures, loaded.version, {}, platform, seen.golden)
 
     for trial in tried:
@@ -237,8 +235,9 @@ def _load(model: Model, trial: Trial) -> Loaded:
 
         child = emulated.load(model.path(trial.artifact), trial.machine)
         return Loaded(child, f"onnxruntime {child.about['version']}", emulated.platform_of(child))
+    apart.check(trial.runtime, model.path(trial.artifact))
     run = runtimes.load_artifact(model, trial.artifact, runtime=trial.runtime)
-    return Loaded(run, trial.runtime.version(), platforms.here())
+    return Loaded(run, trial.runtime.version(), platforms.here(), trial.runtime.processor())
 
 
 def _verify(model: Model, trial: Trial, examined: Callable[[Trial, Loaded], tuple[parity.ParityReport, Proof | None]]) -> Verified:

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mnist_edge.common.errors import ModelError, UsageError, unknown_name
+from mnist_edge.common.errors import MissingExtraError, MnistEdgeError, ModelError, UsageError, one_line, unknown_name
 from mnist_edge.common.extras import INSTALL_TRAIN, is_installed, lacks
-from mnist_edge.common.options import Option, check_options
+from mnist_edge.common.options import Option, check_declared, check_options
 
 if TYPE_CHECKING:
     from mnist_edge.common.logits import Run
     from mnist_edge.store import Model
     from mnist_edge.store.manifest import Artifact
 
-__all__ = ["ENTRY_POINTS", "RUNTIMES", "Runtime", "get", "load_artifact", "register", "runtimes", "usable_threads"]
+__all__ = ["ENTRY_POINTS", "RUNTIMES", "Runtime", "get", "load_artifact", "own", "register", "runtimes", "usable_threads"]
 
 ENTRY_POINTS = "mnist_edge.runtimes"
+
+#: What stands for every runtime that is installed.
+ALL = "all"
 
 
 class Runtime(NamedTuple):
@@ -65,6 +68,8 @@ class Runtime(NamedTuple):
 
     def require(self, purpose: str = "") -> None:
         """Raise MissingExtraError unless what it needs is installed; `purpose` says what for, if it is not just to run."""
+        if not self.module:
+            raise MissingExtraError(f"{purpose or 'this'} needs runtime {self.name}, which no distribution that is installed here has")
         if missing := self.missing():
             raise lacks(purpose or f"runtime {self.name}", missing)
 
@@ -76,15 +81,13 @@ class Runtime(NamedTuple):
 
     def load(self, path: Path, threads: int = 1, options: Mapping[str, Any] | None = None) -> Run:
         """Load an artifact. Raises ModelError if it cannot be loaded or does not keep the contract, MissingExtraError, UsageError."""
-        load: Callable[..., Run] = self._module(options).load
-        return load(path, threads, **options or {})
+        return self._guarded(self._ask(f"{path}: ", "load", options, path, threads, **options or {}))
 
     def load_model(self, model: Model, threads: int = 1, options: Mapping[str, Any] | None = None) -> Run:
         """Load a model: its artifact for this runtime, or its weights. Raises ModelError, MissingExtraError, UsageError."""
         if not self.from_weights:
             return load_artifact(model, self.choose(model), threads, self, options)
-        load: Callable[..., Run] = self._module(options).load_model
-        return load(model, threads, **options or {})
+        return self._guarded(self._ask(f"{model.folder}: ", "load_model", options, model, threads, **options or {}))
 
     def choose(self, model: Model) -> Artifact:
         """Return the artifact to run: float32 before others, and one that was made for this runtime before others. Raises ModelError."""
@@ -94,18 +97,44 @@ class Runtime(NamedTuple):
         return min(found, key=lambda artifact: (artifact.precision != "float32", artifact.runtime != self.name, artifact.file))
 
     def version(self) -> str:
-        """Return the release that is installed, such as ``onnxruntime 1.32.0``. Raises MissingExtraError."""
-        return str(self._module(None).version())
+        """Return the release that is installed, such as ``onnxruntime 1.32.0``. Raises MissingExtraError; ModelError if it does not tell."""
+        version = self._ask("", "version", None)
+        if not isinstance(version, str) or not version.strip() or not version.isprintable():
+            raise ModelError(f"runtime {self.name}: version() returned {version!r}, which is no release; a proof needs one")
+        return version
 
     def processor(self) -> tuple[str, ...]:
         """Return what of the processor the runtime says that it uses; nothing where it does not tell. Raises MissingExtraError."""
-        tell = getattr(self._module(None), "processor", tuple)
-        return tuple(tell())
+        self.require()
+        return tuple(self._ask("", "processor", None)) if hasattr(import_module(self.module), "processor") else ()
 
-    def _module(self, options: Mapping[str, Any] | None) -> Any:
+    def _ask(self, where: str, function: str, options: Mapping[str, Any] | None, *arguments: Any, **named: Any) -> Any:
+        """Call a function of its module. Whatever another distribution's raises is a ModelError, sys.exit included."""
         check_options(f"runtime {self.name}", self.options, options or {})
         self.require()
-        return import_module(self.module)
+        try:
+            return getattr(import_module(self.module), function)(*arguments, **named)
+        except (MnistEdgeError, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            raise ModelError(f"{where}runtime {self.name} failed: {one_line(error)}") from error
+
+    def _guarded(self, run: Run) -> Run:
+        """Return a function that raises Exceptions only, so that one runtime does not end a command which tries several."""
+        if self.name in RUNTIMES:  # of this package: nothing stands between these and who measures them
+            return run
+        if not callable(run):
+            raise ModelError(f"runtime {self.name} failed: it returned {type(run).__name__}, which cannot be called")
+
+        def logits(pixels: Any) -> Any:
+            try:
+                return run(pixels)
+            except (Exception, KeyboardInterrupt):
+                raise
+            except BaseException as error:
+                raise ModelError(f"runtime {self.name} failed: {one_line(error)}") from error
+
+        return logits
 
 
 RUNTIMES = {
@@ -185,7 +214,14 @@ _registered: dict[str, Runtime] = {}
 
 
 def register(runtime: Runtime) -> Runtime:
-    """Add a runtime of another distribution. Raises UsageError if the name is taken."""
+    """Add a runtime of another distribution. Raises UsageError if the name is taken, or what it declares is no such thing."""
+    check_declared(f"runtime {runtime.name!r}", runtime.name, runtime.options)
+    if runtime.name == ALL:
+        raise UsageError(f"runtime {runtime.name!r}: the name stands for all runtimes")
+    for field in ("requires", "formats", "precisions"):
+        names = getattr(runtime, field)
+        if not (names is None and field == "precisions") and not (isinstance(names, tuple) and all(isinstance(one, str) for one in names)):
+            raise UsageError(f"runtime {runtime.name!r}: {field} is {names!r}, and has to be a tuple of names")
     if taken := RUNTIMES.get(runtime.name) or _registered.get(runtime.name):
         raise UsageError(f"runtime {runtime.name!r} is registered twice: by {taken.module} and by {runtime.module}")
     _registered[runtime.name] = runtime
@@ -204,6 +240,13 @@ def get(name: str) -> Runtime:
     if found is None:
         raise unknown_name("runtime", name, runtimes())
     return found
+
+
+def own(artifact: Artifact) -> Runtime:
+    """Return the runtime that an artifact was made for; one that cannot be used, and says so, where no distribution here has it."""
+    with suppress(UsageError):
+        return get(artifact.runtime)
+    return Runtime(artifact.runtime, "not installed here", (), "")
 
 
 @cache
@@ -230,11 +273,11 @@ def load_artifact(
     """
     path = model.path(artifact)
     try:
-        return (runtime or get(artifact.runtime)).load(path, threads, options)
+        return (runtime or own(artifact)).load(path, threads, options)
     except ModelError as error:
         package, _, rest = artifact.oldest_runtime.partition(" ")
         oldest = rest.partition(" ")[0]
-        installed = _installed(package) if runtime in (None, get(artifact.runtime)) else None
+        installed = _installed(package) if runtime in (None, own(artifact)) else None
         if installed and _is_older(installed, oldest):
             raise ModelError(
                 f"{path}: needs {package} {oldest} or newer, {installed} is installed; run: pip install -U {package}, "

@@ -81,9 +81,9 @@ class Platform(NamedTuple):
         who = ", ".join(filter(None, (self.processor, self.emulated)))
         return f"{self.system} {self.machine}{f' with {listed}' if listed else ''}{f' ({who})' if who else ''}"
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
-        return self._asdict() | {"features": list(self.features)}
+    def to_json(self, used: Iterable[str] = ()) -> dict[str, Any]:
+        """Return the fields as JSON values; `used` is what of the processor a runtime says that it uses, where it tells."""
+        return self._asdict() | {"features": list(self.features)} | ({"used": list(used)} if used else {})
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> "Platform":

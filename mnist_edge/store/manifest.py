@@ -188,6 +188,7 @@ class Manifest:
         body.pop("program", None)
         if wrong := mismatch(body, _SHAPE if schema >= 4 else _SHAPE_3):
             raise ModelError(f"{path}: not readable: {wrong}; restore it, or train or export the model again")
+        _rename_recipe(body)
         artifacts = [one if schema >= 4 else _since_4(one) for one in body["artifacts"]]
         if wrong := _mismatched_proof(artifacts):
             raise ModelError(f"{path}: not readable: {wrong}; restore it, or train or export the model again")
@@ -210,7 +211,7 @@ _BUDGET = {"equal_answers": float, "logit_difference": (float, None), "?accuracy
 _PARITY = {"images": int, "equal_answers": int, "max_difference": float, "accuracy": float, "reference_accuracy": float,
            "budget": Closed(_BUDGET), "data": _DATA, "?unproven": str}  # fmt: skip
 _GOLDEN = {"?max_difference": float}
-_PLATFORM = {"system": str, "machine": str, "features": [str], "?processor": str, "?emulated": str}
+_PLATFORM = {"system": str, "machine": str, "features": [str], "?processor": str, "?emulated": str, "?used": [str]}
 _PROOF = {"artifact": str, "runtime": str, "parity": _PARITY, "version": str, "options": {str: object}, "platform": (_PLATFORM, None),
           "golden": _GOLDEN}  # fmt: skip
 _MADE = {"format": str, "precision": str, "runtime": str, "oldest_runtime": str, "?details": dict, "?inputs": [dict], "?outputs": [dict]}
@@ -233,6 +234,13 @@ _SHAPE = Closed(_BODY | {"artifacts": [Closed(_ARTIFACT)]})
 
 #: The same up to schema 3, in which an artifact had one proof, which did not say where it was made.
 _SHAPE_3 = Closed(_BODY | {"artifacts": [Closed(_ARTIFACT_3)]})
+
+
+def _rename_recipe(body: dict[str, Any]) -> None:
+    """Call the tutorial's recipe what it is called now; up to 0.1 it was called ``seed``."""
+    recipe = body["training"]["recipe"]
+    if recipe["name"] == "seed":
+        recipe["name"] = "tutorial"
 
 
 def _since_4(artifact: Mapping[str, Any]) -> dict[str, Any]:

@@ -95,7 +95,7 @@ class Model:
             raise ModelError(f"{path}: {error.strerror or error}; {self._mend(record)}") from error
         except ModelError as error:
             raise ModelError(f"{error}; {self._mend(record)}") from error
-        if tree.sha256 != record.sha256:
+        if tree.sha256 != record.sha256 or tree.members != members:  # a file that lists a folder's members has the folder's hash
             which = f"{difference(tree, members)}: " if members else ""
             raise ModelError(
                 f"{path}: refused, {which}its SHA-256 is {tree.sha256[:12]}… and not the manifest's {record.sha256[:12]}…; {self._mend(record)}"
@@ -214,6 +214,8 @@ def resolve(model: str | Path | None = None, folder: Path | None = None) -> Foun
         return Found(Model.read(folder / name, f"in {folder}"))
     path = Path(model)
     is_artifact = _is_artifact(path)
+    if is_artifact and not path.name:  # the working folder is the artifact
+        path = path.absolute()
     if path.is_dir() and not is_artifact:
         return Found(Model.read(path))
     if path.is_file() or is_artifact:

@@ -101,13 +101,15 @@ def publish_artifact(
     Returns the model as it is then, and the record that was kept, which has the stronger proof where the bytes are those that were there.
 
     Raises ModelError if the model was trained anew meanwhile, because the proof is of the old weights; ParityError if the
-    artifact that is there has a stronger proof, unless `force`; OSError.
+    artifact that is there has a stronger proof, unless `force`; UsageError for a folder in its place that is no artifact; OSError.
     """
     with locked(model.home, wait=True):
         manifest = current(model)
         target = model.folder / artifact.file
         now = Model(model.folder, manifest)
         known = next((one for one in now.artifacts if one.file == artifact.file), None)
+        if known is None and target.is_dir() and not target.is_symlink():  # what takes a folder's place removes all that is in it
+            raise UsageError(f"{target}: a folder that is no artifact of this model's, and this export would remove it; move it away")
         artifact = _keep_stronger(now, known, artifact, force)
         done = change(manifest).with_artifact(artifact)
         flush_tree(aside)
@@ -125,7 +127,7 @@ def _keep_stronger(model: Model, known: Artifact | None, new: Artifact, force: b
     For the same bytes it has the proofs of both. Raises ParityError where other bytes with a weaker proof would replace an artifact that is
     there and sound, unless `force`.
     """
-    if known is not None and new.sha256 == known.sha256:
+    if known is not None and (new.sha256, new.members) == (known.sha256, known.members):
         proofs = known.proofs
         for proof in new.proofs:
             proofs = merged(proofs, proof)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import proving
 import pytest
 from conftest import train_small
 from test_architectures import VARIANTS
@@ -11,7 +12,6 @@ from exporters import gate
 from mnist_edge import Predictor
 from mnist_edge.architectures.recipe import Recipe
 from mnist_edge.dataset import Dataset
-from mnist_edge.proof import verification
 
 #: Half a minute, a tenth of all tests.
 LARGEST = "resnet18"
@@ -25,13 +25,13 @@ LARGEST = "resnet18"
 def test_trains_exports_and_verifies(
     name: str, arguments: dict[str, object], tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mnist_edge.proof.SMALLEST", 100)  # what is tried is each network, not the size of a proof
+    monkeypatch.setattr("mnist_edge.proof.records.SMALLEST", 100)  # what is tried is each network, not the size of a proof
     few, drawn_test = drawn_train.first(120), drawn_test.first(100)
     model = train_small(tmp_path, name, data=few, test=drawn_test, arguments=arguments, recipe=Recipe(epochs=1, batch_size=32, lr=1e-3))
     for format_name in ("onnx", "torchscript"):
         model, proof = gate.export(model, format_name, drawn_test)
         assert proof.artifact is not None, proof.report.failures
-    results = verification.verify(model, model.manifest.references[0], drawn_test)
+    results = proving.verify(model, model.manifest.references[0], drawn_test)
     assert [result.passed for result in results] == [True, True]
     reference = Predictor.load(model.folder, "torch").logits(drawn_test.images)
     for runtime in ("ort", "torchscript"):

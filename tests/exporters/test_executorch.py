@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import proving
 import pytest
 from once import lacking, once
 
@@ -72,9 +73,9 @@ def test_the_same_weights_give_the_same_bytes_from_another_process(exported: sto
     """And neither exporting nor running prints a word."""
     code = (
         "import sys, numpy; from pathlib import Path\n"
-        "from exporters import Target, find; from mnist_edge import runtimes, store; from mnist_edge.training.deploy import load_deployed\n"
+        "from exporters import Target, find; from mnist_edge import runtimes, store; from mnist_edge.runtimes.torch import load_network\n"
         "model, path = store.Model.read(Path(sys.argv[1])), Path(sys.argv[2])\n"
-        "find('executorch').export(load_deployed(model), Target(path, 'other', 'resnet-tiny', tuple('0123456789'), 'MIT'))\n"
+        "find('executorch').export(load_network(model), Target(path, 'other', 'resnet-tiny', tuple('0123456789'), 'MIT'))\n"
         "runtimes.get('executorch').load(path)(numpy.zeros((2, 1, 28, 28), numpy.uint8))\n"
     )
     again = tmp_path / "again.pte"
@@ -111,7 +112,7 @@ def test_a_file_with_one_bit_changed_is_refused_by_the_gate_and_by_verify(
     _, proof = gate.export(model, "broken", drawn_test)
     assert proof.artifact is None and not proof.report
     model.path(model.artifact("executorch")).write_bytes(broken.read_bytes())
-    (result,) = verification.verify_quickly(store.Model.read(model.folder), "executorch")
+    (result,) = proving.verify_quickly(store.Model.read(model.folder), "executorch")
     assert not result.passed
 
 

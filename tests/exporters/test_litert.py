@@ -12,16 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import proving
 import pytest
 from once import lacking
 
 import exporters
 from exporters import Format, Target, gate, litert, registry
 from mnist_edge import runtimes, store
-from mnist_edge.architectures.deployed import load_deployed
 from mnist_edge.common.errors import ExportError, MissingExtraError, ModelError
 from mnist_edge.dataset import Dataset, describe
 from mnist_edge.proof import golden, parity, verification
+from mnist_edge.runtimes.torch import load_network
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -152,7 +153,7 @@ def test_the_gate_publishes_the_file_and_refuses_it_with_one_bit_changed(
     model, proof = gate.export(model, "ready", drawn_test)
     assert proof.artifact is not None and proof.report.equal_answers == 1000
     model.path(proof.artifact).write_bytes(broken)
-    results = {one.artifact.runtime: one for one in verification.verify_quickly(store.Model.read(model.folder), "litert")}
+    results = {one.artifact.runtime: one for one in proving.verify_quickly(store.Model.read(model.folder), "litert")}
     assert not results["litert"].passed
 
 
@@ -188,7 +189,7 @@ def test_a_network_that_cannot_be_converted_is_named_with_the_reason(folder: Pat
     (folder / "litert_torch.py").write_text("raise RuntimeError('no lowering for aten.odd')\n")
     target = Target(tmp_path / "x.tflite", "mine", "resnet-tiny", tuple("0123456789"), "MIT")
     with pytest.raises(ExportError, match="mine: litert-torch cannot convert resnet-tiny: RuntimeError: no lowering for aten.odd"):
-        litert.export(load_deployed(resnet_tiny), target)
+        litert.export(load_network(resnet_tiny), target)
     assert not target.path.exists()
 
 

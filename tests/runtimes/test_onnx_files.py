@@ -184,5 +184,5 @@ def test_all_are_listed_and_none_is_imported_before_it_is_used() -> None:
     environment = os.environ | {"MNIST_EDGE_ORT_WEB_DIR": "/nowhere", "PATH": ""}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     ready = {words[0]: words[1:] for line in done.stdout.split("runtime  ")[-1].splitlines() if (words := line.split())}
-    assert ready["openvino"][:2] == ["needs", "openvino"] and ready["tract"][:2] == ["needs", "tract"]
-    assert ready["ort-web"][:4] == ["needs", "node,", "npm,", "onnxruntime-web"] and ready["ort"][0] == "yes"
+    assert ready["openvino"][2:4] == ["needs", "openvino"] and "needs tract" in " ".join(ready["tract"])
+    assert ready["ort-web"][2:6] == ["needs", "node,", "npm,", "onnxruntime-web"] and ready["ort"][2] == "yes"

@@ -1,0 +1,34 @@
+"""A runtime tried in a process of its own first: it may die over an artifact, and must not take the program along."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from mnist_edge.common.errors import ModelError
+from mnist_edge.runtimes import RUNTIMES, Runtime
+
+_CODE = """
+import sys, numpy
+from pathlib import Path
+from mnist_edge import runtimes
+runtimes.get(sys.argv[1]).load(Path(sys.argv[2]))(numpy.zeros((2, 1, 28, 28), numpy.uint8))
+sys.stderr.write("alive")
+"""
+
+
+def check(runtime: Runtime, path: Path, always: bool = False) -> None:
+    """Let a runtime load an artifact and answer once, elsewhere; this package's own only if `always`.
+
+    Raises ModelError if its process dies or ends. An error that it raises shows when it is loaded here.
+    """
+    if (runtime.name in RUNTIMES and not always) or not runtime.module or runtime.missing():
+        return
+    # -P: no module of the working folder
+    done = subprocess.run([sys.executable, "-P", "-c", _CODE, runtime.name, str(path)], capture_output=True, check=False)
+    if done.stderr.endswith(b"alive") or (done.returncode == 1 and b"Traceback" in done.stderr):
+        return
+    how = signal.Signals(-done.returncode).name if done.returncode < 0 else f"exit code {done.returncode}"
+    raise ModelError(f"{path}: runtime {runtime.name} dies ({how}) over it")

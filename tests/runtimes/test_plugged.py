@@ -1,0 +1,134 @@
+"""Runtimes and formats of other distributions that are broken: each is one line, and everything else works."""
+
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from exporters import registry
+from mnist_edge import runtimes
+from mnist_edge.common import plugins
+from mnist_edge.common.errors import MissingExtraError, ModelError, PluginWarning, UsageError
+from mnist_edge.common.options import Option
+from mnist_edge.proof import verification
+from mnist_edge.runtimes import Runtime, apart
+from mnist_edge.store import find
+
+PIXELS = np.zeros((1, 1, 28, 28), np.uint8)
+
+
+def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> Runtime:
+    (tmp_path / "brokenruntime.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(__import__("sys").modules, "brokenruntime", raising=False)
+    return Runtime("broken", "x", (), "brokenruntime", ("onnx",))
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("raise ImportError('no such library')", "x: runtime broken failed: ImportError: no such library"),
+        ("import sys; sys.exit(0)", "x: runtime broken failed: SystemExit: 0"),
+        ("", "has no attribute 'load'"),
+        ("def load(path, threads): return None", "returned NoneType, which cannot be called"),
+        ("def load(path, threads): raise OSError(2, 'No such file')", "No such file"),
+        ("def load(path): return print", "TypeError"),
+    ],
+)
+def test_a_runtime_that_does_not_load(code: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ModelError) as refused:
+        broken(tmp_path, monkeypatch, code).load(Path("x"))
+    assert words in str(refused.value)
+    assert str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize("code", ["", "def version(): return None", "def version(): return ''", "def version(): 1/0"])
+def test_a_runtime_without_a_release_proves_nothing(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ModelError, match="^runtime broken"):
+        broken(tmp_path, monkeypatch, code).version()
+
+
+def test_a_runtime_that_ends_the_program_while_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = broken(tmp_path, monkeypatch, "import sys\ndef load(path, threads): return lambda pixels: sys.exit(0)").load(Path("x"))
+    with pytest.raises(ModelError, match="runtime broken failed: SystemExit: 0"):
+        run(PIXELS)
+
+
+ANSWERS = {
+    "np.zeros((len(pixels), 9), np.float32)": "answered float32",
+    "np.full((len(pixels), 10), np.nan, np.float32)": "NaN",
+    "sys.exit(0)": "SystemExit",
+    "os._exit(0)": "dies (exit code 0)",
+    "os.abort()": "dies (SIGABRT)",
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_verify_says_what_a_broken_runtime_does_and_goes_on(
+    answer: str, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = (
+        f"import os, sys\nimport numpy as np\ndef version(): return 'broken 1'\ndef load(path, threads=1): return lambda pixels: {answer}"
+    )
+    runtime = broken(tmp_path, monkeypatch, code)
+    runtimes.runtimes()  # once a process; the child finds what is written below
+    monkeypatch.setitem(runtimes._registered, "broken", runtime)
+    point = tmp_path / "broken-1.dist-info"
+    point.mkdir()
+    (point / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1\n")
+    (point / "entry_points.txt").write_text("[mnist_edge.runtimes]\nbroken = brokendeclared:RUNTIME\n")
+    (tmp_path / "brokendeclared.py").write_text(
+        "from mnist_edge.runtimes import Runtime\nRUNTIME = Runtime('broken', 'x', (), 'brokenruntime', ('onnx',))"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    model = find("lenet", models)
+    results = list(verification.verify_quickly(model, verification.trials(model, "all")))
+    states = {(one.artifact.file, one.trial.runtime.name): one for one in results}
+    assert states["lenet.onnx", "ort"].passed
+    failed = states["lenet.onnx", "broken"]
+    assert not failed.passed
+    assert not failed.skipped
+    assert ANSWERS[answer] in (failed.reason or "; ".join(failed.report.failures if failed.report is not None else ()))
+
+
+def test_only_another_distributions_runtime_is_tried_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apart.subprocess, "run", lambda *a, **k: pytest.fail("a process was started"))
+    apart.check(runtimes.get("ort"), Path("x"))
+
+
+@pytest.mark.parametrize(
+    ("declared", "words"),
+    [
+        (Runtime("ort", "x", (), "m"), "registered twice"),
+        (Runtime("all", "x", (), "m"), "stands for all"),
+        (Runtime("a b", "x", (), "m"), "small letters"),
+        (Runtime("x", "x", (), "m", "onnx"), "formats is 'onnx', and has to be a tuple"),  # type: ignore[arg-type]
+        (Runtime("x", "x", (), "m", options=(Option("my-way", "h"),)), "option 'my-way'"),
+        (Runtime("x", "x", (), "m", options=(Option("a", "h", type=list),)), "is of type"),
+        (Runtime("x", "x", (), "m", options=(Option("a", "h"), Option("a", "h"))), "twice"),
+    ],
+)
+def test_what_a_runtime_declares_is_looked_at(declared: Runtime, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        runtimes.register(declared)
+
+
+def test_a_format_whose_runtime_is_unknown_and_a_runtime_that_raises_are_warnings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bad.py").write_text("from exporters import Format\nFORMAT = Format('bad', 'x', '.bad', 'nowhere', lambda d, t: {})")
+    (tmp_path / "worse.py").write_text("raise RuntimeError('two\\nlines')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(
+        plugins, "entry_points", lambda group: [EntryPoint("bad", "bad:FORMAT", group), EntryPoint("worse", "worse:R", group)]
+    )
+    with pytest.warns(PluginWarning) as warned:
+        plugins.register_plugins("g", registry.Format, registry.register)
+    assert "unknown runtime 'nowhere'" in str(warned[0].message)
+    assert "RuntimeError: two lines" in str(warned[1].message)
+    assert "bad" not in registry._registered
+
+
+def test_the_runtime_of_an_artifact_may_be_missing() -> None:
+    absent = Runtime("gone", "", (), "")
+    with pytest.raises(MissingExtraError, match="needs runtime gone, which no distribution"):
+        absent.load(Path("x"))

@@ -1,0 +1,159 @@
+"""A proof says where it holds: `predict` says where none does, `verify` makes one anywhere, `show` lists them."""
+
+import json
+import shutil
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Command
+from PIL import Image
+
+from mnist_edge import Predictor, store
+from mnist_edge.common.errors import NotProvenError, UnprovenWarning
+from mnist_edge.common.files import sha256_bytes
+from mnist_edge.runtimes import get, platforms
+from mnist_edge.store.manifest import FILE_NAME, Manifest
+from mnist_edge.store.proofs import Proof, merged
+
+REFERENCE = Path(__file__).resolve().parents[1] / "models" / "lenet"
+
+
+def as_if_made_elsewhere(folder: Path, **changes: object) -> None:
+    """Rewrite a model's proofs as another machine or another release of the runtime would have written them."""
+    manifest = Manifest.read(folder)
+    artifacts = tuple(
+        replace(one, proofs=tuple(replace(proof, **changes) for proof in one.proofs))  # type: ignore[arg-type]
+        for one in manifest.artifacts
+    )
+    replace(manifest, artifacts=artifacts).write(folder)
+
+
+def picture_of(pixels: np.ndarray, folder: Path) -> Path:
+    path = folder / "seven.png"
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def elsewhere() -> dict[str, object]:
+    return platforms.here()._replace(features=("avx", "other"), processor="Other").to_json()
+
+
+def test_an_export_is_proven_where_it_was_made(models: Path, recwarn: pytest.WarningsRecorder) -> None:
+    Predictor.load("lenet", models_dir=models, require_proof=True)
+    assert not [one for one in recwarn if one.category is UnprovenWarning]
+    (proof,) = store.find("lenet", models).artifact("ort").proofs
+    assert (proof.runtime, proof.version, proof.platform) == ("ort", get("ort").version(), platforms.here().to_json())
+    assert proof.golden["max_difference"] < 1e-4
+
+
+@pytest.mark.parametrize("changes", [{"platform": elsewhere()}, {"version": "onnxruntime 1.0"}, {"platform": None}, {"options": {"x": 1}}])
+def test_a_proof_from_elsewhere_is_none_here(models: Path, changes: dict[str, object]) -> None:
+    as_if_made_elsewhere(models / "lenet", **changes)
+    with pytest.warns(UnprovenWarning, match=r"lenet\.onnx: not proven with onnxruntime .* on .*; prove it: mnist-edge verify \S+/lenet$"):
+        Predictor.load("lenet", models_dir=models)
+    with pytest.raises(NotProvenError, match="not proven with onnxruntime"):
+        Predictor.load("lenet", models_dir=models, require_proof=True)
+
+
+def test_verify_proves_it_here_and_the_one_from_elsewhere_stays(
+    run_command: Command, models: Path, tmp_path: Path, seven: np.ndarray
+) -> None:
+    as_if_made_elsewhere(models / "lenet", platform=elsewhere())
+    there = ("--models-dir", models)
+    said = run_command("predict", picture_of(seven, tmp_path), *there).stderr
+    assert "warning: lenet.onnx: not proven with onnxruntime" in said and "only with onnxruntime" in said and "Other" in said
+    refused = run_command("predict", picture_of(seven, tmp_path), "--require-proof", *there, check=3)
+    assert refused.stderr.startswith("error: lenet.onnx: not proven with") and not refused.stdout
+    line = said[said.index("mnist-edge verify") :].splitlines()[0].removeprefix("mnist-edge ")
+    run_command(*line.split(), "--data", "drawn", "--runtime", "ort")
+    assert "not proven" not in run_command("predict", picture_of(seven, tmp_path), "--require-proof", *there).stderr
+    shown = run_command("show", "lenet", *there).stdout
+    assert "other (Other)" in shown and platforms.here().describe() in shown
+    proofs = store.find("lenet", models).artifact("ort").proofs
+    assert [proof.platform["processor"] for proof in proofs if proof.platform] == ["Other", platforms.here().processor]
+
+
+def test_a_manifest_of_schema_3_has_proofs_that_do_not_say_where(
+    run_command: Command, models: Path, seven: np.ndarray, tmp_path: Path
+) -> None:
+    """As they were published by version 0.1: the file itself is not changed by reading it."""
+    path = models / "lenet" / FILE_NAME
+    body = json.loads(path.read_text())
+    del body["sha256"]
+    for artifact in body["artifacts"]:
+        (proof,) = artifact.pop("proofs")
+        del artifact["members"]
+        artifact |= {"parity": proof["parity"], "golden": proof["golden"]}
+    body["schema"] = 3
+    body["sha256"] = sha256_bytes(json.dumps(body, sort_keys=True, separators=(",", ":")).encode())
+    path.write_text(json.dumps(body))
+    (proof,) = store.find("lenet", models).artifact("ort").proofs
+    assert proof.version == "" and proof.platform is None and proof.parity["passed"] is True
+    assert "not recorded" in run_command("show", "lenet", "--models-dir", models).stdout
+    assert "a machine that was not recorded" in run_command("predict", picture_of(seven, tmp_path), "--models-dir", models).stderr
+    assert json.loads(path.read_text()) == body
+    run_command("verify", "lenet", "--data", "drawn", "--runtime", "ort", "--models-dir", models)
+    after = json.loads(path.read_text())
+    assert after["schema"] == 4 and [proof["version"] for proof in after["artifacts"][0]["proofs"]] == [get("ort").version()]
+
+
+def test_the_reference_model_of_this_package_is_verified_quickly_and_read(run_command: Command, tmp_path: Path) -> None:
+    shutil.copytree(REFERENCE, tmp_path / "lenet")
+    run_command("verify", tmp_path / "lenet", "--quick", "--runtime", "ort")
+
+
+def test_in_a_folder_that_cannot_be_written_to_the_proof_is_printed(
+    run_command: Command, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also for root, who may write anywhere: the manifest's own writing is what fails."""
+    as_if_made_elsewhere(models / "lenet", platform=elsewhere())
+    before = (models / "lenet" / FILE_NAME).read_bytes()
+
+    def refuse(self: Manifest, folder: Path) -> None:
+        raise OSError(30, "Read-only file system", str(folder / FILE_NAME))
+
+    monkeypatch.setattr(Manifest, "write", refuse)
+    done = run_command("verify", "lenet", "--data", "drawn", "--runtime", "ort", "--json", "--models-dir", models)
+    document = json.loads(done.stdout)
+    assert document["passed"] is True and document["proofs_kept"] is False
+    assert document["artifacts"][0]["platform"] == platforms.here().to_json()
+    assert "this proof is not kept with the model" in done.stderr and "Read-only file system" in done.stderr
+    assert (models / "lenet" / FILE_NAME).read_bytes() == before
+    assert stat.S_ISREG((models / "lenet" / FILE_NAME).stat().st_mode)
+
+
+@pytest.mark.slow
+def test_all_runtimes_that_fit_are_tried_and_the_others_are_named(run_command: Command, models: Path) -> None:
+    done = run_command("verify", "lenet", "--data", "drawn", "--runtime", "all", "--json", "--models-dir", models, check=None)
+    states = {(one["file"], one["runtime"]): one["state"] for one in json.loads(done.stdout)["artifacts"]}
+    for runtime in ("ort", "openvino", "tract"):
+        assert states["lenet.onnx", runtime] == "passed"
+    assert states["lenet.torchscript.pt", "torchscript"] == "passed"
+    assert ("lenet.torchscript.pt", "ort") not in states and ("lenet.onnx", "torch") not in states
+    assert states["lenet.onnx", "ort-web"] in ("passed", "skipped")
+    if states["lenet.onnx", "ort-web"] == "skipped":
+        assert "lenet.onnx on ort-web: runtime ort-web needs" in done.stderr
+    kept = {proof.runtime for proof in store.find("lenet", models).artifact("ort").proofs}
+    assert {"ort", "openvino", "tract"} <= kept
+
+
+def proof(
+    version: str = "1", images: int = 1000, platform: dict[str, object] | None = None, runtime: str = "ort", name: str = "mnist"
+) -> Proof:
+    budget = {"equal_answers": 1.0, "accuracy_drop": 0.0}
+    return Proof("0", runtime, {"data": {"name": name}, "images": images, "budget": budget}, version, {}, platform)
+
+
+def test_a_new_proof_takes_the_place_of_what_it_makes_needless() -> None:
+    a, b = ({"system": "Linux", "machine": machine, "features": []} for machine in ("a", "b"))
+    assert merged([proof(platform=a)], proof(platform=b)) == (proof(platform=a), proof(platform=b))
+    assert merged([proof(platform=a)], proof("2", platform=a)) == (proof("2", platform=a),)
+    assert merged([proof(platform=a)], proof(platform=a, name="drawn")) == (proof(platform=a),)  # the stronger one stays
+    weaker_but_newer = proof("2", platform=a, name="drawn")
+    assert merged([proof(platform=a)], weaker_but_newer) == (proof(platform=a), weaker_but_newer)
+    assert merged([proof(platform=a)], proof(platform=a, runtime="tract")) == (proof(platform=a), proof(platform=a, runtime="tract"))
+    assert merged([proof("", platform=None)], proof(platform=a)) == (proof(platform=a),)
+    assert merged([proof("", 10_000)], proof(platform=a)) == (proof("", 10_000), proof(platform=a))
