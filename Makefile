@@ -8,7 +8,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 ENVIRONMENT := .venv/.made$(if $(filter cpu,$(TORCH)),-cpu)
 OTHER := $(if $(filter cpu,$(TORCH)),.venv/.made,.venv/.made-cpu)
 
-.PHONY: help demo test test-fast proofs runtimes litert lint bench matrix models aarch64 clean
+.PHONY: help demo test test-fast proofs runtimes litert lint mutants bench matrix models aarch64 clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,13 @@ lint: $(ENVIRONMENT)  ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+ONLY ?=
+SAMPLE ?=
+JOBS ?= 2
+mutants: $(ENVIRONMENT)  ## break the code that proves, a thing at a time: do the tests notice? hours; a part: ONLY=store SAMPLE=20
+	$(BIN)/python -m pip install --quiet "cosmic-ray>=8.4,<9" "coverage>=7"
+	nice -n 10 $(BIN)/python tests/mutants/run.py --jobs $(JOBS) $(if $(ONLY),--only $(ONLY)) $(if $(SAMPLE),--sample $(SAMPLE))
+
 bench: $(ENVIRONMENT)  ## measure, and write benchmarks/RESULTS.md
 	$(BIN)/python benchmarks/run.py
 
@@ -48,7 +55,6 @@ matrix: $(ENVIRONMENT) runtimes litert aarch64  ## every reference artifact on e
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[executorch]"
 	$(BIN)/python benchmarks/matrix.py
 
-JOBS ?= 2
 PICTURES ?=
 models: $(ENVIRONMENT)  ## train the reference models again, in build/, and prove their artifacts: hours; it can be interrupted
 	$(BIN)/python benchmarks/reference_models.py --jobs $(JOBS) $(if $(PICTURES),--pictures $(PICTURES))

@@ -1,6 +1,7 @@
 """The stages of an export, each by itself: what is refused before any work, what a format may write, what is kept of a refusal."""
 
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +13,12 @@ import pytest
 from PIL import Image
 
 import exporters
-from exporters import Format, Reduction, Target, gate, reference, registry, writing
+from exporters import Calibration, Format, Reduction, Target, gate, reference, registry, writing
 from exporters import plan as plans
 from exporters.evidence import keep_evidence
-from mnist_edge import store
-from mnist_edge.common.errors import ExportError, ModelError, ParityError, UsageError
+from mnist_edge import runtimes, store
+from mnist_edge.common.errors import ExportError, MissingExtraError, ModelError, ParityError, UsageError
+from mnist_edge.common.options import Option
 from mnist_edge.dataset import Dataset, describe
 from mnist_edge.proof.parity import BUDGETS, Budget, compare
 from mnist_edge.proof.probes import Probes
@@ -214,6 +216,11 @@ def test_layers_are_compared_of_what_was_refused_and_an_error_there_changes_noth
     with pytest.warns(UserWarning, match="the layers could not be compared: .*no such tensor"):
         _, again = gate.export(model, "other", drawn_test, precision="fp16", force=True)
     assert again.artifact is None and again.costs == ()
+    add(export, name="silent", suffix=".silent.onnx", reductions={"fp16": Reduction(convert)})  # cannot tell, and says nothing of it
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        _, silent = gate.export(model, "silent", drawn_test, precision="fp16", force=True)
+    assert silent.artifact is None and silent.costs == ()
 
 
 def answers_to(data: Dataset, logits: np.ndarray) -> Any:
@@ -313,6 +320,23 @@ def test_a_first_proof_on_better_data_is_the_models_score(model: store.Model, dr
     assert again == after and after.golden == model.manifest.golden
 
 
+@pytest.mark.parametrize("damage", ["lost", "torn", "never made"])
+def test_golden_inputs_that_are_not_there_follow_from_the_weights(model: store.Model, drawn_test: Dataset, damage: str) -> None:
+    path = model.folder / "golden.npz"
+    before = path.read_bytes()
+    if damage == "torn":
+        path.write_bytes(b"torn")
+    else:
+        path.unlink()
+    if damage == "never made":
+        model = replace(model, manifest=replace(model.manifest, golden=None))
+    found = reference.answers(model, drawn_test)
+    assert not found.golden_is_stored
+    after = reference.store_answers(model, found, model.manifest)
+    assert after.golden is not None and path.read_bytes() == before
+    assert replace(model, manifest=after).path(after.golden) == path
+
+
 def test_pytorchs_threads_are_given_back(model: store.Model, drawn_test: Dataset, add: Add) -> None:
     import torch
 
@@ -326,3 +350,44 @@ def test_pytorchs_threads_are_given_back(model: store.Model, drawn_test: Dataset
     add(export)
     gate.export(model, "other", drawn_test)
     assert torch.get_num_threads() == 1
+
+
+def test_the_runtime_of_the_gate_has_to_be_installed(model: store.Model, drawn_test: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    lacking = runtimes.get("ort")._replace(requires=("no_such_package",))
+    monkeypatch.setattr(plans.runtimes, "get", lambda name: lacking)
+    with pytest.raises(MissingExtraError, match="the gate of format onnx, which runs what it proves, needs"):
+        plans.plan(model, "onnx", drawn_test)
+
+
+def test_a_lower_precision_gets_its_images_and_runs_in_a_process_of_its_own_first(
+    model: store.Model, drawn_test: Dataset, drawn_train: Dataset, add: Add, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, seen, apart, judged = (model.folder / "lenet.onnx").read_bytes(), [], [], []
+
+    def export(deployed: Any, target: Target) -> dict[str, Any]:
+        seen.append((target.precision, target.calibration, dict(target.options)))
+        target.path.write_bytes(source)
+        return {"warnings": ["of the network"]}
+
+    def convert(float32: Path, target: Target) -> dict[str, Any]:
+        seen.append((target.precision, target.calibration, dict(target.options)))
+        target.path.write_bytes(source)
+        return {"warnings": ["of the conversion"]}
+
+    real_run, real_judge = writing.subprocess.run, gate.judge
+    monkeypatch.setattr(writing.subprocess, "run", lambda words, **how: (apart.append(words), real_run(words, **how))[1])
+    monkeypatch.setattr(gate, "judge", lambda *files: (judged.append(files[2]), real_judge(*files))[1])
+    own, reductions = (
+        Option("mine", "of the format", bool),
+        {"fp16": Reduction(convert, (Option("other", "of the precision", bool),), True)},
+    )
+    add(export, options=(own,), reductions=reductions)
+    images = Calibration.draw(drawn_train, 10)
+    options = {"mine": True, "other": True}
+    _, done = gate.export(model, "other", drawn_test, precision="fp16", calibration=images, options=options, force=True)
+    assert seen == [("float32", None, {"mine": True}), ("fp16", images, options)]
+    assert [Path(words[-1]).name for words in apart] == ["lenet.fp16.other.onnx"]
+    assert [image.tobytes() for image in judged] == [drawn_test.images[:1].tobytes()]
+    assert done.artifact is not None and done.artifact.details["warnings"] == ["of the network", "of the conversion"]
+    gate.export(model, "other", drawn_test, force=True)
+    assert len(apart) == 1

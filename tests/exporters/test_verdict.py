@@ -73,7 +73,13 @@ def test_speed_in_words(slowdown: float, words: str) -> None:
 )
 @pytest.mark.parametrize(
     ("accuracy", "change"),
-    [(0.99, "accuracy unchanged"), (0.99004, "accuracy unchanged"), (0.9899, "accuracy -0.01 points"), (0.995, "accuracy +0.50 points")],
+    [
+        (0.99, "accuracy unchanged"),
+        (0.99004, "accuracy unchanged"),
+        (0.9899, "accuracy -0.01 points"),
+        (0.995, "accuracy +0.50 points"),
+        (0.89, "accuracy -10.00 points"),
+    ],
 )
 def test_advice_follows_from_the_figures(size: float, slowdown: float, advice: str, accuracy: float, change: str) -> None:
     report: Any = SimpleNamespace(accuracy=accuracy, reference_accuracy=0.99)

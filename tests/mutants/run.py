@@ -201,9 +201,9 @@ class Knowledge:
             covering |= near if covering else {name for line in range(first - 12, last + 12) for name in lines.get(line, [])}
             if "" in covering:
                 covering |= {name for names in lines.values() for name in names}
-        chosen, total = [], 0.0
+        chosen, total, enough = [], 0.0, 4 * _ENOUGH if "" in covering else _ENOUGH  # of what an import runs nobody knows who reads it
         for name in sorted((name for name in covering if name in self.seconds), key=lambda name: self.seconds[name]):
-            if (total := total + self.seconds[name]) > _ENOUGH and chosen:
+            if (total := total + self.seconds[name]) > enough and chosen:
                 break
             chosen.append(name)
         return chosen

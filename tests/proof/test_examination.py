@@ -8,7 +8,7 @@ import pytest
 
 from mnist_edge.dataset import Dataset, Refused
 from mnist_edge.proof import probes
-from mnist_edge.proof.evaluation import evaluate_logits
+from mnist_edge.proof.evaluation import Evaluation, evaluate_logits
 from mnist_edge.proof.examination import Examined, examine
 from mnist_edge.proof.golden import Golden, choose, compare, tolerance
 from mnist_edge.proof.parity import BUDGETS
@@ -136,3 +136,8 @@ def test_pictures_that_were_refused_count_as_wrong(drawn_test: Dataset) -> None:
     assert (found.images, found.correct) == (12, 10) and found.accuracy == pytest.approx(10 / 12)
     three = found.by_class()[3]
     assert three["images"] == int((few.labels == 3).sum()) + 2 and three["correct"] == three["images"] - 2
+
+
+def test_answers_to_nothing_are_not_right() -> None:
+    nothing = Evaluation(np.zeros((10, 10), np.int64), np.empty(0, np.intp), np.empty(0, np.uint8), np.empty(0))
+    assert (nothing.images, nothing.accuracy) == (0, 0.0) and nothing.by_class()[0]["accuracy"] is None

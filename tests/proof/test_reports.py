@@ -241,6 +241,17 @@ def test_a_difference_beyond_rounding_is_told_in_full() -> None:
         assert steady.difference(one, odd) > 1e30 and steady.difference(odd, one) > 1e30
 
 
+def test_a_network_is_asked_in_batches_of_several_sizes() -> None:
+    asked = []
+
+    def watched(pixels: np.ndarray) -> np.ndarray:
+        asked.append(len(pixels))
+        return run(pixels)
+
+    assert steady.find_unsteadiness(watched, PIXELS[:16]) is None
+    assert asked == [16, 16, *[1] * 16, *[2] * 8, *[3] * 5, 1, *[5] * 3, 1, 7, 7, 2, 8, 8]
+
+
 def test_noise_is_told_from_a_batch_that_matters() -> None:
     calls = []
 

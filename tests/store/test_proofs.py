@@ -10,7 +10,7 @@ from mnist_edge import runtimes, store
 from mnist_edge.proof import records
 from mnist_edge.runtimes import platforms
 from mnist_edge.store.manifest import Artifact, quantize_of
-from mnist_edge.store.proofs import Proof, kind_of, merged
+from mnist_edge.store.proofs import Proof, is_weaker, kind_of, merged
 
 HERE = {"system": "Linux", "machine": "x86_64", "features": ["avx2", "fma"], "processor": "one", "emulated": ""}
 PI = {"system": "Linux", "machine": "aarch64", "features": ["asimd"]}
@@ -73,6 +73,14 @@ def test_a_proof_is_described_by_what_it_covers() -> None:
     assert proof(budget={"equal_answers": 0.997}).describe() == "on 10,000 test images of MNIST, at least 99.70 % equal"
     assert proof(1, unproven="too few").describe() == "on 1 test image of MNIST (unproven)"
     assert proof(unproven="too few").unproven == "too few" and proof().unproven == ""
+
+
+def test_a_budget_without_a_drop_allows_any() -> None:
+    """As in manifests of schema 1."""
+    old, loose, tight = proof(), proof(budget={"accuracy_drop": 1.0}), proof(budget={"accuracy_drop": 0.9})
+    del old.parity["budget"]["accuracy_drop"]
+    assert not is_weaker(old, loose) and not is_weaker(loose, old)
+    assert is_weaker(old, tight) and not is_weaker(tight, old)
 
 
 def artifact(*proofs: Proof, **changes: Any) -> Artifact:

@@ -56,6 +56,8 @@ def test_what_is_not_as_usual_is_said(manifest: Manifest) -> None:
         ({"name": "mnist", "images": 59_999}, None, "59999"),
         ({"name": "mnist", "images": 60_000}, None, None),
         ({"name": "drawn", "images": 1200}, None, "1200"),
+        ({"name": "drawn", "images": 59_999}, None, "59999"),
+        ({"name": "drawn", "images": 60_000}, None, None),
         ({"name": "folder:x", "images": 1200}, None, None),
         ({"name": "folder:x", "images": 1200}, 600, "600"),
         ({"name": "mnist", "images": 60_000}, 100, "100"),

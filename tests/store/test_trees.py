@@ -139,6 +139,44 @@ def test_another_system_cannot_exchange(tmp_path: Path, monkeypatch: pytest.Monk
     assert (tmp_path / "a").read_text() == "a"
 
 
+def test_a_system_without_the_call_cannot_exchange(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ctypes
+
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(name)
+
+    def no_library(name: object, **more: object) -> None:
+        raise OSError("no C library")
+
+    for library in (no_library, lambda name, **more: object()):
+        with monkeypatch.context() as patch:
+            patch.setattr(ctypes, "CDLL", library)
+            assert not exchange(tmp_path / "a", tmp_path / "b")
+    assert (tmp_path / "a").read_text() == "a"
+
+
+def test_large_logits_are_numbers() -> None:
+    import numpy as np
+
+    from mnist_edge.common.logits import check, check_shape
+
+    large = np.full((2, 10), 1e30, np.float32)  # whose squares are infinite
+    assert check(large, 2) is large
+    for value in (np.nan, np.inf, -np.inf):
+        odd = large.copy()
+        odd[1, 9] = value
+        with pytest.raises(ModelError, match=r"^x: answered NaN or infinity"):
+            check(odd, 2, "x")
+        assert check_shape(odd, 2) is odd
+    for rows, columns in ((3, 10), (2, 9)):
+        with pytest.raises(ModelError, match=rf"^answered float32 \(2, 10\) where float32 \({rows}, {columns}\) was expected"):
+            check_shape(large, rows, "", columns)
+    with pytest.raises(ModelError, match="^x: answered list where"):
+        check(large.tolist(), 2, "x")
+    with pytest.raises(ModelError, match=r"answered float64 \(2, 10\)"):
+        check(large.astype(float), 2)
+
+
 def test_all_of_a_folder_is_on_the_disk_before_it_takes_its_place(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flushed: list[Path] = []
     monkeypatch.setattr(trees, "flush", flushed.append)
