@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 
 class Prediction(NamedTuple):
-    """What a model makes of one picture.
+    """A model's answer to one picture.
 
     Attributes:
         digit: 0 to 9.
         confidence: the digit's probability, 0 to 1.
         probabilities: of the ten digits, in order; they sum to 1.
-        warnings: why the digit may be wrong; empty where nothing speaks against it.
+        warnings: why the digit may be wrong; empty if there is no doubt.
     """
 
     digit: int
@@ -58,7 +58,7 @@ class Predictor:
     """
 
     def __init__(self, run: Run, description: str, threshold: float | None = None) -> None:
-        """Take a function from pixels to logits, and say in words what it is. `load` is the usual way here.
+        """Wrap a function from pixels to logits, described in words. `load` is the usual way here.
 
         Answers with a confidence below `threshold` get a warning; a model's own is in its manifest.
         """
@@ -85,15 +85,15 @@ class Predictor:
         A file with a manifest beside it must match the hash in it. A lone file is taken as it is, if it keeps the contract.
         With the runtime ``torch``, a model whose network is not part of this package (``mine:Net``) runs that network's code, so it has
         to be allowed first: ``mnist_edge.architectures.allow("mine:Net")``. No other runtime imports it.
-        With `self_test` what was loaded has to answer the golden inputs in the model's folder as PyTorch did, in a few milliseconds.
-        Where no proof is kept of this artifact with this release of the runtime on this kind of machine, an `UnprovenWarning` says so and how
+        With `self_test`, the loaded model has to answer the golden inputs in the model's folder as PyTorch did, in a few milliseconds.
+        If there is no proof of this artifact with this release of the runtime on this kind of machine, an `UnprovenWarning` says so and how
         to prove it; with `require_proof` that is a NotProvenError. `options` are the runtime's own.
 
         Raises ParityError if the self-test fails, NotProvenError, UnknownNameError for a model or runtime that is not there, ModelError for a file that is damaged, edited or
         cannot be loaded, NotAllowedError for a network that was not allowed, MissingExtraError where the runtime is not installed.
         """
         chosen = runtimes.get(runtime)
-        if not 1 <= threads <= 256:  # a runtime starts as many as it is asked for, until the memory is gone
+        if not 1 <= threads <= 256:  # a runtime starts as many threads as it is asked for, until memory runs out
             raise UsageError(f"threads must be 1 to 256, not {threads}")
         found = store.resolve(model, models_dir)
         if found.file is not None:
@@ -151,7 +151,7 @@ class Predictor:
             raise PictureError(f"pixels are uint8, N×1×28×28; this is {what}")
         try:
             logits = self._run(pixels)
-        except Exception as error:  # a runtime raises what it likes
+        except Exception as error:  # a runtime may raise anything
             raise ModelError(f"{self.description}: failed while running: {one_line(error)}") from error
         return check(logits, len(pixels), self.description)
 
@@ -205,7 +205,7 @@ def _self_test(model: store.Model, artifact: Artifact | None, runtime: runtimes.
 def _check_proof(
     model: store.Model, artifact: Artifact, runtime: runtimes.Runtime, is_required: bool, options: Mapping[str, Any] | None
 ) -> None:
-    """Warn, or raise NotProvenError, where nothing proves what an artifact answers on this runtime and kind of machine."""
+    """Warn, or raise NotProvenError, if an artifact is not proven with this runtime on this kind of machine."""
     reason = records.why_not_proven(artifact, runtime, options)
     if not reason:
         return

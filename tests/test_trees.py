@@ -110,7 +110,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a socket": (lambda f: bind(f / "s"), "s: neither a file nor a folder"),
     "a name of two lines": (lambda f: (f / "x\ny").touch(), r"a name with characters that a list cannot hold: x\ny"),
     "a name that is no UTF-8": (lambda f: (f / "x\udcff").touch(), r"cannot hold: x\xff"),
-    "a file": (list_instead, "it is a file, and was a folder"),
+    "a file": (list_instead, "it is a file but was a folder"),
     "all gone": (lambda f: shutil.rmtree(f), "No such file"),
 }
 

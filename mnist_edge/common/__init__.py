@@ -1,1 +1,1 @@
-"""The ground floor: errors, files, extras, plug-ins, words. It imports nothing of the rest."""
+"""The ground floor: errors, files, extras, plug-ins, words. It imports no other room."""

@@ -1,4 +1,4 @@
-"""What every artifact takes and gives, and what its answers stand for."""
+"""Every artifact's input and output, and the meaning of its answers."""
 
 #: What each of the ten logits stands for.
 CLASSES = tuple("0123456789")

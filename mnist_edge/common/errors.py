@@ -1,6 +1,6 @@
-"""What can go wrong, in one line each: what is wrong, where, and what to do next.
+"""The errors of this package. Each is one line that says what is wrong, where, and what to do next.
 
-The library raises these and nothing else on purpose; the command line turns each class into an exit code.
+The library raises only these on purpose; the command line turns each class into an exit code.
 """
 
 import os
@@ -36,11 +36,11 @@ class ModelError(MnistEdgeError):
 
 
 class NotAModelError(ModelError):
-    """A folder without a manifest: it is no model, and nothing is wrong with that."""
+    """A folder without a manifest: it is not a model, and that is no fault."""
 
 
 class FixedBatchError(ModelError):
-    """A file takes only so many images at a time, `batch`, where the contract is any number."""
+    """A file takes only `batch` images at a time, but the contract is any number."""
 
     def __init__(self, message: str, batch: int) -> None:
         super().__init__(message)
@@ -68,7 +68,7 @@ class NotProvenError(ParityError):
 
 
 class TrainingError(MnistEdgeError):
-    """A training cannot start or go on."""
+    """A training cannot start or continue."""
 
 
 class MissingExtraError(MnistEdgeError):
@@ -89,7 +89,7 @@ def one_line(error: BaseException) -> str:
 
 
 def printable(name: object) -> str:
-    """Return a path or a name as one line that any terminal can show: control characters and bytes that are no UTF-8 are escaped."""
+    """Return a path or a name as one line that any terminal can show: control characters and bytes that are not UTF-8 are escaped."""
     text = os.fsdecode(name) if isinstance(name, (str, bytes, os.PathLike)) else str(name)
     return text if text.isprintable() else "".join(map(_escaped, text))
 
@@ -97,13 +97,13 @@ def printable(name: object) -> str:
 def _escaped(character: str) -> str:
     if character.isprintable():
         return character
-    if 0xDC80 <= ord(character) <= 0xDCFF:  # where Python puts a byte that is no UTF-8 (PEP 383)
+    if 0xDC80 <= ord(character) <= 0xDCFF:  # where Python puts a byte that is not UTF-8 (PEP 383)
         return f"\\x{ord(character) - 0xDC00:02x}"
     return ascii(character)[1:-1]
 
 
 def printable_lines(text: str) -> str:
-    """Return a text of several lines as `printable` does each of them: a name in it may come from anybody, terminal codes included."""
+    """Return a text of several lines, each made safe by `printable`: a name in it may come from anybody and hold terminal codes."""
     return text if text.isprintable() else "\n".join(map(printable, text.split("\n")))
 
 

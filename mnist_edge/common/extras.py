@@ -1,4 +1,4 @@
-"""What the edge installation leaves out, and the line that brings it in."""
+"""The packages that the edge installation leaves out, and the command that installs them."""
 
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -20,9 +20,9 @@ def is_installed(module: str) -> bool:
 
 
 def require(purpose: str, *modules: str, install: str = INSTALL_TRAIN) -> None:
-    """Raise `MissingExtraError` unless all `modules` can be imported. Nothing is ever installed by itself.
+    """Raise `MissingExtraError` unless all `modules` can be imported. Nothing is ever installed automatically.
 
-    `purpose`, in the singular, begins the message; `install` is the line that brings the modules in.
+    `purpose`, in the singular, begins the message; `install` is the command that installs the modules.
     """
     missing = {module: install for module in modules if not is_installed(module)}
     if missing:
@@ -30,7 +30,7 @@ def require(purpose: str, *modules: str, install: str = INSTALL_TRAIN) -> None:
 
 
 def lacks(purpose: str, missing: Mapping[str, str]) -> MissingExtraError:
-    """Return an error that says what is missing, by name, with the line that installs each; what one line installs is told once."""
+    """Return an error that says what is missing, by name, with the command that installs each; the same command appears once."""
     names = list(missing)
     which = f"{names[0]}, which is" if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}, which are"
     return MissingExtraError(f"{purpose} needs {which} not installed; run: {' && '.join(dict.fromkeys(missing.values()))}")

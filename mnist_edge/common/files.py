@@ -1,4 +1,4 @@
-"""Reading and writing files so that a reader never meets half of one."""
+"""Reads and writes files so that a reader never sees half of one."""
 
 import os
 import time
@@ -22,12 +22,12 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-#: What is being written aside at the moment.
+#: The unfinished files at the moment.
 _open: set[Path] = set()
 
 
 def discard_asides() -> None:
-    """Remove what is being written aside: for a program that ends at once."""
+    """Remove all unfinished files: for a program that ends at once."""
     for path in list(_open):
         if path.is_dir():
             import shutil
@@ -52,7 +52,7 @@ def written_aside(path: Path) -> Iterator[Path]:
         os.replace(aside, path)
         flush(path.parent)
     except OSError as error:
-        if error.filename in (None, str(aside), aside):  # a full disk does not say which; nobody knows the other
+        if error.filename in (None, str(aside), aside):  # a full-disk error does not name the file; nobody knows the temporary name
             error.filename = str(path)
         raise
     finally:
@@ -67,7 +67,7 @@ def write_atomically(path: Path, data: bytes) -> None:
         aside.write_bytes(data)
 
 
-#: What a killed program left behind is removed by the next one after so many seconds; no export or download takes a day.
+#: After this many seconds, the next program removes what a killed one left behind; no export or download takes a day.
 _STALE_SECONDS = 24 * 3600
 
 
@@ -101,7 +101,7 @@ def _unique() -> str:
 
 
 def unused(path: Path) -> Path:
-    """Return `path`, or a like one if something is there."""
+    """Return `path`, or a similar path if something is there."""
     while os.path.lexists(path):
         path = path.with_name(path.name + "-")
     return path
@@ -111,7 +111,7 @@ def flush(path: Path) -> None:
     """Ask the operating system to put a file, or a folder's entries, on the disk."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
-    except PermissionError:  # Windows opens no folders
+    except PermissionError:  # Windows cannot open folders
         return
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Locks between programs. The system gives a lock back when the program that holds it dies."""
+"""Locks between programs. The system releases a lock when the program that holds it dies."""
 
 import os
 import sys
@@ -36,7 +36,7 @@ else:
 
     _LOCKS_FOLDERS = True
 
-#: Where a folder itself cannot be locked, this file in it is. The file stays, so that nobody locks one that was just removed.
+#: The file that is locked if the folder itself cannot be. It stays, so that nobody locks a file that was just removed.
 LOCK_FILE = ".lock"
 
 
@@ -64,7 +64,7 @@ def locked_itself(folder: Path, *, wait: bool = False) -> Iterator[bool | None]:
     try:
         try:
             free: bool | None = _take(descriptor, wait)
-        except OSError:  # NFS and SMB lock only what is open for writing, which a folder never is (flock(2))
+        except OSError:  # NFS and SMB lock only what is open for writing, and a folder never is (flock(2))
             free = None
         yield free
     finally:
@@ -80,7 +80,7 @@ def _locked_file(path: Path, wait: bool) -> Iterator[bool]:
         os.close(descriptor)
 
 
-#: So often a lock's folder may be removed by another program just before the lock is taken.
+#: How many times another program may remove a lock's folder just before the lock is taken.
 _ATTEMPTS = 100
 
 
@@ -89,7 +89,7 @@ def lock_file(path: Path) -> Iterator[bool]:
     """Take the lock that the file `path` stands for, at once; gives False if another program has it. Raises OSError.
 
     The file, and its folder, are made where they are missing, and removed by whoever had the lock (Windows keeps the file, which is open).
-    A lock on a folder would not do for one that is renamed or removed meanwhile: the next program would lock another folder of the same name.
+    A lock on a folder does not work if the folder is renamed or removed meanwhile: the next program would lock another folder of the same name.
     """
     attempts = 0
     while True:
@@ -111,13 +111,15 @@ def lock_file(path: Path) -> Iterator[bool]:
         if not free:
             yield False
             return
-        # else its last owner removed it between our opening and our locking: what we locked, nobody else sees
+        # else its last owner removed it between our opening and our locking: nobody else can see the file that we locked
     try:
         yield True
     finally:
         with suppress(OSError):
             path.unlink()
-        os.close(descriptor)  # only now: whoever opened the file before it was removed must not get the lock on it and think it current
+        os.close(
+            descriptor
+        )  # only now: a program that opened the file before it was removed must not lock it and take it for the current one
         with suppress(OSError):  # others may lie beside it
             path.parent.rmdir()
 

@@ -1,4 +1,4 @@
-"""What an answer is: logits, float32 N×10, as many rows as images, each a number. Whatever answers is held to this in one place."""
+"""Defines a valid answer: logits, float32 N×10, one finite row per image. All answers are checked here."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ Run = Callable[["NDArray[np.uint8]"], "NDArray[np.float32]"]
 def check(logits: Any, rows: int, source: str = "", columns: int = 10) -> NDArray[np.float32]:
     """Return `logits` if they are float32, `rows`×`columns`, and all finite. Raises ModelError, which names the `source`."""
     check_shape(logits, rows, source, columns)
-    # the product with itself is finite for all that is; it takes half the time, where one image takes 27 µs
+    # the product with itself is finite if all values are; this takes half the time, and one image takes only 27 µs
     if not isfinite(np.vdot(logits, logits)) and not np.isfinite(logits).all():
-        raise ModelError(f"{_of(source)}answered NaN or infinity, so it is of no use; export or train it again")
+        raise ModelError(f"{_of(source)}answered NaN or infinity, so it cannot be used; export or train it again")
     checked: NDArray[np.float32] = logits
     return checked
 
 
 def check_shape(logits: Any, rows: int, source: str = "", columns: int = 10) -> NDArray[np.float32]:
-    """Return `logits` if they are float32, `rows`×`columns`: a count that differs is never cut to fit. Raises ModelError."""
+    """Return `logits` if they are float32, `rows`×`columns`; a wrong number of rows is never cut to fit. Raises ModelError."""
     if not isinstance(logits, np.ndarray) or logits.dtype != np.float32 or logits.shape != (rows, columns):
         what = f"{logits.dtype} {logits.shape}" if isinstance(logits, np.ndarray) else type(logits).__name__
         raise ModelError(f"{_of(source)}answered {what} where float32 ({rows}, {columns}) was expected")

@@ -1,4 +1,4 @@
-"""Options of a format's or a runtime's own, declared as data: the command line makes its options from them."""
+"""The options that a format or a runtime declares as data: the command line makes its own options from them."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Option(NamedTuple):
         help: what it does, in a sentence.
         type: `str`, `int`, `float` or `bool`.
         choices: the values that it takes; empty for any.
-        default: what holds where it is not given, in words, for the help.
+        default: the value if the option is not given, in words, for the help.
         multiple: True if it may be given several times; its value is then a list.
-        metavar: what stands for the value in the help.
+        metavar: the placeholder for the value in the help.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Option(NamedTuple):
 
     @property
     def flag(self) -> str:
-        """How it is written on the command line."""
+        """The option as it is typed on the command line."""
         return f"--{self.name.replace('_', '-')}"
 
     def check(self, value: object) -> None:

@@ -15,7 +15,7 @@ class Tree(NamedTuple):
     """What is in a file or a folder.
 
     Attributes:
-        sha256: of a file that of its bytes. Of a folder that of the lines that ``sha256sum`` prints of its members, sorted by name:
+        sha256: for a file, the hash of its bytes. For a folder, the hash of the lines that ``sha256sum`` prints for its members, sorted by name:
             ``find . -type f -printf '%P\\n' | LC_ALL=C sort | xargs sha256sum | sha256sum``.
         bytes: of all members together.
         members: each member's hash by its name, such as ``src/lenet.c``; empty for a file.
@@ -48,7 +48,7 @@ def _of(hashes: dict[str, str]) -> str:
 def _names(folder: Path) -> list[str]:
     """Return the names of all files in a folder and below, with ``/`` between. Raises ModelError for anything that is no plain file."""
     names = []
-    for root, folders, files in os.walk(folder, onerror=_raise):  # else what cannot be read would be passed over
+    for root, folders, files in os.walk(folder, onerror=_raise):  # else unreadable folders would be skipped
         here = Path(root)
         if not folders and not files:
             raise ModelError(f"{here}: an empty folder; an artifact has files only")
@@ -70,7 +70,7 @@ def _raise(error: OSError) -> NoReturn:
 def difference(there: Tree, expected: dict[str, str]) -> str:
     """Return what is wrong with a folder, in words: the first member that is missing, was added or is another; nothing if none is."""
     if not there.members:
-        return "it is a file, and was a folder"
+        return "it is a file but was a folder"
     for name in sorted({*there.members, *expected}):
         if name not in there.members:
             return f"{printable(name)} is missing"

@@ -24,7 +24,7 @@ ANSWER_SECONDS, STALL_SECONDS = 8.0, 10.0
 MIRROR_VARIABLE = "MNIST_EDGE_MIRROR"
 
 
-#: What a broken download raises, beside the errors of the disk.
+#: The exceptions of a broken download, in addition to the errors of the disk.
 _FAILURES = (RuntimeError, urllib.error.URLError, http.client.HTTPException, ConnectionError, EOFError, TimeoutError)
 
 
@@ -79,7 +79,7 @@ def _download(mirrors: Sequence[str], root: Path, raw_dir: Path | None) -> Path:
 def _fetch(file: str, md5: str, mirrors: Sequence[str]) -> bytes:
     """Return a file of a few megabytes from the first mirror that gives all of it. Raises what went wrong with the last one.
 
-    torchvision's own download has no time limit but one for the whole process, and prints.
+    torchvision's own download has no time limit except one for the whole process, and it prints.
     """
     failure: Exception = RuntimeError("no mirror")
     for mirror in mirrors:

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from mnist_edge.dataset.base import Dataset
 from mnist_edge.dataset.shapes import SHAPES, Stroke
 
-#: How many are drawn where nobody says: as many as MNIST has.
+#: The default number of drawings: as many as MNIST has images.
 COUNTS = {"train": 60_000, "test": 10_000}
 
 #: The two splits never share a stream of random numbers.

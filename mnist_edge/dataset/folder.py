@@ -1,4 +1,4 @@
-"""Folders of pictures, a folder a digit: ``train/0…9`` and ``test/0…9``, or just ``0…9``."""
+"""Folders of pictures, one folder per digit: ``train/0…9`` and ``test/0…9``, or just ``0…9``."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +19,7 @@ def load_folder(folder: Path, split: str, count: int | None = None) -> Dataset:
     ``FOLDER/train`` and ``FOLDER/test`` are the splits; a folder with ``0…9`` right inside serves as a test set alone. Pictures of a
     test set that cannot be read are listed as refused.
 
-    `count` takes so many pictures, as evenly from the digits as there are enough of each: always the same ones, the first by
+    `count` takes this many pictures, as evenly over the digits as possible. They are always the same ones, the first by
     name. The others are not read.
 
     Raises DataError for a missing split, no pictures, too few for `count`, a `count` too small for every digit to occur, and, in a
@@ -65,7 +65,7 @@ def load_folder(folder: Path, split: str, count: int | None = None) -> Dataset:
 
 
 def _spread(found: dict[str, list[Path]], count: int, what: str) -> dict[str, list[Path]]:
-    """Take `count` of the pictures, round by round one of each digit that has any left."""
+    """Take `count` of the pictures: in each round, one of each digit that has any left."""
     there, digits = sum(map(len, found.values())), sum(map(bool, found.values()))
     if count > there:
         raise DataError(f"{what} has {there} images; {count} were asked for")

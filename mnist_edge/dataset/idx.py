@@ -28,7 +28,7 @@ _UNSIGNED_BYTE = 0x08
 
 
 def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
-    """Read an idx file of unsigned bytes with so many `dimensions`; ``.gz`` is unpacked.
+    """Read an idx file of unsigned bytes with this number of `dimensions`; ``.gz`` is unpacked.
 
     Raises DataError, naming the file, for a wrong magic number, a file too short or too long, or damaged gzip data.
     """

@@ -1,4 +1,4 @@
-"""What ``--data`` means, and where MNIST is looked for."""
+"""Resolves ``--data``, and finds MNIST."""
 
 import os
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from mnist_edge.dataset.folder import load_folder
 
 MNIST, DRAWN = "mnist", "drawn"
 
-#: Printed wherever MNIST is missing: how to get it, and what else can take its place where it is not MNIST itself that is asked for.
+#: Printed if MNIST is missing: how to get it, and what can replace it if the user did not ask for MNIST itself.
 DATA_DIR = "--data-dir FOLDER (torchvision's layout)"
 GET_MNIST = f"you can: mnist-edge data download · {DATA_DIR}"
 NO_HOME = "this user has no home folder to look in; MNIST_EDGE_DATA_DIR or --data-dir names another"
@@ -66,7 +66,7 @@ def find_mnist(data_dir: Path | None = None) -> Found:
 def load(data: str, split: str, data_dir: Path | None = None, count: int | None = None) -> Dataset:
     """Load one split (``train`` or ``test``) of ``mnist``, ``drawn`` or a folder of pictures.
 
-    `count` takes only so many: the first of MNIST, a set of that size of drawn digits, as many of each digit of a folder as it
+    `count` takes only this many: the first of MNIST, a drawn set of that size, or an equal share of each digit of a folder, as far as it
     allows. Raises DataError if it is not on this machine or malformed. Nothing is downloaded here.
     """
     if data == DRAWN:

@@ -216,7 +216,7 @@ def _upright(opened: Image.Image, size: tuple[int, int], metadata: Mapping[Any, 
     small = _opaque(opened) if opened.has_transparency_data or opened.mode in ("La", "RGBa") else _plain(opened)
     try:
         turn = _TURNS.get(_orientation(metadata))
-    except ValueError:  # no reason to refuse a picture whose pixels are sound
+    except ValueError:  # not a reason to refuse a picture whose pixels are sound
         turn = None
         notes += (doubt("its EXIF cannot be read, so it may lie on its side"),)
     if turn is not None:

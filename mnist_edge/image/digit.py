@@ -1,4 +1,4 @@
-"""Which of the ink is the digit, and whether there is one."""
+"""Finds the digit in the ink, or finds that there is none."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def _holes(mask: NDArray[np.bool_]) -> int:
 
 
 def find_doubts(found: Found) -> tuple[str, ...]:
-    """Return what speaks against there being one whole digit."""
+    """Return the reasons to doubt that there is one whole digit."""
     pieces, chosen = found.pieces, found.chosen
     top, bottom, left, right = found.box
     height, width = bottom - top, right - left

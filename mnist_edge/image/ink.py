@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 #: Ink differs from the paper around it by at least this, of 255.
 MIN_STRENGTH = 24
 
-#: What a square of this share of the picture's longer side fits into is no stroke, but a shadow, a table or a finger.
+#: If a square with this share of the picture's longer side fits into it, it is not a stroke but a shadow, a table or a finger.
 PAPER_WINDOW = 0.24
 
 #: Polarity is clear from here on; of 2,000 pictures in all sorts of light none was beyond it on the wrong side.

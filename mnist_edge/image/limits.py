@@ -1,4 +1,4 @@
-"""What a digit keeps to and pictures of nothing do not: a table of measures and their limits."""
+"""A table of measures with limits that digits keep within and pictures of nothing do not."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class _Measures:
-    """What is measured of the ink that was chosen; see `_LIMITS` for what each is for."""
+    """Measures of the chosen ink; `_LIMITS` says what each one is for."""
 
     def __init__(self, found: Found) -> None:
         self.found, self.pieces, self.chosen = found, found.pieces, found.chosen
@@ -49,7 +49,7 @@ class _Measures:
         return around
 
     def dark_around(self) -> float:
-        """Which share of the ring is as dark as the ink."""
+        """The share of the ring that is as dark as the ink."""
         plane = np.pad(self.found.plane, 6, constant_values=255)[self.top : self.bottom + 12, self.left : self.right + 12]
         return float(np.mean(plane[self._around] <= quantile(self.found.plane[self.found.mask], 0.6)))
 
@@ -79,24 +79,24 @@ class _Measures:
         return self.length / self.shorter_side
 
     def pieces_chosen(self) -> float:
-        """Of how many pieces the digit is made."""
+        """How many pieces make up the digit."""
         return int(self.chosen.sum())
 
     def times_other_ink(self) -> float:
-        """How many times the ink of the five largest other pieces, in the mean; infinite where there are few pieces."""
+        """The digit's ink divided by the mean ink of the five largest other pieces; infinite if there are few pieces."""
         others = np.sort(self.pieces.ink[~self.chosen & (self.pieces.borders == 0)])[-5:]
         if len(self.pieces) < 20 or not len(others):
             return inf
         return float(self.pieces.ink[self.chosen].sum() / others.mean())
 
     def reaches_in(self) -> float:
-        """1 for what touches the border and does not cover the picture's middle, else 0."""
+        """1 if the ink touches the border and does not cover the picture's middle, else 0."""
         height, width = self.pieces.shape
         central = self.left <= width / 2 <= self.right and self.top <= height / 2 <= self.bottom
         return float(self.pieces.borders[self.chosen].any() and not central)
 
     def flatness(self) -> float:
-        """How many times as wide as high."""
+        """Width divided by height."""
         return (self.right - self.left) / (self.bottom - self.top)
 
     def pen(self) -> float:
@@ -109,8 +109,8 @@ class _Limit(NamedTuple):
 
     Attributes:
         measure: what is measured.
-        least, most: of a digit; beyond them it is none.
-        otherwise: what it is then.
+        least, most: the limits for a digit; beyond them, it is not one.
+        otherwise: what it is instead.
         seen: the extremes that were measured on digits (photos, scans, hard pictures, semeion, optdigits, MNIST), and on pictures
             without any: noise of many kinds, bare paper in all sorts of light, squared paper, fingers. A limit lies between them.
     """
@@ -125,7 +125,7 @@ class _Limit(NamedTuple):
 _PATTERN, _SPECKS = "noise or a pattern", "specks"
 _TOO_BROAD = "a filled patch, or a pen too broad for the picture"
 
-#: For pictures of any size, in the order in which they are asked.
+#: For pictures of any size, in the order in which they are checked.
 _STROKES = (
     _Limit(_Measures.fewer_strokes, 0, 3, _PATTERN, "digits up to 2.5"),
     _Limit(_Measures.more_strokes, 0, 4.5, _PATTERN, "digits up to 3.7"),
@@ -151,8 +151,8 @@ _TINY_LIMITS = (
 
 #: For larger ones.
 _LIMITS = (
-    _Limit(_Measures.paper, 0, 0.2, "paper or noise", "digits up to 0.19; noise as a rule 0.3"),
-    _Limit(_Measures.dark_around, 0, 0.15, _TOO_BROAD, "digits up to 0.04 as a rule, two up to 0.15"),
+    _Limit(_Measures.paper, 0, 0.2, "paper or noise", "digits up to 0.19; noise usually 0.3"),
+    _Limit(_Measures.dark_around, 0, 0.15, _TOO_BROAD, "digits usually up to 0.04, two up to 0.15"),
     _Limit(_Measures.strength_around, 0, 0.18, "a shadow", "digits up to 0.17, out of focus; shadows from 0.18"),
     *_STROKES,
     _Limit(_Measures.longest, 8, inf, _SPECKS, "digits from 28"),
@@ -164,7 +164,7 @@ _LIMITS = (
 
 
 def why_no_digit(found: Found) -> str | None:
-    """Say what was found if it is no digit, None if it may be one."""
+    """Return what was found if it is not a digit, None if it may be one."""
     measures = _Measures(found)
     for limit in _TINY_LIMITS if max(found.pieces.shape) <= TINY else _LIMITS:
         if not limit.least <= limit.measure(measures) <= limit.most:

@@ -18,7 +18,7 @@ from mnist_edge.common.errors import MnistEdgeError, PictureError, printable
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-#: From so many pictures on, starting processes pays.
+#: From this many pictures on, starting processes saves time.
 MANY = 100
 
 #: Pictures that a process takes at a time, and how many such chunks wait for each process.
@@ -62,7 +62,7 @@ class Read(NamedTuple):
 def read_all(
     sources: Iterable[Source], ink: str = "auto", *, keep_pictures: bool = True, processes: int | None = None
 ) -> Generator[Read, None, None]:
-    """Prepare pictures in order, as they come. From `MANY` on it is done in so many `processes`, one a core for None.
+    """Prepare pictures in order, as they come. From `MANY` pictures on, this many `processes` do it; None means one per core.
 
     Without `keep_pictures` the upright picture in `Prepared` is left empty, which spares moving it between processes.
     Raises MnistEdgeError if a process dies; pictures that cannot be read become a `Read` with an error.
@@ -164,7 +164,7 @@ def _result(first: Source, result: Callable[[], list[Read]]) -> list[Read]:
         return result()
     except BrokenProcessPool as error:
         raise MnistEdgeError(
-            f"{printable(first.path)}: a process that read this picture, or one soon after it, died, perhaps for want of memory; leave it out"
+            f"{printable(first.path)}: a process that read this picture, or one soon after it, died, perhaps because memory ran out; leave it out"
         ) from error
 
 

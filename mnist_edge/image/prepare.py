@@ -1,4 +1,4 @@
-"""A picture → what MNIST would have made of it, in steps that can be read and seen one by one.
+"""Turns a picture into the image that MNIST would have made of it, in steps that can be read and seen one by one.
 
 MNIST's own recipe (LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998, section III-A): the ink is scaled
 to fit 20×20 with its aspect kept, and placed in 28×28 so that its centre of mass is in the middle (`strokes`). The steps before
@@ -21,7 +21,7 @@ from mnist_edge.image.strokes import BOX, MIDDLE, SIZE, centre_of_mass, fit, pla
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: How the ink can be told; ``auto`` finds out.
+#: The values for the ink's polarity; ``auto`` finds out.
 INKS = ("auto", "dark", "light")
 
 

@@ -39,7 +39,7 @@ def cut_out(strength: NDArray[np.uint8], mask: NDArray[np.bool_], level: int, bo
     near = near[:, :-2] | near[:, 1:-1] | near[:, 2:]
     clear = np.clip((strength[rows, columns] - low) * (255 / max(1.0, full - low)), 0, 255) * near
     fine = scaled(clear.astype(np.uint8), BOX * FINE)
-    ridge = max(1, quantile(fine[fine > MIN_STRENGTH], 0.9))  # of a hairline, scaled down, little is left
+    ridge = max(1, quantile(fine[fine > MIN_STRENGTH], 0.9))  # little would be left of a hairline when it is scaled down
     return np.minimum(fine.astype(np.uint16) * 255 // ridge, 255).astype(np.uint8)
 
 

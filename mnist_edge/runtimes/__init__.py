@@ -1,4 +1,4 @@
-"""What runs an artifact: a file a runtime, each imported when it is first used; others come by entry point."""
+"""The runtimes, which run artifacts. Each has its own file, imported when it is first used. Other distributions add runtimes by entry point."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["ENTRY_POINTS", "RUNTIMES", "Runtime", "get", "load_artifact", "own",
 
 ENTRY_POINTS = "mnist_edge.runtimes"
 
-#: What stands for every runtime that is installed.
+#: The name that means every installed runtime.
 ALL = "all"
 
 
@@ -31,16 +31,16 @@ class Runtime(NamedTuple):
     """A way to run a model.
 
     Attributes:
-        name: what ``--runtime`` takes.
+        name: the name that ``--runtime`` takes.
         summary: what it is, in a few words.
         requires: import names of the packages that it needs.
-        module: where it lives. The module has ``version() -> str``, such as ``onnxruntime 1.32.0``, and ``load(path, threads, **options)``,
+        module: its module, which has ``version() -> str``, such as ``onnxruntime 1.32.0``, and ``load(path, threads, **options)``,
             which returns a `Run`; or, for a runtime that runs a model from its weights, ``load_model(model, threads, **options)``.
-            It may have ``processor() -> tuple[str, ...]``, what of the processor the runtime says that it uses.
-        formats: names of the formats that it runs; empty where it needs no artifact.
-        precisions: the precisions of those that it runs; None for all.
+            It may have ``processor() -> tuple[str, ...]``, the processor features that the runtime reports using.
+        formats: names of the formats that it runs; empty if it needs no artifact.
+        precisions: the precisions that it runs; None for all.
         from_weights: True if it needs no artifact.
-        install: the line that installs what it requires.
+        install: the command that installs what it requires.
         limits: what it cannot do, in words, such as ``one image at a time``.
         options: its own options.
         knows_what_is_missing: True if it needs more than packages of Python. Its module, which can be imported without any of it, then has
@@ -60,21 +60,21 @@ class Runtime(NamedTuple):
     knows_what_is_missing: bool = False
 
     def missing(self) -> dict[str, str]:
-        """Return what it needs and does not find here, by name, and the line that installs each."""
+        """Return what it needs but does not find here, by name, each with the command that installs it."""
         if self.knows_what_is_missing:
             missing: dict[str, str] = import_module(self.module).missing()
             return missing
         return {name: self.install for name in self.requires if not is_installed(name)}
 
     def require(self, purpose: str = "") -> None:
-        """Raise MissingExtraError unless what it needs is installed; `purpose` says what for, if it is not just to run."""
+        """Raise MissingExtraError unless what it needs is installed; `purpose` says what it is needed for, if not just to run."""
         if not self.module:
             raise MissingExtraError(f"{purpose or 'this'} needs runtime {self.name}, which no distribution that is installed here has")
         if missing := self.missing():
             raise lacks(purpose or f"runtime {self.name}", missing)
 
     def runs(self, artifact: Artifact) -> bool:
-        """Say whether it runs an artifact: one that was made for it, or one in a format and precision that it knows."""
+        """Say whether it runs an artifact: one made for it, or one in a format and precision that it knows."""
         if artifact.runtime == self.name:
             return True
         return artifact.format in self.formats and (self.precisions is None or artifact.precision in self.precisions)
@@ -90,7 +90,7 @@ class Runtime(NamedTuple):
         return self._guarded(self._ask(f"{model.folder}: ", "load_model", options, model, threads, **options or {}))
 
     def choose(self, model: Model) -> Artifact:
-        """Return the artifact to run: float32 before others, and one that was made for this runtime before others. Raises ModelError."""
+        """Return the artifact to run: float32 first, and one made for this runtime first. Raises ModelError."""
         found = [artifact for artifact in model.artifacts if self.runs(artifact)]
         if not found:
             raise model.lacks(self.name, self.formats)
@@ -100,16 +100,16 @@ class Runtime(NamedTuple):
         """Return the release that is installed, such as ``onnxruntime 1.32.0``. Raises MissingExtraError; ModelError if it does not tell."""
         version = self._ask("", "version", None)
         if not isinstance(version, str) or not version.strip() or not version.isprintable():
-            raise ModelError(f"runtime {self.name}: version() returned {version!r}, which is no release; a proof needs one")
+            raise ModelError(f"runtime {self.name}: version() returned {version!r}, which is not a release; a proof needs one")
         return version
 
     def processor(self) -> tuple[str, ...]:
-        """Return what of the processor the runtime says that it uses; nothing where it does not tell. Raises MissingExtraError."""
+        """Return the processor features that the runtime reports using; nothing if it does not report any. Raises MissingExtraError."""
         self.require()
         return tuple(self._ask("", "processor", None)) if hasattr(import_module(self.module), "processor") else ()
 
     def _ask(self, where: str, function: str, options: Mapping[str, Any] | None, *arguments: Any, **named: Any) -> Any:
-        """Call a function of its module. Whatever another distribution's raises is a ModelError, sys.exit included."""
+        """Call a function of its module. Anything that another distribution's module raises, even SystemExit, becomes a ModelError."""
         check_options(f"runtime {self.name}", self.options, options or {})
         self.require()
         try:
@@ -121,7 +121,7 @@ class Runtime(NamedTuple):
 
     def _guarded(self, run: Run) -> Run:
         """Return a function that raises Exceptions only, so that one runtime does not end a command which tries several."""
-        if self.name in RUNTIMES:  # of this package: nothing stands between these and who measures them
+        if self.name in RUNTIMES:  # this package's own runtimes stay unwrapped, so that nothing slows a measurement
             return run
         if not callable(run):
             raise ModelError(f"runtime {self.name} failed: it returned {type(run).__name__}, which cannot be called")
@@ -214,14 +214,14 @@ _registered: dict[str, Runtime] = {}
 
 
 def register(runtime: Runtime) -> Runtime:
-    """Add a runtime of another distribution. Raises UsageError if the name is taken, or what it declares is no such thing."""
+    """Add a runtime of another distribution. Raises UsageError if the name is taken or a declaration is not valid."""
     check_declared(f"runtime {runtime.name!r}", runtime.name, runtime.options)
     if runtime.name == ALL:
         raise UsageError(f"runtime {runtime.name!r}: the name stands for all runtimes")
     for field in ("requires", "formats", "precisions"):
         names = getattr(runtime, field)
         if not (names is None and field == "precisions") and not (isinstance(names, tuple) and all(isinstance(one, str) for one in names)):
-            raise UsageError(f"runtime {runtime.name!r}: {field} is {names!r}, and has to be a tuple of names")
+            raise UsageError(f"runtime {runtime.name!r}: {field} is {names!r}; it has to be a tuple of names")
     if taken := RUNTIMES.get(runtime.name) or _registered.get(runtime.name):
         raise UsageError(f"runtime {runtime.name!r} is registered twice: by {taken.module} and by {runtime.module}")
     _registered[runtime.name] = runtime
@@ -235,7 +235,7 @@ def runtimes() -> dict[str, Runtime]:
 
 
 def get(name: str) -> Runtime:
-    """Return a runtime by name; other distributions are only asked for a name that is none of ours. Raises UnknownNameError."""
+    """Return a runtime by name; other distributions are only asked if the name is not one of ours. Raises UnknownNameError."""
     found = RUNTIMES.get(name) or runtimes().get(name)
     if found is None:
         raise unknown_name("runtime", name, runtimes())
@@ -243,7 +243,7 @@ def get(name: str) -> Runtime:
 
 
 def own(artifact: Artifact) -> Runtime:
-    """Return the runtime that an artifact was made for; one that cannot be used, and says so, where no distribution here has it."""
+    """Return the runtime that an artifact was made for. If no distribution here has it, return a placeholder that says so and cannot run."""
     with suppress(UsageError):
         return get(artifact.runtime)
     return Runtime(artifact.runtime, "not installed here", (), "")

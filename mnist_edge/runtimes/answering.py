@@ -1,4 +1,4 @@
-"""Answer batches with onnxruntime as a child process, on another machine: `child` has the protocol.
+"""Answers batches with onnxruntime as a child process, on another machine. `child` describes the protocol.
 
 Run as a file, by a Python that has numpy and onnxruntime and nothing of this package::
 
@@ -21,14 +21,14 @@ def _platform() -> dict[str, Any]:
     spec = spec_from_file_location("platforms", os.path.join(os.path.dirname(os.path.abspath(__file__)), "platforms.py"))  # noqa: PTH100, PTH118, PTH120
     assert spec is not None and spec.loader is not None
     platforms = module_from_spec(spec)
-    sys.dont_write_bytecode = True  # for another Python, into a folder that is this one's
+    sys.dont_write_bytecode = True  # bytecode for another Python would land in this folder
     spec.loader.exec_module(platforms)
     fields: dict[str, Any] = platforms.here().to_json()
     return fields
 
 
 def _load(path: str, threads: int) -> tuple[Any, dict[str, Any]]:
-    """Return a session, and what the parent wants to know first."""
+    """Return a session, and what the parent needs to know first."""
     import onnxruntime as ort
 
     ort.set_default_logger_severity(4)
@@ -73,7 +73,7 @@ def _main(path: str, threads: str, *packages: str) -> None:
     os.dup2(2, 1)  # what a library prints is no answer
     try:
         session, about = _load(path, int(threads))
-    except Exception as error:  # as above; numpy or onnxruntime may be missing as well
+    except Exception as error:  # as above; numpy or onnxruntime may also be missing
         target.write(json.dumps({"error": _one_line(error)}).encode() + b"\n")
         target.flush()
         return

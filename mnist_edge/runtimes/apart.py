@@ -1,4 +1,4 @@
-"""A runtime tried in a process of its own first: it may die over an artifact, and must not take the program along."""
+"""Tries a runtime in a separate process first: it may crash on an artifact and must not take this program down with it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ sys.stderr.write("alive")
 
 
 def check(runtime: Runtime, path: Path, always: bool = False) -> None:
-    """Let a runtime load an artifact and answer once, elsewhere; this package's own only if `always`.
+    """Let a runtime load an artifact and answer once, in a separate process. This package's own runtimes are tried only if `always`.
 
     Raises ModelError if its process dies or ends. An error that it raises shows when it is loaded here.
     """

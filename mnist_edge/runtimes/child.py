@@ -1,6 +1,6 @@
-"""A runtime in a process of its own: another language, or another processor, emulated. Pixels go in by a pipe, logits come back.
+"""A runtime in a separate process: in another language, or on an emulated processor. Pixels go in through a pipe, and logits come back.
 
-The child first writes one line of JSON: ``{"version": …}`` and whatever else it tells of itself, or ``{"error": …}``. Then, for each batch:
+The child first writes one line of JSON: ``{"version": …}`` and anything else that it reports about itself, or ``{"error": …}``. Then, for each batch:
 the parent writes the number of images, uint32, and their pixels, uint8 N×1×28×28; the child answers with rows and columns, uint32 each, and
 the logits, float32; or with 0xFFFFFFFF and the length of a message, uint32, and the message in UTF-8. All numbers are little-endian.
 """
@@ -25,16 +25,16 @@ _MESSAGE = 0xFFFFFFFF
 
 
 class ChildError(ModelError):
-    """A child process ended, or answered something that is no answer."""
+    """A child process ended, or its answer was not valid."""
 
 
 class Child:
     """A running child process, which is called like any function from pixels, uint8 N×1×28×28, to logits, float32.
 
-    It ends with this object. Whoever calls it from several threads has to take turns.
+    It ends with this object. Threads that share it have to take turns.
 
     Attributes:
-        about: what the child told of itself.
+        about: what the child reported about itself.
     """
 
     def __init__(self, command: Sequence[str | Path], what: str, environment: Mapping[str, str] | None = None) -> None:
@@ -112,5 +112,5 @@ def _end(process: "subprocess.Popen[bytes]", errors: IO[bytes]) -> None:
     process.wait()
     for stream in (process.stdin, process.stdout, errors):
         if stream is not None:
-            with suppress(OSError):  # what was still to be written has no reader
+            with suppress(OSError):  # the data still to be written has no reader
                 stream.close()

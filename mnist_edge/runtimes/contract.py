@@ -10,7 +10,7 @@ from mnist_edge.common.errors import FixedBatchError, ModelError
 
 
 class Port(NamedTuple):
-    """An input or an output: its name, its type as numpy calls it, its shape with None for a size that is left open."""
+    """An input or an output: its name, its type as numpy calls it, its shape with None for an open size."""
 
     name: str
     dtype: str

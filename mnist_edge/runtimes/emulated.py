@@ -1,6 +1,6 @@
-"""onnxruntime on a machine that is not here: its wheel for that machine, under an emulator (qemu-user).
+"""Runs onnxruntime on another kind of machine: its wheel for that machine, under an emulator (qemu-user).
 
-This proves what a processor answers, not how fast: an emulated one is 50 times slower.
+This proves what a processor answers, not how fast it is: an emulated one is 50 times slower.
 `machines` sets up what it needs; nothing is set up by itself.
 """
 
@@ -29,9 +29,9 @@ class Machine(NamedTuple):
     Attributes:
         name: what ``--platform`` takes.
         summary: what it is, in a few words.
-        machine: its kind, as `Platform.machine` has it.
-        cpu: what the emulator calls its processor.
-        processor: what people call it.
+        machine: its kind, as in `Platform.machine`.
+        cpu: the emulator's name for its processor.
+        processor: the processor's usual name.
     """
 
     name: str
@@ -42,11 +42,11 @@ class Machine(NamedTuple):
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """What of `machines.PARTS` it needs."""
+        """The `machines.PARTS` that it needs."""
         return ("qemu",) if self.machine == "x86_64" else ("qemu", self.machine)
 
     def require(self) -> None:
-        """Raise MissingExtraError unless it is set up, or where it cannot run."""
+        """Raise MissingExtraError if it is not set up or cannot run here."""
         if self.machine == "x86_64" and (sys.platform != "linux" or platform.machine() != "x86_64"):
             raise MissingExtraError(f"platform {self.name} runs the onnxruntime that is installed here, and so needs Linux on x86_64")
         if missing := [part for part in self.parts if machines.find(part) is None]:
@@ -74,12 +74,12 @@ def get(name: str) -> Machine:
 
 
 def how_to_set_up(name: str) -> str:
-    """Return the line that sets a machine up."""
+    """Return the command that sets a machine up."""
     return "make aarch64" if machines.clone() and get(name).machine == "aarch64" else f"python -m mnist_edge.runtimes.emulated {name}"
 
 
 def set_up(name: str, folder: Path | None = None, tell: machines.Tell = lambda line: None) -> Path:
-    """Set a machine up in `folder`, or where it is looked for, and return that folder; see `machines.set_up`. Raises UnknownNameError too."""
+    """Set a machine up in `folder`, or in the usual place, and return that folder; see `machines.set_up`. Raises UnknownNameError too."""
     return machines.set_up(get(name).parts, folder, tell)
 
 
@@ -103,11 +103,11 @@ def load(path: Path, machine: str, threads: int = 1) -> Child:
 
 
 def platform_of(child: Child) -> Platform:
-    """Return the platform that a child of `load` runs on, as the child saw it. Raises ModelError if it told of none."""
+    """Return the platform that a child of `load` runs on, as the child saw it. Raises ModelError if the child did not report one."""
     try:
         return Platform.from_json(child.about["platform"])
     except (KeyError, TypeError, AttributeError, ValueError):
-        raise ModelError("an emulated machine did not tell what it is") from None
+        raise ModelError("an emulated machine did not report its platform") from None
 
 
 def _command(machine: Machine, path: Path, threads: int) -> list[str | Path]:
@@ -124,9 +124,11 @@ def _command(machine: Machine, path: Path, threads: int) -> list[str | Path]:
 
 
 def _environment(machine: Machine) -> Mapping[str, str]:
-    foreign = ("QEMU_",) if machine.machine == "x86_64" else ("QEMU_", "LD_", "PYTHON")  # files of this machine, which another cannot load
+    foreign = (
+        ("QEMU_",) if machine.machine == "x86_64" else ("QEMU_", "LD_", "PYTHON")
+    )  # libraries of this machine, which another machine cannot load
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-    return kept | {"ORT_DISABLE_TELEMETRY": "1"}  # its import looks up a host otherwise
+    return kept | {"ORT_DISABLE_TELEMETRY": "1"}  # without this, its import looks up a host
 
 
 def _check(path: Path, child: Child) -> None:
@@ -141,7 +143,7 @@ def _check(path: Path, child: Child) -> None:
 
 
 def _main(arguments: list[str]) -> int:
-    """Set up what the named machines need."""
+    """Set up the parts that the named machines need."""
     from mnist_edge.common.errors import MnistEdgeError, one_line
 
     folder = None

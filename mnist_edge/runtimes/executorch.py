@@ -1,8 +1,8 @@
 """ExecuTorch, PyTorch's own runtime for the edge, on the CPU, with its XNNPACK kernels in float32. In Python it imports torch.
 
-Limits: a file takes one image, because what it writes for larger batches is silently capped. `load` returns a function that takes any
-number and asks image by image, so a large batch is no faster per image than a small one. Callers from several threads take turns. The
-number of threads is the process's, and the first load sets it: to change it later is not safe while another model is loaded.
+Limits: a file takes one image, because ExecuTorch silently caps larger batches. `load` returns a function that takes any
+number and runs one image at a time, so a large batch is no faster per image than a small one. Callers from several threads take turns. The
+number of threads belongs to the whole process, and the first load sets it: changing it later is not safe while another model is loaded.
 """
 
 from importlib.metadata import version as _installed
@@ -18,7 +18,7 @@ from mnist_edge.common.logits import Run
 from mnist_edge.runtimes import usable_threads
 from mnist_edge.runtimes.quiet import quiet
 
-with quiet():  # it tells of the processor
+with quiet():  # its import prints about the processor
     from executorch.extension.pybindings import portable_lib
     from executorch.runtime import Runtime, Verification
 
@@ -37,7 +37,7 @@ def load(path: Path, threads: int = 1) -> Run:
     """Load a ``.pte`` file. Raises ModelError if ExecuTorch refuses it or it does not take pixels and give logits."""
     global _threads_set
     try:
-        content = path.read_bytes()  # a file that is mapped dies with what overwrites it
+        content = path.read_bytes()  # if the file were mapped, overwriting it would crash this process
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
     try:
@@ -47,7 +47,7 @@ def load(path: Path, threads: int = 1) -> Run:
                 _threads_set = True
             program = Runtime.get().load_program(content, verification=Verification.InternalConsistency)
             forward = program.load_method("forward")
-    except Exception as error:  # a RuntimeError with a number, mostly
+    except Exception as error:  # mostly a RuntimeError with a number
         raise ModelError(f"{path}: ExecuTorch {version()} cannot load it: {one_line(error)}") from error
     if forward is None:
         raise ModelError(f"{path}: has no method forward; ExecuTorch {version()} runs nothing else here")

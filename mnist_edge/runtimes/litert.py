@@ -1,7 +1,7 @@
 """LiteRT, which was TensorFlow Lite, on the CPU, with its XNNPACK kernels in float32.
 
-Limits: a file takes one image, because its converter freezes the batch. `load` returns a function that takes any number and asks image by
-image, so a large batch is no faster per image than a small one. Threads share one interpreter and take turns.
+Limits: a file takes one image, because its converter freezes the batch. `load` returns a function that takes any number and runs one image
+at a time, so a large batch is no faster per image than a small one. Threads share one interpreter and take turns.
 """
 
 from importlib.metadata import version as _installed
@@ -30,12 +30,12 @@ def load(path: Path, threads: int = 1) -> Run:
     """Load a ``.tflite`` file. Raises ModelError if LiteRT refuses it or it does not take pixels and give logits."""
     try:
         content = path.read_bytes()
-        with quiet():  # it tells once of its kernels
+        with quiet():  # it prints once about its kernels
             interpreter = Interpreter(model_content=content, num_threads=usable_threads(threads))
             interpreter.allocate_tensors()
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except Exception as error:  # a ValueError or a RuntimeError, by where it stumbles
+    except Exception as error:  # a ValueError or a RuntimeError, depending on where it fails
         raise ModelError(f"{path}: LiteRT {version()} cannot load it: {one_line(error)}") from error
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
     takes = [(np.dtype(i["dtype"]).name, i["shape"].tolist()) for i in inputs]

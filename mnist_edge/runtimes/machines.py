@@ -1,8 +1,8 @@
-"""What an emulated machine is made of, set up in a folder, without root and without changing anything outside it.
+"""Sets up the parts of an emulated machine in a folder, without root and without changing anything outside it.
 
 Two parts: ``qemu`` (Debian's qemu-user, statically linked) and ``aarch64`` (Debian's Python for 64-bit Arm, and onnxruntime's wheel for it).
-Debian's packages come by apt with a state of its own, so that apt checks their signatures and works out what they need; the wheels by pip.
-A part is made aside and takes its place in one step; it can be copied to another folder or Linux machine as it is.
+apt downloads Debian's packages with a separate state, so that it checks their signatures and works out what they need. pip downloads the wheels.
+A part is made aside and moved into place in one step. It can be copied to another folder or Linux machine unchanged.
 """
 
 import json
@@ -24,7 +24,7 @@ from mnist_edge.common.errors import MissingExtraError
 #: The Debian release: its qemu-user is 10.0 (7.2, of the one before, dies in onnxruntime's import), and its Python has wheels.
 SUITE = "trixie"
 
-#: Where the parts are instead of the usual places.
+#: The variable that names a folder for the parts instead of the usual places.
 ENVIRONMENT = "MNIST_EDGE_MACHINES_DIR"
 
 #: The emulated Python, within its part.
@@ -60,7 +60,7 @@ def find(part: str) -> Path | None:
 
 
 def about(folder: Path) -> dict[str, Any]:
-    """Return what a part tells of itself: ``{"version": "10.0.13"}`` for qemu, ``onnxruntime`` and ``numpy`` for aarch64; empty without it."""
+    """Return what a part reports about itself: ``{"version": "10.0.13"}`` for qemu, ``onnxruntime`` and ``numpy`` for aarch64; empty without it."""
     with suppress(OSError, ValueError):
         told = json.loads((folder / _ABOUT).read_bytes())
         if isinstance(told, dict):
@@ -69,9 +69,9 @@ def about(folder: Path) -> dict[str, Any]:
 
 
 def set_up(parts: Sequence[str], folder: Path | None = None, tell: Tell = lambda line: None) -> Path:
-    """Make `parts`, in order, in `folder` or in the best of `places`, and return that folder. What is there already is left as it is.
+    """Make `parts`, in order, in `folder` or in the best of `places`, and return that folder. Existing parts are left unchanged.
 
-    A machine's part is made again if another release of onnxruntime is installed here now, for the two are to be compared.
+    A machine's part is made again if another release of onnxruntime is installed here now, because the two are compared.
     `tell` gets a line before each download. Raises MissingExtraError if the machine lacks apt or pip, or if they fail; OSError.
     """
     if folder is None:
@@ -118,7 +118,7 @@ def _qemu(folder: Path, tell: Tell) -> dict[str, str]:
                         target = folder / Path(member.name).name
                         target.write_bytes(data.read())
                         target.chmod(member.mode)
-            unpacked.stdout.read()  # what is behind the last member; dpkg-deb complains otherwise
+            unpacked.stdout.read()  # read past the last member, else dpkg-deb complains
     shutil.rmtree(folder / "apt")
     return {"version": _run([folder / "qemu-aarch64", "--version"], "qemu").split()[2]}
 
@@ -135,7 +135,7 @@ def _aarch64(folder: Path, qemu: Path, tell: Tell) -> dict[str, str]:
     options = ["--quiet", "--disable-pip-version-check", "--no-compile", "--only-binary=:all:", "--implementation", "cp"]
     options += ["--python-version", PYTHON.partition("python")[2], *(word for name in _WHEELS for word in ("--platform", name))]
     _run([sys.executable, "-m", "pip", "install", *options, "--target", packages, wanted, "numpy"], "pip")
-    tell("trying it, which compiles its modules")
+    tell("trying it; this compiles its modules")
     script = "import json, sys; sys.path.insert(0, sys.argv[1]); import numpy, onnxruntime; "
     script += "print(json.dumps({'onnxruntime': onnxruntime.__version__, 'numpy': numpy.__version__}))"
     command: list[str | Path] = [qemu / "qemu-aarch64", "-cpu", "cortex-a72", "-L", root, folder / PYTHON, "-I", "-c", script, packages]
@@ -144,7 +144,7 @@ def _aarch64(folder: Path, qemu: Path, tell: Tell) -> dict[str, str]:
 
 
 def _debian(work: Path, architecture: str, packages: Sequence[str], tell: Tell) -> list[Path]:
-    """Download Debian packages with what they need, and return the files. Nothing is installed, and apt's own state is not touched."""
+    """Download Debian packages and their dependencies, and return the files. Nothing is installed, and apt's own state is not changed."""
     for program in ("apt-get", "dpkg-deb"):
         if shutil.which(program) is None:
             raise MissingExtraError(
@@ -170,7 +170,7 @@ def _debian(work: Path, architecture: str, packages: Sequence[str], tell: Tell) 
         "APT::Architecture": architecture,
         "APT::Architectures": architecture,
         "APT::Install-Recommends": "false",
-        "APT::Sandbox::User": "",  # another user may have no way into this folder
+        "APT::Sandbox::User": "",  # another user may not be allowed into this folder
         "APT::Update::Post-Invoke-Success": "",
         "Acquire::Languages": "none",
         "Debug::NoLocking": "true",
@@ -185,13 +185,13 @@ def _debian(work: Path, architecture: str, packages: Sequence[str], tell: Tell) 
 
 
 def _mirror() -> str:
-    """Return Debian's mirror that this machine's apt uses, or the one that Debian has for everybody."""
+    """Return the Debian mirror that this machine's apt uses, or Debian's general one."""
     listed = _run(["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"], "apt-get").split()
     return next((uri for uri in listed if uri.rstrip("/").endswith("/debian")), "http://deb.debian.org/debian").rstrip("/")
 
 
 def _run(command: Sequence[str | Path], what: str) -> str:
-    """Return what a program writes. Raises MissingExtraError with the last line of its complaint if it fails."""
+    """Return the output of a program. Raises MissingExtraError with the last line of its complaint if it fails."""
     done = subprocess.run([str(word) for word in command], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode:
         said = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]

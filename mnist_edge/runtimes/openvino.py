@@ -24,10 +24,10 @@ _TELEMETRY = "openvino_telemetry"
 
 @contextmanager
 def _without_telemetry() -> Iterator[None]:
-    """Hide OpenVINO's telemetry while OpenVINO is imported, which then takes a stub of its own for good.
+    """Hide OpenVINO's telemetry while OpenVINO is imported. OpenVINO then uses its own stub from then on.
 
     Otherwise the import alone looks up a host and writes an identifier into the home folder. ``CI=true`` would stop it, too, but this
-    process' other libraries, and the programs that it starts, would believe it. Where something else imported OpenVINO first, it is too late.
+    process' other libraries, and the programs that it starts, would believe it. If something else imported OpenVINO first, it is too late.
     """
     before = sys.modules.get(_TELEMETRY)
     sys.modules[_TELEMETRY] = None  # type: ignore[assignment] # which makes its import fail
@@ -82,9 +82,9 @@ def version() -> str:
 
 
 def processor() -> tuple[str, ...]:
-    """Return what OpenVINO finds in this processor, in its own words, sorted, such as ``BF16`` and ``INT8``."""
+    """Return the features that OpenVINO finds in this processor, in its own words, sorted, such as ``BF16`` and ``INT8``."""
     found = set(ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
-    return tuple(sorted(found - {"EXPORT_IMPORT"}))  # which is about files
+    return tuple(sorted(found - {"EXPORT_IMPORT"}))  # this property is about files
 
 
 def _port(port: Any) -> contract.Port:
@@ -94,6 +94,6 @@ def _port(port: Any) -> contract.Port:
 
 
 def _reason(error: Exception) -> str:
-    """Return the last line: those before it say where in OpenVINO's source."""
+    """Return the last line: the lines before it name places in OpenVINO's source."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

@@ -20,7 +20,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime as ort
 
-ort.set_default_logger_severity(3)  # errors; what it warns of at start-up (no GPU, odd CPU names) is no user's concern
+ort.set_default_logger_severity(3)  # errors; its warnings at start-up (no GPU, odd CPU names) do not concern the user
 
 
 def load(path: Path, threads: int = 1) -> Run:

@@ -1,4 +1,4 @@
-"""onnxruntime-web under node: what runs in a browser, without the browser. Its WebAssembly, in a process of its own."""
+"""Runs onnxruntime-web under node: the WebAssembly that a browser runs, without the browser, in a separate process."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 
     from mnist_edge.common.logits import Run
 
-#: The folder whose ``node_modules`` has onnxruntime-web. Not the working folder: what lies there may be anybody's code.
+#: The folder whose ``node_modules`` has onnxruntime-web. Not the working folder, which may hold anybody's code.
 FOLDER_VARIABLE = "MNIST_EDGE_ORT_WEB_DIR"
 
-#: What the tests passed with. Another one that is there is taken, and told by `version`.
+#: The release that the tests passed with. Another installed release is used too, and `version` names it.
 _PACKAGE = "onnxruntime-web"
 _RELEASE = "1.30.0"
 
-#: Without the scripts that packages would run while they are installed; none is needed.
+#: Without the packages' install scripts; none is needed.
 _INSTALL = "npm install --ignore-scripts --prefix"
 
 _SCRIPT = Path(__file__).with_suffix(".mjs")
 
 
 def load(path: Path, threads: int = 1) -> Run:
-    """Load an ONNX file in a process of its own, which ends with what is returned.
+    """Load an ONNX file in a separate process, which ends with the returned object.
 
     Raises ModelError if onnxruntime-web refuses it or it does not take pixels and give logits, MissingExtraError.
     """
@@ -72,7 +72,7 @@ def version() -> str:
 
 
 def missing() -> dict[str, str]:
-    """Return what is not on this machine, by name, and for each the line that installs it."""
+    """Return what is missing on this machine, by name, each with the command that installs it."""
     lacking = {}
     if shutil.which("node") is None:
         lacking["node"] = "apt-get install nodejs"
@@ -89,7 +89,7 @@ def missing() -> dict[str, str]:
 
 
 def _folder() -> Path | None:
-    """Return the folder that has, or is to have, ``node_modules``; None where no folder is named and the user has no home."""
+    """Return the folder that has, or is to have, ``node_modules``; None if no folder is named and the user has no home folder."""
     if given := os.environ.get(FOLDER_VARIABLE):
         return Path(given).absolute()
     cache = cache_dir()

@@ -1,8 +1,8 @@
-"""Where a runtime runs: system, machine, and the processor features that change arithmetic.
+"""Describes where a runtime runs: system, machine, and the processor features that change arithmetic.
 
 Needs the standard library alone and nothing of this package, because `answering` loads this file on other machines.
 
-On Linux nothing is believed that an emulator passes on from the machine below it: on x86 the C library is asked what the CPUID instruction
+On Linux, this does not trust data that an emulator passes on from the machine below it: on x86 it asks the C library what the CPUID instruction
 gave it (glibc 2.33 or newer; elsewhere /proc/cpuinfo is read), on Arm the kernel's auxiliary vector is. Seen on Linux: x86_64, and aarch64
 under qemu. Never run: macOS, Windows, 32-bit Arm.
 """
@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-#: What people call these features, in the order in which they are told.
+#: The usual names of these features, in the order in which they are listed.
 _SPOKEN = {
     "avx": "AVX",
     "avx2": "AVX2",
@@ -39,7 +39,7 @@ _SPOKEN = {
     "sme": "SME",
 }
 
-#: Features that go without saying beside these.
+#: Features that are implied by these.
 _IMPLIED = {
     "avx2": ("avx",),
     "avx512f": ("avx", "avx2", "fma"),

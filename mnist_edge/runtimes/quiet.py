@@ -1,4 +1,4 @@
-"""What libraries in C++ say of themselves while they are loaded is kept from the user's screen."""
+"""Keeps messages of C++ libraries about themselves off the user's screen while they load."""
 
 import os
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Send what is written to standard error nowhere while the block runs, from C++ too; what it raises is raised.
+    """Discard everything written to standard error while the block runs, even from C++. Exceptions pass through.
 
     This is the whole process's standard error, so keep the block short.
     """

@@ -15,7 +15,7 @@ from mnist_edge.runtimes import usable_threads
 def load(path: Path, threads: int = 1) -> Run:
     """Load a TorchScript file. `threads` sets PyTorch's for the whole process. Raises ModelError."""
     torch.set_num_threads(usable_threads(threads))
-    # still complete; not by catch_warnings, which puts another thread's filters back
+    # it still works in full; catch_warnings would reset another thread's filters
     warnings.filterwarnings("ignore", "`torch.jit.load` is deprecated", FutureWarning)
     try:
         module = torch.jit.load(str(path), map_location="cpu").eval()

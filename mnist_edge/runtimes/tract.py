@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
     from mnist_edge.common.logits import Run
 
-#: As numpy calls them; any other is no type of ours, so its own name will do.
+#: As numpy calls them; any other type is not ours, so its own name will do.
 _DTYPES = {tract.DatumType.U8: "uint8", tract.DatumType.F32: "float32"}
 
 
 def load(path: Path, threads: int = 1) -> Run:
     """Load an ONNX file, float32 or int8. Raises ModelError if tract refuses it or it does not take pixels and give logits.
 
-    tract computes on the thread that calls it, so `threads` changes nothing. It calls an output by the node that makes it, so the name of
+    tract computes on the thread that calls it, so `threads` changes nothing. It names an output after the node that makes it, so the name of
     the output is not checked.
     """
     try:
@@ -34,7 +34,7 @@ def load(path: Path, threads: int = 1) -> Run:
         runnable = model.into_runnable()
     except ModelError:
         raise
-    except Exception as error:  # TractError, and what its Python part lets through
+    except Exception as error:  # TractError, and errors that its Python part lets through
         raise ModelError(f"{path}: {version()} cannot load it: {_reason(error)}") from error
 
     def logits(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
