@@ -104,9 +104,15 @@ class Runtime(NamedTuple):
         return version
 
     def processor(self) -> tuple[str, ...]:
-        """Return what of the processor the runtime says that it uses; nothing where it does not tell. Raises MissingExtraError."""
+        """Return what of the processor the runtime says that it uses; nothing where it does not tell.
+
+        Raises MissingExtraError; ModelError for anything but words, which a manifest could not be read with.
+        """
         self.require()
-        return tuple(self._ask("", "processor", None)) if hasattr(import_module(self.module), "processor") else ()
+        told = self._ask("", "processor", None) if hasattr(import_module(self.module), "processor") else ()
+        if not isinstance(told, (tuple, list)) or not all(isinstance(word, str) and word.isprintable() for word in told):
+            raise ModelError(f"runtime {self.name}: processor() returned {told!r}, and has to return a tuple of words")
+        return tuple(told)
 
     def _ask(self, where: str, function: str, options: Mapping[str, Any] | None, *arguments: Any, **named: Any) -> Any:
         """Call a function of its module. Whatever another distribution's raises is a ModelError, sys.exit included."""
