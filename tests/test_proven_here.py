@@ -14,11 +14,19 @@ from PIL import Image
 from mnist_edge import Predictor, store
 from mnist_edge.common.errors import NotProvenError, UnprovenWarning
 from mnist_edge.common.files import sha256_bytes
+from mnist_edge.dataset import drawn
 from mnist_edge.runtimes import get, platforms
 from mnist_edge.store.manifest import FILE_NAME, Manifest
 from mnist_edge.store.proofs import Proof, merged
 
 REFERENCE = Path(__file__).resolve().parents[1] / "models" / "lenet"
+
+
+@pytest.fixture(autouse=True)
+def _a_thousand_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``--data drawn`` draws what the shared model was proven on (`drawn_test`), which is a set of another hash than the usual 10,000."""
+    draw = drawn.draw
+    monkeypatch.setattr(drawn, "draw", lambda split, count=None, seed=None: draw(split, count or 1000, seed))
 
 
 def as_if_made_elsewhere(folder: Path, **changes: object) -> None:
