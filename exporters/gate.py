@@ -21,6 +21,7 @@ from exporters.writing import Written
 from mnist_edge import store
 from mnist_edge.common.errors import ExportError, NoGainError, one_line
 from mnist_edge.common.files import folder_aside
+from mnist_edge.common.trees import read_tree
 from mnist_edge.dataset import Dataset
 from mnist_edge.proof import parity, probes, records
 from mnist_edge.proof.examination import Examined, examine
@@ -142,9 +143,15 @@ def publish(plan: Plan, written: Written, answers: Answers, seen: Examined, mode
     """Put a proven artifact in its place, with its proof and PyTorch's answers. Return the model as it is then, and the artifact's record.
 
     Requires: a report that passed. Ensures: the artifact, its record and the answers are all there, or the model's folder is unchanged.
-    Raises ModelError if the model was trained again meanwhile, ParityError if there is a stronger proof, UsageError, OSError.
+    Raises ExportError if the artifact is no longer what was written, ModelError if the model was trained again meanwhile, ParityError if
+    there is a stronger proof, UsageError, OSError.
     """
     artifact, details = written.artifact, dict(written.artifact.details)
+    if read_tree(artifact.path) != artifact.tree:  # a runtime that keeps a cache beside what it loads, say
+        raise ExportError(
+            f"{plan.model.name}: not published, because {artifact.path.name} changed while runtime {plan.runtime.name} ran it; "
+            "a runtime must not write into what it loads"
+        )
     oldest = str(details.pop("oldest_runtime", f"{plan.runtime.name} (oldest not known)"))
     unproven = "; ".join(filter(None, [plan.too_little, records.doubts(details)]))
     figures = records.figures(seen.report, plan.data, unproven)

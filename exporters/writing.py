@@ -103,6 +103,9 @@ def _write(plan: Plan, target: Target, write: Callable[[Plan, Target], Mapping[s
         kept: dict[str, Any] = json.loads(json.dumps(details, allow_nan=False))
     except (TypeError, ValueError) as error:
         raise ExportError(f"format {name}: its details are no JSON: {error}") from error
+    warned = kept.get("warnings", [])
+    if not isinstance(warned, list) or not all(isinstance(one, str) for one in warned):
+        raise ExportError(f"format {name}: its warnings are {warned!r}, and have to be a list of texts")
     _try_apart(plan, target, is_reduced)
     return File(target.path, tree, _load(plan, target.path), kept)
 

@@ -19,8 +19,8 @@ _KEY = pytest.StashKey[dict[Path, tuple[int, int]]]()
 #: What may be written there: caches, and what is made on purpose.
 _ALLOWED = {"__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".git", ".venv", "build"}
 
-#: pytest makes its cache under such a name first.
-_CACHE = "pytest-cache-files-"
+#: What pytest calls its cache until that has its place; in a fresh clone it has none yet.
+_CACHE_ASIDE = "pytest-cache-files-"
 
 #: What Python tells a hook before it does it: which of the arguments are paths that change, and which is the open folder that they are in.
 _CHANGES = {
@@ -61,11 +61,12 @@ def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
     for path in paths:
         if isinstance(path, str | bytes | os.PathLike):
             place = os.path.abspath(os.fsdecode(path))  # noqa: PTH100 - it is asked at every write
-            if not place.startswith(f"{_protected}{os.sep}"):
-                continue
-            parts = Path(place).relative_to(_protected).parts
-            if not _ALLOWED.intersection(parts) and not parts[0].startswith(_CACHE):
+            if place.startswith(f"{_protected}{os.sep}") and not _is_allowed(Path(place).relative_to(_protected).parts):
                 raise AssertionError(f"the tests would change the checkout: {event} {place}")
+
+
+def _is_allowed(parts: tuple[str, ...]) -> bool:
+    return bool(_ALLOWED.intersection(parts)) or parts[0].startswith(_CACHE_ASIDE)
 
 
 def remember(config: pytest.Config) -> None:

@@ -14,11 +14,19 @@ from PIL import Image
 from mnist_edge import Predictor, store
 from mnist_edge.common.errors import NotProvenError, UnprovenWarning
 from mnist_edge.common.files import sha256_bytes
+from mnist_edge.dataset import drawn
 from mnist_edge.runtimes import get, platforms
 from mnist_edge.store.manifest import FILE_NAME, Manifest
 from mnist_edge.store.proofs import Proof, merged
 
 REFERENCE = Path(__file__).resolve().parents[1] / "models" / "lenet"
+
+
+@pytest.fixture(autouse=True)
+def _a_thousand_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``--data drawn`` draws what the shared model was proven on (`drawn_test`), which is a set of another hash than the usual 10,000."""
+    draw = drawn.draw
+    monkeypatch.setattr(drawn, "draw", lambda split, count=None, seed=None: draw(split, count or 1000, seed))
 
 
 def as_if_made_elsewhere(folder: Path, **changes: object) -> None:
@@ -120,9 +128,30 @@ def test_in_a_folder_that_cannot_be_written_to_the_proof_is_printed(
     document = json.loads(done.stdout)
     assert document["passed"] is True and document["proofs_kept"] is False
     assert document["artifacts"][0]["platform"] == platforms.here().to_json()
-    assert "this proof is not kept with the model" in done.stderr and "Read-only file system" in done.stderr
+    assert f"this proof is not kept with the model: {models / 'lenet'}: Read-only file system\n" in done.stderr
     assert (models / "lenet" / FILE_NAME).read_bytes() == before
     assert stat.S_ISREG((models / "lenet" / FILE_NAME).stat().st_mode)
+
+
+def test_an_unproven_row_is_called_so_beside_a_proven_one(run_command: Command, models: Path) -> None:
+    """An artifact that was forced here and proven elsewhere is a proven one, but its first row is no proof."""
+    manifest = Manifest.read(models / "lenet")
+    forced = {}
+    for one in manifest.artifacts:
+        proof = one.proofs[0]
+        weak = replace(proof, parity=proof.parity | {"unproven": "too few"})
+        forced[one.file] = replace(one, proofs=(weak, replace(proof, platform=elsewhere())))
+    replace(manifest, artifacts=tuple(forced.values())).write(models / "lenet")
+    shown = run_command("show", "lenet", "--models-dir", models).stdout
+    rows = [line for line in shown[shown.index("proof of") :].splitlines() if line.startswith("lenet.onnx")]
+    assert [line.startswith("lenet.onnx (unproven)") for line in rows] == [True, False]
+
+
+@pytest.mark.parametrize("platform", [{"system": ""}, {"machine": ""}])
+def test_a_platform_without_a_name_is_refused_when_it_is_read(run_command: Command, models: Path, platform: dict[str, str]) -> None:
+    as_if_made_elsewhere(models / "lenet", platform=elsewhere() | platform)
+    refused = run_command("show", "lenet", "--models-dir", models, check=1)
+    assert "proofs[0].platform names no system or no machine" in refused.stderr
 
 
 @pytest.mark.slow

@@ -44,7 +44,7 @@ def command(out: Output) -> None:
                 "precisions": f.precisions,
                 "options": {precision: [option.name for option in f.options_of(precision)] for precision in f.precisions},
                 "missing": [*f.missing()],
-                "install": [*dict.fromkeys(f.missing().values())],
+                "install": [*dict.fromkeys(f.missing().values())] or [f.install],
             }
             for f in formats
         ],
@@ -56,7 +56,7 @@ def command(out: Output) -> None:
                 "limits": r.limits,
                 "options": [option.name for option in r.options],
                 "missing": [*r.missing()],
-                "install": [*dict.fromkeys(r.missing().values())],
+                "install": [*dict.fromkeys(r.missing().values())] or [r.install],
             }
             for r in known.values()
         ],

@@ -89,5 +89,6 @@ def _proofs(model: Model) -> str:
             data = data_name(proof.parity["data"]["name"])
             equal = f"{proof.parity['equal_answers']:,} of {proof.parity['images']:,} ({data})"
             runtime = proof.version or f"{proof.runtime} (release not recorded)"
-            rows.append([one.label, runtime, platform, equal, f"{proof.parity['max_difference']:.2g}"])
+            name = f"{one.file} (unproven)" if proof.unproven else one.file  # of several some may be no proof
+            rows.append([name, runtime, platform, equal, f"{proof.parity['max_difference']:.2g}"])
     return table(rows, ["proof of", "with", "on", "same answer", "logit difference"])

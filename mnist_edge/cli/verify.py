@@ -126,8 +126,9 @@ def _keep(model: Model, results: list[Verified], out: Output) -> bool:
         return False
     try:
         verification.keep_proofs(model, results)
-    except (OSError, ModelError) as error:
-        out.problem(f"this proof is not kept with the model: {error}")
+    except (OSError, ModelError) as error:  # of an OSError its reason: it names a file aside that nobody has heard of
+        reason = f"{model.folder}: {error.strerror or error}" if isinstance(error, OSError) else str(error)
+        out.problem(f"this proof is not kept with the model: {reason}")
         return False
     return True
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from mnist_edge import dataset as datasets
 from mnist_edge import runtimes, store
-from mnist_edge.common.errors import DataError, MissingExtraError, ModelError, ParityError, UsageError
+from mnist_edge.common.errors import DataError, MissingExtraError, MnistEdgeError, ModelError, ParityError, UsageError
 from mnist_edge.common.logits import Run
 from mnist_edge.common.text import data_name
 from mnist_edge.dataset import Dataset
@@ -133,6 +133,9 @@ def trials(model: Model, runtime: str | None = None, machine: str = "") -> list[
         if runtime != runtimes.ALL and chosen[0].from_weights:
             raise UsageError(f"runtime {runtime} takes the weights, so there is no artifact to verify; leave out --runtime {runtime}")
         found = [Trial(artifact, one, machine) for artifact in model.artifacts for one in chosen if one.runs(artifact)]
+        if runtime == runtimes.ALL:  # one that no runtime here runs is named, too: it will be skipped, with the reason
+            tried = {trial.artifact.file for trial in found}
+            found += [Trial(artifact, runtimes.own(artifact)) for artifact in model.artifacts if artifact.file not in tried]
     if not found:
         if runtime in (None, runtimes.ALL):
             raise ModelError(f"{model.folder}: no artifact to verify; {model.export_again(what='make one')}")
@@ -246,6 +249,6 @@ def _verify(model: Model, trial: Trial, examined: Callable[[Trial, Loaded], tupl
         report, proof = examined(trial, loaded)
     except MissingExtraError as error:
         return Verified(trial, None, str(error), skipped=True)
-    except ModelError as error:
+    except MnistEdgeError as error:  # another distribution's runtime may raise any of them, and must not end the other trials
         return Verified(trial, None, str(error))
     return Verified(trial, report, "", False, proof, loaded.version, loaded.platform)

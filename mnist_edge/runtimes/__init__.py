@@ -104,9 +104,15 @@ class Runtime(NamedTuple):
         return version
 
     def processor(self) -> tuple[str, ...]:
-        """Return the processor features that the runtime reports using; nothing if it does not report any. Raises MissingExtraError."""
+        """Return the processor features that the runtime reports using; nothing if it does not report any.
+
+        Raises MissingExtraError; ModelError for anything but words, which a manifest could not be read with.
+        """
         self.require()
-        return tuple(self._ask("", "processor", None)) if hasattr(import_module(self.module), "processor") else ()
+        told = self._ask("", "processor", None) if hasattr(import_module(self.module), "processor") else ()
+        if not isinstance(told, (tuple, list)) or not all(isinstance(word, str) and word.isprintable() for word in told):
+            raise ModelError(f"runtime {self.name}: processor() returned {told!r}, and has to return a tuple of words")
+        return tuple(told)
 
     def _ask(self, where: str, function: str, options: Mapping[str, Any] | None, *arguments: Any, **named: Any) -> Any:
         """Call a function of its module. Anything that another distribution's module raises, even SystemExit, becomes a ModelError."""

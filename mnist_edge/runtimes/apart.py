@@ -10,12 +10,15 @@ from pathlib import Path
 from mnist_edge.common.errors import ModelError
 from mnist_edge.runtimes import RUNTIMES, Runtime
 
-_CODE = """
+#: What the process writes at its end; a library may complain after it.
+_ALIVE = "mnist-edge: it is alive"
+
+_CODE = f"""
 import sys, numpy
 from pathlib import Path
 from mnist_edge import runtimes
 runtimes.get(sys.argv[1]).load(Path(sys.argv[2]))(numpy.zeros((2, 1, 28, 28), numpy.uint8))
-sys.stderr.write("alive")
+sys.stderr.write({_ALIVE!r})
 """
 
 
@@ -28,7 +31,7 @@ def check(runtime: Runtime, path: Path, always: bool = False) -> None:
         return
     # -P: no module of the working folder
     done = subprocess.run([sys.executable, "-P", "-c", _CODE, runtime.name, str(path)], capture_output=True, check=False)
-    if done.stderr.endswith(b"alive") or (done.returncode == 1 and b"Traceback" in done.stderr):
+    if _ALIVE.encode() in done.stderr or (done.returncode == 1 and b"Traceback" in done.stderr):
         return
     how = signal.Signals(-done.returncode).name if done.returncode < 0 else f"exit code {done.returncode}"
     raise ModelError(f"{path}: runtime {runtime.name} dies ({how}) over it")

@@ -257,6 +257,8 @@ def _mismatched_proof(artifacts: Iterable[Mapping[str, Any]]) -> str:
         for place, proof in enumerate(artifact["proofs"]):
             if proof["artifact"] != artifact["sha256"]:
                 return f"artifacts[{index}].proofs[{place}] is of another artifact"
+            if proof["platform"] is not None and not (proof["platform"]["system"] and proof["platform"]["machine"]):
+                return f"artifacts[{index}].proofs[{place}].platform names no system or no machine"
     return ""
 
 

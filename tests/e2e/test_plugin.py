@@ -65,7 +65,7 @@ def run(exported: Path, site: Path, tmp_path: Path) -> Installed:
 def test_both_are_listed_with_what_installs_them(run: Installed) -> None:
     document = json.loads(run("formats", "--json").stdout)
     format = next(one for one in document["formats"] if one["name"] == "foldernet")
-    assert (format["suffix"], format["runtime"], format["install"]) == (".folder", "foldernet", "pip install foldernet")
+    assert (format["suffix"], format["runtime"], format["install"]) == (".folder", "foldernet", ["pip install foldernet"])
     assert format["options"] == {"float32": ["digits"]}
     runtime = next(one for one in document["runtimes"] if one["name"] == "foldernet")
     assert (runtime["formats"], runtime["options"], runtime["missing"]) == (["foldernet"], ["chunk"], [])
@@ -97,7 +97,7 @@ def test_the_folder_is_proven_and_every_command_takes_it(run: Installed, exporte
     verified = json.loads(run("verify", "lenet", "--data", exported / "images" / "test", "--runtime", "all", "--json").stdout)
     states = {(one["file"], one["runtime"]): one["state"] for one in verified["artifacts"]}
     assert states["lenet.folder", "foldernet"] == "passed"
-    assert len(states) == 3
+    assert {one for one in states if one[0] == "lenet.folder"} == {("lenet.folder", "foldernet")}
     run("verify", "lenet", "--data", exported / "images" / "test")
     for model in ("lenet", "models/lenet/lenet.folder", "models/lenet/lenet.folder/"):
         done = run("predict", picture, "--runtime", "foldernet", "--model", model, "--require-proof", "--json")

@@ -12,7 +12,7 @@ import torch
 
 import exporters
 from exporters import Format, Target, gate, registry
-from mnist_edge import store
+from mnist_edge import runtimes, store
 from mnist_edge.architectures.deployed import Deployed
 from mnist_edge.common.errors import ExportError, MissingExtraError, ModelError, UnknownNameError, UsageError
 from mnist_edge.dataset import Dataset
@@ -94,6 +94,10 @@ def rubbish(deployed: Deployed, target: Target) -> dict[str, Any]:
     return {}
 
 
+def warns_in_letters(deployed: Deployed, target: Target) -> dict[str, Any]:
+    return exporters.find("onnx").export(deployed, target) | {"warnings": "careful"}
+
+
 def raises(deployed: Deployed, target: Target) -> dict[str, Any]:
     raise ZeroDivisionError("in another's code\nsecond line")
 
@@ -105,6 +109,7 @@ def raises(deployed: Deployed, target: Target) -> dict[str, Any]:
         (no_file, "wrote nothing"),
         (two_files, r"also wrote lenet\.wrong\.data"),
         (rubbish, "does not run"),
+        (warns_in_letters, "its warnings are 'careful', and have to be a list of texts"),
         (raises, "ZeroDivisionError: in another's code second line"),
     ],
 )
@@ -115,6 +120,22 @@ def test_an_exporter_that_breaks_the_contract_is_named(models: Path, drawn_test:
         gate.export(store.find("lenet", models), "wrong", drawn_test)
     assert contents(models / "lenet") == before
     assert [p.name for p in models.iterdir()] == ["lenet"]
+
+
+def test_a_runtime_that_changes_what_it_loads_publishes_nothing(models: Path, drawn_test: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its hash is taken before it runs; what would be published afterwards would be refused by everyone who reads it."""
+    load = runtimes.Runtime.load
+
+    def and_write(self: runtimes.Runtime, path: Path, *arguments: Any) -> Any:
+        run = load(self, path, *arguments)
+        path.write_bytes(path.read_bytes() + b"\0")
+        return run
+
+    monkeypatch.setattr(runtimes.Runtime, "load", and_write)
+    before = contents(models / "lenet")
+    with pytest.raises(ExportError, match=r"lenet\.onnx changed while runtime ort ran it"):
+        gate.export(store.find("lenet", models), "onnx", drawn_test)
+    assert contents(models / "lenet") == before
 
 
 def test_a_network_whose_images_leak_into_each_other_is_no_reference(

@@ -1,5 +1,7 @@
 """Runtimes and formats of other distributions that are broken: each is one line, and everything else works."""
 
+import shutil
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -49,6 +51,17 @@ def test_a_runtime_without_a_release_proves_nothing(code: str, tmp_path: Path, m
         broken(tmp_path, monkeypatch, code).version()
 
 
+@pytest.mark.parametrize("told", ["None", "'AVX'", "('avx', 1)", "['two\\nlines']", "1/0"])
+def test_what_a_runtime_tells_of_the_processor_can_be_read_again(told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ModelError, match="^runtime broken"):
+        broken(tmp_path, monkeypatch, f"def processor(): return {told}").processor()
+
+
+def test_a_runtime_tells_of_the_processor_or_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert broken(tmp_path, monkeypatch, "def processor(): return ['avx']").processor() == ("avx",)
+    assert runtimes.get("ort").processor() == ()
+
+
 def test_a_runtime_that_ends_the_program_while_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = broken(tmp_path, monkeypatch, "import sys\ndef load(path, threads): return lambda pixels: sys.exit(0)").load(Path("x"))
     with pytest.raises(ModelError, match="runtime broken failed: SystemExit: 0"):
@@ -90,6 +103,35 @@ def test_verify_says_what_a_broken_runtime_does_and_goes_on(
     assert not failed.passed
     assert not failed.skipped
     assert ANSWERS[answer] in (failed.reason or "; ".join(failed.report.failures if failed.report is not None else ()))
+
+
+def test_a_library_may_complain_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apart, "_CODE", f"import sys; sys.stderr.write({apart._ALIVE!r} + ' and it complains')")
+    apart.check(runtimes.get("ort"), Path("x"), always=True)
+    monkeypatch.setattr(apart, "_CODE", "import sys; sys.stderr.write('alive')")
+    with pytest.raises(ModelError, match="dies"):
+        apart.check(runtimes.get("ort"), Path("x"), always=True)
+
+
+def test_an_error_of_any_kind_ends_one_trial_alone(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = "from mnist_edge.common.errors import DataError\ndef load(path, threads=1): raise DataError('no luck')"
+    runtime = broken(tmp_path, monkeypatch, code)
+    monkeypatch.setattr(apart, "check", lambda runtime, path: None)
+    model = find("lenet", models)
+    good = verification.trials(model, "ort")
+    bad, *others = verification.verify_quickly(model, [good[0]._replace(runtime=runtime), *good])
+    assert (bad.passed, bad.skipped, bad.reason) == (False, False, "no luck")
+    assert others and all(one.passed for one in others)
+
+
+def test_all_names_what_no_runtime_here_runs(models: Path) -> None:
+    model = find("lenet", models)
+    foreign = replace(model.artifact("ort"), file="lenet.other", format="other", runtime="gone")
+    shutil.copyfile(model.folder / "lenet.onnx", model.folder / foreign.file)
+    model = replace(model, manifest=replace(model.manifest, artifacts=(*model.manifest.artifacts, foreign)))
+    assert [trial.runtime.name for trial in verification.trials(model, "all") if trial.artifact == foreign] == ["gone"]
+    (seen,) = verification.verify_quickly(model, [trial for trial in verification.trials(model, "all") if trial.artifact == foreign])
+    assert seen.skipped and "needs runtime gone" in seen.reason
 
 
 def test_only_another_distributions_runtime_is_tried_apart(monkeypatch: pytest.MonkeyPatch) -> None:
