@@ -81,7 +81,7 @@ def test_lists_what_is_left_and_nothing_else(full: Path) -> None:
     what = {one.path.name: one.what for one in leftovers(full)}
     assert what["lenet-20260102-030405"] == "lenet, 99.59 % on MNIST"
     assert what["lenet-lenet.onnx-20260102-030405"] == "refused: 3 of 10000 answers changed"
-    assert what["vgg"] == "unfinished training of vgg on drawn digits; --resume goes on with it"
+    assert what["vgg"] == "unfinished training of vgg on drawn digits; --resume continues it"
     assert sum(one.bytes for one in leftovers(full) if one.kind == "replaced") > 3 * (REFERENCE / "lenet.onnx").stat().st_size
 
 

@@ -145,7 +145,7 @@ def test_a_training_has_the_bits_that_it_would_have_without_the_check(
         ("forward", r"your network own:BreaksLater: ZeroDivisionError: by zero \(\S*own\.py:\d+\); in epoch 2, batch \d+ of \d+; the first epoch is kept, and --resume"),
         ("exit", r"your network own:BreaksLater: SystemExit: 0 \(\S*own\.py:\d+\)"),
         ("backward", r"ValueError: on the way back \(\S*own\.py:\d+\)"),
-        ("memory", r"OutOfMemoryError: .*there is not enough memory: free some and go on with --resume \(the first epoch is kept\), or start over"),
+        ("memory", r"OutOfMemoryError: .*there is not enough memory: free some and continue with --resume \(the first epoch is kept\), or start over"),
     ],
 )  # fmt: skip
 def test_what_a_network_raises_in_the_middle_is_its_own_and_epochs_are_kept(

@@ -24,7 +24,7 @@ from mnist_edge.store.manifest import _own_hash
 from mnist_edge.training.run import Run, train
 
 QUICK = ("train", "mlp-256", "--data", "drawn", "--train-images", "240", "--epochs", "1")
-WARNING = "warning: the recipe seed is called tutorial by now"
+WARNING = "warning: the recipe seed is now called tutorial"
 
 
 def manifest_of(models: Path, name: str) -> dict[str, Any]:
@@ -157,7 +157,7 @@ def test_a_plug_in_of_the_old_words_goes_on_working(run_process: Command, tmp_pa
 
 def test_the_old_word_in_an_architecture_is_deprecated() -> None:
     recipe = tutorial_recipe(3)
-    with pytest.warns(DeprecationWarning, match="network net: its recipe seed= is called tutorial= by now") as warned:
+    with pytest.warns(DeprecationWarning, match="network net: its recipe seed= is now called tutorial=") as warned:
         old = Architecture("net", nn.Identity, "x", seed=recipe)
     assert warned[0].filename == __file__
     with warnings.catch_warnings():

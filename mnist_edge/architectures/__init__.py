@@ -1,4 +1,4 @@
-"""The networks, and their registry: a network a file, which registers itself (needs torch).
+"""The networks and their registry. Each network has its own file and registers itself (needs torch).
 
 Every network takes normalised float32 N×1×28×28 and returns logits, float32 N×10. In eval mode an image's logits do not
 depend on its neighbours in the batch.

@@ -47,7 +47,7 @@ def load_weights(network: nn.Module, path: Path) -> None:
 
 
 def torch_logits(deployed: Deployed, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return PyTorch's answers on the CPU, float32 N×10, to uint8 N×1×28×28: what every artifact is compared with."""
+    """Return PyTorch's answers on the CPU, float32 N×10, to uint8 N×1×28×28: every artifact is compared with these."""
     with torch.inference_mode():
         parts = [deployed(torch.from_numpy(batch)) for batch in np.array_split(pixels.copy(), max(1, len(pixels) // 250))]
     return np.asarray(torch.cat(parts).numpy(), np.float32)

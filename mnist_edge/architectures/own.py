@@ -1,4 +1,4 @@
-"""What a user's own network raises, told as its own: its name, the kind of error, and the line of its code."""
+"""Reports an error of the user's own network as the network's: its name, the kind of error, and the line of its code."""
 
 import sys
 import sysconfig
@@ -15,11 +15,11 @@ from mnist_edge.common.errors import MnistEdgeError, UsageError, one_line
 _OURS = (Path(__file__).parents[1], Path(__file__).parents[2] / "exporters")
 _NOT_THEIRS = (Path(torch.__file__).parent, *_OURS)
 
-#: Code in these folders may be, if nothing else is: what was installed, and of that the standard library is not.
+#: Code in these folders may be the user's if no other is: installed packages, without the standard library.
 _INSTALLED = tuple(Path(sysconfig.get_path(name)) for name in ("purelib", "platlib"))
 _STANDARD = Path(sysconfig.get_path("stdlib"))
 
-#: How each device's allocator says that there is no memory left, beside `torch.OutOfMemoryError`.
+#: What each device's allocator says if no memory is left, beside `torch.OutOfMemoryError`.
 _NO_MEMORY = ("not enough memory", "out of memory", "can't allocate memory", "DefaultCPUAllocator")
 
 
@@ -76,7 +76,7 @@ def raised(name: str, error: BaseException) -> str:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Say whether there was no memory left, of the machine or of its device."""
+    """Say whether the machine or its device ran out of memory."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
@@ -88,7 +88,7 @@ def told_as_its_own(
 ) -> Iterator[None]:
     """Turn whatever the network `name` raises, SystemExit included, into one line of this `kind`; this package's own errors pass.
 
-    `advice` ends the line; `memory` takes its place where the memory did not suffice.
+    `advice` ends the line; `memory` takes its place if there was not enough memory.
     """
     try:
         yield

@@ -10,7 +10,7 @@ from mnist_edge.common.errors import UsageError
 #: Mean and standard deviation of MNIST's training pixels divided by 255.
 MNIST_MEAN, MNIST_STD = 0.1307, 0.3081
 
-#: What a recipe was called up to 0.1 → what it is called now.
+#: The name of a recipe up to 0.1 → its name now.
 OLD_NAMES: Mapping[str, Literal["tutorial"]] = MappingProxyType({"seed": "tutorial"})
 
 Precision = Literal["float32", "bfloat16"]
@@ -25,8 +25,8 @@ class Augmentation:
         scale: share of the size, in each direction.
         shear: horizontal displacement per unit of height.
         shift: share of the image's side.
-        elastic: standard deviation, as a share of the image's side, of how far the points of a coarse grid are moved, and with them
-            smoothly what lies between (after Simard et al., "Best Practices for Convolutional Neural Networks", 2003).
+        elastic: standard deviation, as a share of the image's side, of the random shifts of the points of a coarse grid, and with them,
+            smoothly, everything between (after Simard et al., "Best Practices for Convolutional Neural Networks", 2003).
     """
 
     rotation: float = 11.0
@@ -43,10 +43,10 @@ class Recipe:
     Attributes:
         name: ``best`` (ours) or ``tutorial`` (the tutorial's). What 0.1 called it, ``seed``, is read as ``tutorial``.
         epochs: passes over the training images.
-        batch_size: images a step.
+        batch_size: images per step.
         optimizer: ``adam``, ``adamw`` or ``sgd``.
-        lr: learning rate; the highest one where there is a schedule.
-        momentum: of ``sgd``.
+        lr: learning rate; the highest one if there is a schedule.
+        momentum: the momentum of ``sgd``.
         weight_decay: decoupled in ``adamw``.
         schedule: ``constant``, or ``onecycle`` (Smith and Topin, "Super-Convergence", 2018): a rise and a cosine fall.
         warmup: share of the steps in which ``onecycle`` rises.
@@ -79,7 +79,7 @@ class Recipe:
     def changed(
         self, *, epochs: int | None = None, batch_size: int | None = None, lr: float | None = None, precision: Precision | None = None
     ) -> Self:
-        """Return the recipe with what is not None changed. Raises UsageError for a value that makes no sense."""
+        """Return the recipe with every value changed that is not None. Raises UsageError for a value that makes no sense."""
         for name, value in (("epochs", epochs), ("batch-size", batch_size), ("lr", lr)):
             if value is not None and not value > 0:
                 raise UsageError(f"--{name} must be above 0, not {value}")

@@ -28,11 +28,11 @@ class Architecture:
     """A network that can be trained by name.
 
     Attributes:
-        name: what ``train`` takes.
-        network: a class or function that returns the `nn.Module`; its keyword arguments are what ``--set`` takes.
+        name: the name that ``train`` takes.
+        network: a class or function that returns the `nn.Module`; ``--set`` takes its keyword arguments.
         summary: what it is, in a few words.
         tutorial: the tutorial's recipe, None where there is no tutorial.
-        best: ours.
+        best: our recipe.
         tutorial_accuracy: share of the test set, 0 to 1, that the tutorial reports; None where it reports none.
         seed: `tutorial`, as 0.1 called it; given instead of it, it is a DeprecationWarning.
     """
@@ -47,14 +47,14 @@ class Architecture:
 
     def __post_init__(self) -> None:
         if self.seed is not None and self.tutorial is None:
-            warnings.warn(f"network {self.name}: its recipe seed= is called tutorial= by now", DeprecationWarning, stacklevel=3)
+            warnings.warn(f"network {self.name}: its recipe seed= is now called tutorial=", DeprecationWarning, stacklevel=3)
             object.__setattr__(self, "tutorial", self.seed)
         object.__setattr__(self, "seed", self.tutorial)
 
     def recipe(self, name: str) -> Recipe:
         """Return the recipe called ``best`` or ``tutorial``. A name of 0.1 is a FutureWarning. Raises UnknownNameError."""
         if name in OLD_NAMES:
-            warnings.warn(f"the recipe {name} is called {OLD_NAMES[name]} by now", FutureWarning, stacklevel=2)
+            warnings.warn(f"the recipe {name} is now called {OLD_NAMES[name]}", FutureWarning, stacklevel=2)
             name = OLD_NAMES[name]
         recipes = {"best": self.best} | ({"tutorial": self.tutorial} if self.tutorial else {})
         if name not in recipes:
@@ -114,7 +114,7 @@ def build(name: str, arguments: Mapping[str, Any] | None = None) -> nn.Module:
             network = architecture.network(**arguments)
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # a network may check its arguments by any exception, assertions and sys.exit included
+    except BaseException as error:  # a network may reject its arguments with any exception, even an assertion or sys.exit
         reason = f"{one_line(error)} ({place(error.__traceback__)})" if place(error.__traceback__) else str(error)
         raise UsageError(f"{called(name)}: cannot be built with {dict(arguments)}: {reason}") from error
     if not isinstance(network, nn.Module):
@@ -154,7 +154,7 @@ def _from_path(path: str) -> Architecture:
 def _working_folder() -> Iterator[None]:
     """Find modules in the working folder first, as ``python -m`` does, while a network that was allowed is imported or built.
 
-    Afterwards the folder is the last place that is looked in, for what the network imports while it runs, until `trust.allowing` ends.
+    Afterwards, the folder is the last place searched for modules that the network imports while it runs, until `trust.allowing` ends.
     """
     here = str(Path.cwd())
     before = sys.path[:]

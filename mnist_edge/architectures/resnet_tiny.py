@@ -39,7 +39,7 @@ register(
         ResNetTiny,
         "one residual block (tutorial 002); --set use_conv=true",
         tutorial=tutorial_recipe(30),
-        # it is short of capacity: with more augmentation, and with drawn digits, it learns both worse
+        # it is too small: with more augmentation, or with drawn digits, it learns both worse
         best=Recipe(
             epochs=60, batch_size=256, lr=1e-2, drawn=0.0, augmentation=Augmentation(rotation=8, scale=0.08, shear=0.12, shift=0.01)
         ),

@@ -17,7 +17,7 @@ def latencies(runs: Mapping[str, Run], image: NDArray[np.uint8], blocks: int = _
     """Return the seconds of many single answers, by name, for one image, uint8 1×1×28×28.
 
     Each block runs one method alone, and the blocks come in shuffled order: calls that alternate push each other out of the
-    processor's caches, and a machine that slows down half-way would punish who comes last.
+    processor's caches, and a machine that slows down half-way would be unfair to the last method.
     """
     for run in runs.values():
         repeat(run, image, _SECONDS / 4)
@@ -30,7 +30,7 @@ def latencies(runs: Mapping[str, Run], image: NDArray[np.uint8], blocks: int = _
 
 
 def repeat(run: Run, pixels: NDArray[np.uint8], seconds: float, at_least: int = 3) -> list[float]:
-    """Run the same pixels for so many seconds, but `at_least` a few times, and return the seconds of each call."""
+    """Run the same pixels for this many seconds, but `at_least` this many times, and return the seconds of each call."""
     clock = time.perf_counter
     times: list[float] = []
     end = clock() + seconds

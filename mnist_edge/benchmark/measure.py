@@ -1,4 +1,4 @@
-"""Every artifact of a model, each in fresh processes of its own, in shuffled order."""
+"""Measures every artifact of a model, each in its own fresh processes, in shuffled order."""
 
 import json
 import random
@@ -17,10 +17,10 @@ from mnist_edge.common.errors import MissingExtraError, ModelError, UsageError
 from mnist_edge.common.trust import allowed, check_allowed
 from mnist_edge.store import Model
 
-#: Seconds that a process answers single images, and again batches of 256.
+#: How many seconds a process answers single images, and then batches of 256.
 SECONDS = 0.5
 
-#: What predicting needs besides the runtime.
+#: The packages that predicting needs besides the runtime.
 _EDGE = ("mnist-edge", "numpy", "pillow", "click")
 
 
@@ -30,11 +30,11 @@ class Measured:
 
     Attributes:
         file: the artifact, or the weights.
-        runtime: what ran it.
+        runtime: the runtime that ran it.
         precision: ``float32``, ``fp16``…
         bytes: size of the file.
-        accuracy: share of the test set that it answers rightly, as proven when it was published; of the network, PyTorch's.
-        equal_answers, images: answers equal to PyTorch's, of so many, as proven.
+        accuracy: share of the test set that it reads correctly, as proven when it was published; for the network, PyTorch's share.
+        equal_answers, images: number of answers equal to PyTorch's, and number of images, as proven.
         data: name of the test set.
         start: from starting the process until its first line runs: the interpreter.
         imports: importing the runtime and what it needs.
@@ -42,9 +42,9 @@ class Measured:
         first_answer: the first image.
         latency_p50, latency_p99: one image, warm.
         throughput: images per second in batches of 256.
-        peak_memory: of a process that loaded the file and answered once, bytes; None where the system does not tell.
-        installed: bytes of the packages that must be installed, with all that they need; None where pip did not say.
-        unproven: why it is no proven artifact; empty for a proven one, and for the network itself.
+        peak_memory: bytes used by a process that loaded the file and answered once; None if the system does not say.
+        installed: bytes of the packages that must be installed, with all that they need; None if that is not known.
+        unproven: why it is not proven; empty for a proven artifact, and for the network itself.
     """
 
     file: str

@@ -1,4 +1,4 @@
-"""A process of its own that loads one artifact, answers, and says in JSON how long each step took and how much memory.
+"""A separate process that loads one artifact, answers, and reports in JSON how long each step took and how much memory it used.
 
 Called as ``python -m mnist_edge.benchmark.worker '{"runtime": …, "path": …, "threads": 1, "started": <time.time()>, "seconds": 0.5}'``.
 """

@@ -37,12 +37,12 @@ class Components(NamedTuple):
 
     @property
     def height(self) -> NDArray[np.int64]:
-        """Of each piece's box."""
+        """The height of each piece's box."""
         return self.bottom - self.top
 
     @property
     def width(self) -> NDArray[np.int64]:
-        """Of each piece's box."""
+        """The width of each piece's box."""
         return self.right - self.left
 
     @property

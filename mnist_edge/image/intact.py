@@ -1,4 +1,4 @@
-"""Checks that a picture file is whole. Pillow does not check the structure of each format.
+"""Checks that a picture file is whole, with checks of each format's structure that Pillow does not make.
 
 Only PNG has checksums: every damage to a PNG is seen. The other formats give the lengths of their parts and mark their end, so a file
 that was cut, or that lost or gained bytes, is seen in most of them. A changed byte in the pixels' data is seen only where it changes

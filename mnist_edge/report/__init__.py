@@ -1,1 +1,1 @@
-"""What became of a model, for people: pictures, a page, a card, and a table of all models (drawing needs matplotlib)."""
+"""Presents a model to people: pictures, a page, a card, and a table of all models (drawing needs matplotlib)."""

@@ -58,7 +58,7 @@ console.log(logits.data.indexOf(Math.max(...logits.data)));"""
 def card(findings: Findings, origin: Origin, has_weights: bool = True, not_kept: Sequence[Artifact] = ()) -> str:
     """Return the card in Markdown; its pictures are ``curves.png`` and ``confusion.png`` beside it.
 
-    `not_kept` are artifacts that were proven but do not lie there; without `has_weights` the weights do not either.
+    `not_kept` are artifacts that were proven but are not in the folder; without `has_weights`, the weights are not there either.
     """
     model = findings.model
     parts = [
@@ -147,7 +147,7 @@ def _listed(lines: list[str]) -> str:
 
 
 def _fenced(language: str, code: str) -> str:
-    code = "\n".join(map(printable, code.split("\n")))  # nothing in it is hidden
+    code = "\n".join(map(printable, code.split("\n")))  # inside code, everything is shown
     longest = max(map(len, re.findall("`+", code)), default=0)
     fence = "`" * max(3, longest + 1)  # code cannot end a fence that is longer than any in it
     return f"{fence}{language}\n{code}\n{fence}"

@@ -16,7 +16,7 @@ from mnist_edge.store.manifest import Artifact
 if TYPE_CHECKING:
     from mnist_edge.report.findings import Bin, Findings  # a training draws its curves, and needs no predictor for that
 
-#: Wrong answers that are drawn at most.
+#: The largest number of wrong answers that are drawn.
 MOST_WRONG = 24
 
 
@@ -48,7 +48,7 @@ def curves(history: Sequence[dict[str, Any]], title: str, theme: Theme = LIGHT) 
 
 
 def confusion(findings: Findings, theme: Theme = LIGHT) -> bytes:
-    """Draw how often each digit was read as each: mistakes in colour, the stronger the more, right answers as plain numbers."""
+    """Draw how often each digit was read as which digit: mistakes in colour, the stronger the more, right answers as plain numbers."""
     from matplotlib.colors import to_hex
 
     counts = findings.evaluation.confusion
@@ -56,7 +56,7 @@ def confusion(findings: Findings, theme: Theme = LIGHT) -> bytes:
     most = max(1, int(mistakes.max()))
     with canvas(theme, 6.4, 5.9) as figure:
         axes = figure.subplots()
-        # by the square root, so that a single mistake is seen beside twenty
+        # by the square root, so that a single mistake is visible beside twenty
         strengths, colours = np.sqrt(mistakes / most), shades(theme.paper, theme.second)
         axes.imshow(strengths, cmap=colours, vmin=0, vmax=1)
         for row in range(10):
@@ -86,7 +86,7 @@ def confusion(findings: Findings, theme: Theme = LIGHT) -> bytes:
 
 
 def mistakes(findings: Findings, theme: Theme = LIGHT) -> bytes:
-    """Draw the most confident wrong answers, each with what it is, as what it was read, and how surely."""
+    """Draw the most confident wrong answers, each with the true digit, the answer and the confidence."""
     indices = findings.wrong()
     shown = indices[:MOST_WRONG]
     columns = min(8, max(3, len(shown)))
@@ -126,7 +126,7 @@ def samples(findings: Findings, theme: Theme = LIGHT) -> bytes:
 
 
 def calibration(findings: Findings, theme: Theme = LIGHT) -> bytes:
-    """Draw, for answers of about the same confidence, how many were right, beside what their confidence promises."""
+    """For answers of about the same confidence, draw how many were right beside what their confidence promises."""
     bins = [one for one in findings.calibration() if one.answers]
     with canvas(theme, 9, 3.6) as figure:
         axes = figure.subplots()

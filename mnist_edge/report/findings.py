@@ -1,4 +1,4 @@
-"""What a report says of a model, gathered from its manifest and from PyTorch's stored answers; no torch, no matplotlib."""
+"""Gathers what a report says about a model, from its manifest and PyTorch's stored answers. Needs no torch and no matplotlib."""
 
 import json
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ class Bin:
     Attributes:
         low, high: bounds of the confidence, 0 to 1; the low one is outside.
         answers, right: how many there are, and how many of them are right.
-        confidence: their mean confidence, which is what `share` would be if it meant what it says; NaN where there are none.
+        confidence: their mean confidence; if the confidence is honest, `share` equals it; NaN if there are no answers.
     """
 
     low: float
@@ -44,7 +44,7 @@ class Bin:
 
     @property
     def share(self) -> float:
-        """Share of right answers, 0 to 1; NaN where there are none."""
+        """Share of right answers, 0 to 1; NaN if there are no answers."""
         return self.right / self.answers if self.answers else float("nan")
 
     def interval(self) -> tuple[float, float]:
@@ -68,7 +68,7 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Pictures:
-    """How a model reads pictures that are not of the data set's making, and what they are called."""
+    """How a model reads pictures from outside the data set, and what to call them."""
 
     name: str
     evaluation: Evaluation
@@ -82,8 +82,8 @@ class Findings:
         model: the model.
         data: the test set.
         logits: PyTorch's stored answers to it, float32 N×10.
-        history: a row an epoch, as `training.loop.Epoch.to_json` gives them.
-        pictures: how it reads pictures that are not of the data set's making, where there are such.
+        history: one row per epoch, as `training.loop.Epoch.to_json` gives them.
+        pictures: how it reads pictures from outside the data set, if there are any.
     """
 
     model: Model
@@ -98,7 +98,7 @@ class Findings:
         return data_name(self.data.name)
 
     def elsewhere(self, artifact: Artifact) -> str:
-        """Return the name of the data set that an artifact was proven on, where that is not this one; else nothing."""
+        """Return the name of the data set that an artifact was proven on if it is not this one; else nothing."""
         proven = artifact.parity["data"]
         return "" if proven["sha256"] == self.data.sha256 else data_name(proven["name"])
 
@@ -113,7 +113,7 @@ class Findings:
         return sorted((int(i) for i in found.wrong), key=lambda i: (-found.confidences[i], i))
 
     def confusions(self) -> list[Confusion]:
-        """Return what was taken for what, the most frequent first."""
+        """Return which digits were mistaken for which, the most frequent first."""
         counts = self.evaluation.confusion
         found = [Confusion(r, c, int(counts[r, c])) for r in range(10) for c in range(10) if r != c and counts[r, c]]
         return sorted(found, key=lambda one: (-one.count, one.label, one.digit))
@@ -141,7 +141,7 @@ class Findings:
 
 
 def gather(model: Model, data: str | None = None, data_dir: Path | None = None, pictures: Dataset | None = None) -> Findings:
-    """Gather what there is to say of a model. `data` is the test set that PyTorch's answers were stored for; None takes what is here.
+    """Gather the findings about a model. `data` is the test set that PyTorch's answers were stored for; None takes what is here.
 
     `pictures` are read by the model's artifact for ONNX Runtime, float32 before others; without one they are not read.
     Raises DataError if the test set is not on this machine, ModelError for damaged files.
@@ -154,7 +154,7 @@ def gather(model: Model, data: str | None = None, data_dir: Path | None = None, 
 
 
 def read_history(model: Model) -> tuple[dict[str, Any], ...]:
-    """Return a model's training, a row an epoch. Raises ModelError."""
+    """Return a model's training, one row per epoch. Raises ModelError."""
     path = model.path(model.manifest.history)
     try:
         return tuple(json.loads(line) for line in path.read_text().splitlines())

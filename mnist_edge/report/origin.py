@@ -1,4 +1,4 @@
-"""Where a model comes from: the network's own words, and the command that makes the model again."""
+"""Where a model comes from: the network's description, and the command that makes the model again."""
 
 from typing import NamedTuple
 
@@ -10,12 +10,12 @@ from mnist_edge.store.retrain import is_expressible, training_command
 
 
 class Origin(NamedTuple):
-    """What the registry says of a network.
+    """What the registry says about a network.
 
     Attributes:
         summary: what it is, in a few words; empty where the registry cannot be asked.
         tutorial_accuracy: what its tutorial reports, 0 to 1; None where it reports nothing.
-        command: what trains the model again, ready to paste.
+        command: the command that trains the model again, ready to paste.
         is_exact: whether that is known to be the same training: the network's own recipe may have changed since.
     """
 
@@ -26,7 +26,7 @@ class Origin(NamedTuple):
 
 
 def origin(model: Model) -> Origin:
-    """Ask the registry about a model's network; without torch, or of a network that is not in the registry, only the manifest.
+    """Ask the registry about a model's network. Without torch, or for a network outside the registry, ask only the manifest.
 
     Nothing outside the registry is imported: a manifest may name any module.
     """
@@ -34,7 +34,7 @@ def origin(model: Model) -> Origin:
     if own_network(manifest.architecture):
         from mnist_edge.architectures.recipe import Recipe
 
-        usual = Recipe().to_json()  # what every network has that brings no recipe of its own
+        usual = Recipe().to_json()  # the recipe of every network that brings none of its own
         return Origin("", None, training_command(manifest, model.name, usual), is_expressible(manifest, usual))
     if is_installed("torch"):
         from mnist_edge import architectures

@@ -18,7 +18,7 @@ FILE = "report.html"
 
 @dataclass(frozen=True)
 class _Section:
-    """A figure with its title and text, and the table below it: what a column is called → what a row has there."""
+    """A figure with its title and text, and the table below it: column name → the row's value."""
 
     name: str
     title: str
@@ -28,7 +28,7 @@ class _Section:
 
 
 def page(findings: Findings, origin: Origin, pictures: Mapping[str, Mapping[str, bytes]]) -> str:
-    """Return the page. `pictures`: for each figure's name its PNG in each theme's; a figure that is not among them is left out.
+    """Return the page. `pictures`: for each figure's name its PNG in each theme's; a figure without pictures is left out.
 
     Raises MissingExtraError.
     """
@@ -66,8 +66,8 @@ def _sections(findings: Findings) -> list[_Section]:
         _Section("curves", "Loss and accuracy by epoch", _about_curves(findings)),
         _Section(
             "confusion",
-            "What was read as what",
-            "Rows are what an image is, columns what it was read as. Mistakes are coloured, the stronger the more.",
+            "Which digits were mistaken for which",
+            "Each row is the true digit, each column the answer. Mistakes are coloured: the more there are, the stronger the colour.",
             "By digit",
             _by_class(findings),
         ),
@@ -77,7 +77,7 @@ def _sections(findings: Findings) -> list[_Section]:
             "Each caption gives the true digit, the answer, the confidence and the image's number.",
         ),
         _Section("samples", "The first nine images of the test set", "With the true digit, the answer and the confidence."),
-        _Section("calibration", "Does its confidence mean what it says?", _about_calibration(findings)),
+        _Section("calibration", "Can its confidence be trusted?", _about_calibration(findings)),
         _Section("artifacts", "Accuracy by artifact", "As proven when each file was published.", "Artifacts", _artifacts(findings)),
     ]
 
@@ -93,7 +93,7 @@ def _about_curves(findings: Findings) -> str:
     recipe = findings.model.manifest.training["recipe"]
     text = "Each epoch is one pass over the training images; the held-out images are never trained on."
     if recipe["augmentation"] is not None:
-        text += " The training images are changed anew in every epoch, so they are harder than the held-out ones."
+        text += " The training images are changed again in every epoch, so they are harder than the held-out ones."
     return text
 
 

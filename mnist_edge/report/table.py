@@ -1,4 +1,4 @@
-"""The models of a folder in one table, a row a model: the ``README.md`` of the models folder."""
+"""The models of a folder in one table, one row per model: the ``README.md`` of the models folder."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ def latency_of(findings: Findings) -> dict[str, float]:
 
 
 def siblings(model: Model, others: Sequence[Model]) -> list[Model]:
-    """Return those of `others` with the network, recipe and data of `model` but another seed, tested on the same images; one a seed."""
+    """Return those of `others` with the network, recipe and data of `model` but another seed, tested on the same images; one per seed."""
     own = _training(model)
     seeds = {other.manifest.training["seed"]: other for other in reversed(others) if _training(other) == own}
     return [seeds[seed] for seed in sorted(seeds) if seed != model.manifest.training["seed"]]

@@ -1,4 +1,4 @@
-"""The templates of pages and cards, which lie beside this file; whatever is put into one is shown as it is (needs jinja2)."""
+"""Fills the templates of pages and cards, which are beside this file. Every value is shown literally (needs jinja2)."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from mnist_edge.common.extras import require
 
 
 def render(template: str, **values: Any) -> str:
-    """Fill a template. In one that ends in ``.html`` no value adds a tag, and in none a control character. Raises MissingExtraError."""
+    """Fill a template. In a ``.html`` template, no value can add a tag; in no template can it add a control character. Raises MissingExtraError."""
     require("drawing a report", "jinja2")
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 

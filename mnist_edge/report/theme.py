@@ -19,9 +19,9 @@ class Theme:
 
     Attributes:
         name: ``light`` or ``dark``.
-        paper, panel: of the page, and of a field on it.
-        text, faint, rule: of text, of what matters less, and of lines.
-        first, second: of what is compared.
+        paper, panel: the page, and a field on it.
+        text, faint, rule: text, less important text, and lines.
+        first, second: the two things compared.
     """
 
     name: str
@@ -37,13 +37,13 @@ class Theme:
 LIGHT = Theme("light", "#ffffff", "#f4f6f8", "#1b1f24", "#5d666f", "#d9dfe5", "#0072b2", "#d55e00")
 DARK = Theme("dark", "#12161b", "#1c222a", "#e8ecf0", "#9aa5b1", "#343c46", "#56b4e9", "#e69f00")
 
-#: Pixels an inch: twice what a page needs, for fine screens.
+#: Pixels per inch: twice what a page needs, for fine screens.
 DPI = 160
 
 
 @contextmanager
 def canvas(theme: Theme, width: float, height: float, row_gap: float = 0.02) -> "Iterator[Figure]":
-    """Give a figure of so many inches in the theme's colours; what is drawn within uses them too."""
+    """Give a figure of this size, in inches, in the theme's colours; everything drawn in the block uses them too."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -78,7 +78,7 @@ def canvas(theme: Theme, width: float, height: float, row_gap: float = 0.02) -> 
 
 @contextmanager
 def drawn_in(style: dict[str, Any]) -> Iterator[None]:
-    """Draw in this style and in nobody else's: a matplotlibrc in the working folder, which may come from anybody, could start LaTeX."""
+    """Draw in this style only: a matplotlibrc in the working folder, which may come from anybody, could start LaTeX."""
     import matplotlib
 
     with matplotlib.rc_context():
@@ -93,7 +93,7 @@ def to_png(figure: "Figure") -> bytes:
 
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png")
-    # half the size; unlike octrees, which are faster, a median cut keeps paper and panel what they are
+    # half the size; a median cut is slower than octrees, but it keeps the colours of paper and panel
     return marked_png(Image.open(drawn).convert("RGB").quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE))
 
 

@@ -1,4 +1,4 @@
-"""A model's report into its folder: PNGs, one HTML page, and the card."""
+"""Writes a model's report into its folder: PNGs, one HTML page, and the card."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -24,14 +24,14 @@ FIGURES: dict[str, Callable[[Findings, Theme], bytes]] = {
     "artifacts": figures.artifacts,
 }
 
-#: Also drawn by the training, in older versions without a mark.
+#: The training draws this file too; older versions did so without a mark.
 _ALWAYS_OURS = "curves.png"
 
 
 def draw_report(findings: Findings, has_weights: bool = True, not_kept: Sequence[Artifact] = (), mark: str = MARK) -> dict[str, bytes]:
-    """Return a report's files by name: a PNG a figure (in light colours), ``report.html`` and ``README.md``.
+    """Return a report's files by name: one PNG per figure (in light colours), ``report.html`` and ``README.md``.
 
-    A model that is given away without its weights, or without artifacts that were proven (`not_kept`), can be made whole again, and the
+    A model that is passed on without its weights, or without artifacts that were proven (`not_kept`), can be made complete again, and the
     card says how.
     """
     wanted = [name for name in FIGURES if name != "artifacts" or findings.model.artifacts]
@@ -47,11 +47,11 @@ def write_report(findings: Findings) -> list[Path]:
     """Write a report into the model's folder, each file in one step, and return what was written.
 
     The card of a reference model stays. Raises UsageError for a file of the user's own that is in the way or a folder that cannot be
-    written to, ModelError if the model was trained anew meanwhile, OSError.
+    written to, ModelError if the model was trained again meanwhile, OSError.
     """
     folder = findings.model.folder
     if not os.access(folder, os.W_OK):
-        raise UsageError(f"{folder}: no permission to write a report there; copy the model to a folder of yours and name that")
+        raise UsageError(f"{folder}: no permission to write a report there; copy the model to a folder of your own and name that")
     names = [*(f"{name}.png" for name in FIGURES), page.FILE, card.FILE]
     if is_reference(folder / card.FILE):
         names.remove(card.FILE)

@@ -1,6 +1,6 @@
-"""A network is tried before an hour is spent on it, and again before it is published.
+"""Tries a network before an hour is spent on training it, and again before it is published.
 
-What is tried is thrown away: the network that is trained is never touched, and random numbers go on as if nothing had been.
+The trial uses a copy and throws it away: the network that is trained is never touched, and the random numbers afterwards are the same.
 """
 
 import random
@@ -28,20 +28,20 @@ from mnist_edge.training.loop import loss_of
 from mnist_edge.training.result import weights_of
 from mnist_edge.training.settings import Settings
 
-#: Images that a network is tried on beside a black, a white and a noisy one; and at the end of a training.
+#: The number of images that a network is tried on, in addition to a black, a white and a noisy one; also at the end of a training.
 _FEW, _AT_THE_END = 5, 300
 
 
 def check_network(settings: Settings, pixels: NDArray[np.uint8], last_batch: int, images: int) -> int:
-    """Try a network once, as it will be trained and as it will be used, and return the bytes of its weights.
+    """Try a network once, in training and in use, and return the size of its weights in bytes.
 
-    Some `pixels`, uint8 N×1×28×28, are what it is tried on. `images` in an epoch leave a last batch of `last_batch`.
+    It is tried on `pixels`, uint8 N×1×28×28. An epoch of `images` ends with a last batch of `last_batch`.
     Warns of a softmax at the end. Raises UsageError, in one line, for a network that
 
     - raises anything, or does not turn float32 N×1×28×28 into float32 N×10, in training mode and in eval mode;
     - has nothing to train;
-    - answers NaN or infinity, otherwise when asked again, or otherwise in another batch;
-    - cannot be saved, or answers otherwise after it was saved and loaded;
+    - answers NaN or infinity, or answers differently the second time or in another batch;
+    - cannot be saved, or answers differently after it was saved and loaded;
     - cannot be trained on the last batch.
     """
     name = settings.architecture
@@ -89,7 +89,7 @@ def check_trained(settings: Settings, deployed: Deployed, pixels: NDArray[np.uin
 
 
 def check_disk(folder: Path, weights: int) -> None:
-    """Raise TrainingError if the disk has no room for a training of so many bytes of weights."""
+    """Raise TrainingError if the disk has no room for a training with this many bytes of weights."""
     # a checkpoint holds the weights and at most two numbers of the optimiser's for each, and is written beside the one before
     needed, free = 7 * weights + 2**21, shutil.disk_usage(folder).free
     if free < needed:
@@ -99,7 +99,7 @@ def check_disk(folder: Path, weights: int) -> None:
 
 
 def assemble(settings: Settings) -> Deployed:
-    """Build a network as it is trained: with its normalisation, on its device, in the order of memory that its precision wants."""
+    """Build a network as it is trained: with its normalisation, on its device, in the memory format that its precision needs."""
     deployed = Deployed(build(settings.architecture, settings.arguments), settings.recipe.mean, settings.recipe.std).to(settings.device)
     if any(map(is_lazy, deployed.parameters())):  # they take their shapes from the first image
         with torch.no_grad():
@@ -115,7 +115,7 @@ def _as_used(deployed: Deployed) -> Deployed:
 
 @contextmanager
 def _nothing_moved() -> Iterator[None]:
-    """Let random numbers go on afterwards as if nothing had been asked for; those of devices are seeded by the training itself."""
+    """Restore the random numbers after the block. The training itself seeds those of devices."""
     python, numpy = random.getstate(), np.random.get_state()
     try:
         with torch.random.fork_rng(devices=[]):
@@ -151,7 +151,7 @@ def _check_trainable(name: str, network: nn.Module) -> None:
 
 
 def _check_step(settings: Settings, deployed: Deployed, pixels: NDArray[np.uint8]) -> None:
-    """Take a step of training. Without it, an answer may not show yet what its last layer, all zeros, hides."""
+    """Take a training step. Before it, a last layer of zeros may still hide a fault of the network."""
     name = settings.architecture
     images = _on_device(pixels, settings).float()
     labels = torch.arange(len(pixels), device=settings.device) % 10
@@ -214,14 +214,14 @@ def _saved(name: str, network: nn.Module) -> bytes:
 
 
 def _lost_by_saving(settings: Settings, deployed: Deployed, weights: bytes, pixels: NDArray[np.uint8]) -> str | None:
-    """Say what is wrong with a network that answers otherwise after its weights were saved and loaded; None if it does not."""
-    torch.manual_seed(settings.seed + 1)  # or what is random when it is built would be the same
+    """Return what is wrong with a network that answers differently after its weights were saved and loaded; None if nothing is."""
+    torch.manual_seed(settings.seed + 1)  # else random values made in __init__ would be the same
     name = settings.architecture
     again = Deployed(build(name, settings.arguments), settings.recipe.mean, settings.recipe.std)
     try:
         again.network.load_state_dict(safetensors.torch.load(weights))
     except RuntimeError as error:
-        return f"{called(name)}: its saved weights do not fit a network that is built anew: {one_line(error)}"
+        return f"{called(name)}: its saved weights do not fit a newly built network: {one_line(error)}"
     again = _as_used(again)
     before, after = torch_logits(deployed, pixels), torch_logits(again, pixels)
     if not (off := difference(before, after)):
@@ -236,7 +236,7 @@ def _lost_by_saving(settings: Settings, deployed: Deployed, weights: bytes, pixe
 
 
 def _unsaved(network: nn.Module, again: nn.Module) -> str | None:
-    """Return what differs between two networks with the same weights: an attribute that is no parameter and no saved buffer."""
+    """Return what differs between two networks with the same weights: an attribute that is neither a parameter nor a saved buffer."""
     others = dict(again.named_modules())
     for path, module in network.named_modules():
         other = others.get(path)

@@ -1,4 +1,4 @@
-"""The loop: seeded, resumable at every epoch, and silent. What happens is told to a listener."""
+"""The training loop: seeded, resumable at every epoch, and silent. A listener is told what happens."""
 
 import math
 import time
@@ -18,17 +18,17 @@ from mnist_edge.architectures.recipe import Recipe
 from mnist_edge.common.errors import TrainingError
 from mnist_edge.training.augment import augment
 
-#: Images a step where nothing is learned; a matter of memory only.
+#: Images per step when nothing is learned; this affects only memory.
 EVALUATION_BATCH = 1000
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What an epoch came to.
+    """The results of an epoch.
 
     Attributes:
         epoch: counted from 1.
-        loss, accuracy: over the training images as they were met, augmented, while the weights moved.
+        loss, accuracy: over the augmented training images, measured while the weights changed.
         validation_loss, validation_accuracy: over the held-out images, after the epoch.
         lr: learning rate after the last step.
         seconds: wall time of the epoch, validation included.
@@ -48,7 +48,7 @@ class Epoch:
 
 
 class Listener(Protocol):
-    """Told what happens."""
+    """Receives what happens during a training."""
 
     def on_batch(self, epoch: int, batch: int, batches: int, loss: float) -> None:
         """A step is done. Epochs and batches count from 1."""
@@ -69,7 +69,7 @@ class Images:
 
 
 class Trainer:
-    """A network on its way: weights, optimiser and schedule, which go into a checkpoint and come back from it.
+    """A network in training: weights, optimiser and schedule, which go into a checkpoint and come back from it.
 
     `name` is what a user calls the network.
     """
@@ -92,7 +92,7 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go back to where `state` was taken."""
+        """Go back to the point at which `state` was taken."""
         self.deployed.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
@@ -101,7 +101,7 @@ class Trainer:
     def epochs(self, listener: Listener) -> Iterator[Epoch]:
         """Train the epochs that are left, one at a time.
 
-        All that is random in an epoch comes from the seed and its number, so that a resumed run is the undisturbed one.
+        All randomness in an epoch comes from the seed and the epoch's number, so a resumed run equals an uninterrupted one.
         Raises TrainingError if the loss is not finite, or the network raises anything.
         """
         while self.done < self.recipe.epochs:
@@ -119,7 +119,7 @@ class Trainer:
 
     def _train(self, number: int, listener: Listener) -> tuple[float, float]:
         random = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
-        torch.manual_seed(self.seed * 1_000_003 + number + 500_000)  # dropout draws from the global stream, which is another
+        torch.manual_seed(self.seed * 1_000_003 + number + 500_000)  # dropout draws from the global stream, which is a different one
         order = torch.randperm(len(self.training), generator=random).to(self.training.labels.device)
         self.deployed.train()
         loss_sum, correct = 0.0, torch.zeros((), dtype=torch.int64, device=order.device)
@@ -158,15 +158,15 @@ class Trainer:
         return loss / len(self.validation), correct / len(self.validation)
 
     def _told_as_its_own(self, when: str) -> AbstractContextManager[None]:
-        """Tell what the network raises as its own, and what becomes of the training."""
+        """Report an error of the network as the network's own, and say what happens to the training."""
         kept = f"the {self.done} finished epochs are kept"
         if self.done < 2:
             kept = "the first epoch is kept" if self.done else "no epoch is kept"
         return told_as_its_own(
             self.name,
             TrainingError,
-            advice=f"in {when}; {kept}, and --resume goes on from there",
-            memory=f"free some and go on with --resume ({kept}), or start over with a smaller --batch-size than {self.recipe.batch_size}",
+            advice=f"in {when}; {kept}, and --resume continues from there",
+            memory=f"free some and continue with --resume ({kept}), or start over with a smaller --batch-size than {self.recipe.batch_size}",
         )
 
 

@@ -1,4 +1,4 @@
-"""Every name and place that the end of a training needs, looked at before its beginning."""
+"""Checks, before a training starts, every name and place that its end needs."""
 
 import os
 from pathlib import Path
@@ -27,7 +27,7 @@ def check(models_dir: Path, name: str) -> None:
 
 
 def _check_folder(folder: Path, models_dir: Path) -> None:
-    """Raise TrainingError for a folder that is no folder, cannot be written to, or is on another disk than the models folder."""
+    """Raise TrainingError for a path that is not a folder, cannot be written to, or is on another disk than the models folder."""
     if not os.path.lexists(folder):
         return
     if not folder.is_dir():

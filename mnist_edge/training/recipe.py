@@ -1,4 +1,4 @@
-"""Recipes where 0.1 kept them, for networks of other distributions; they are in `mnist_edge.architectures.recipe` by now."""
+"""The place where 0.1 kept recipes, for networks of other distributions. They are now in `mnist_edge.architectures.recipe`."""
 
 from mnist_edge.architectures.recipe import MNIST_MEAN, MNIST_STD, Augmentation, Recipe
 from mnist_edge.architectures.recipe import tutorial_recipe as seed_recipe

@@ -42,7 +42,7 @@ class Finished:
 class Run:
     """The folder of an unfinished training: its settings, and a checkpoint after every epoch.
 
-    Whoever uses it holds its lock: ``with Run(models_dir, name) as run``.
+    A user of it holds its lock: ``with Run(models_dir, name) as run``.
     """
 
     def __init__(self, models_dir: Path, name: str) -> None:
@@ -53,12 +53,12 @@ class Run:
         self._lock: ExitStack | None = None
 
     def __enter__(self) -> Self:
-        """Take the lock, and try whether the models folder can be written to. Raises TrainingError if another program has it; OSError."""
+        """Take the lock, and check that the models folder can be written to. Raises TrainingError if another program has it; OSError."""
         with ExitStack() as stack:
             stack.enter_context(_removed_if_unused(self.models_dir))
             if not stack.enter_context(run_lock(self.models_dir, self.name, patiently=True)):
                 raise TrainingError(f"{self.name} is being trained by another program; wait for it, or choose another name with --name")
-            with folder_aside(self.models_dir, self.name):  # what the end will need
+            with folder_aside(self.models_dir, self.name):  # the folders that the end will need
                 pass
             self._lock = stack.pop_all()
         return self
@@ -89,7 +89,7 @@ class Run:
             raise TrainingError(f"{self._settings}: damaged ({error}); start over without --resume") from error
 
     def start(self, settings: Settings) -> Path | None:
-        """Begin anew. An unfinished run of the same name is moved aside; its new place is returned."""
+        """Start over. An unfinished run of the same name is moved aside; its new place is returned."""
         self.demand_lock()
         try:
             text = json.dumps(settings.to_json(), indent=1, allow_nan=False)
@@ -131,7 +131,7 @@ class Run:
 
 @contextmanager
 def _removed_if_unused(folder: Path) -> Iterator[None]:
-    """Remove the models folder again where it was made for nothing."""
+    """Remove the models folder again if it was made needlessly."""
     was_there = folder.exists()
     try:
         yield
@@ -142,7 +142,7 @@ def _removed_if_unused(folder: Path) -> Iterator[None]:
 
 
 def train(run: Run, settings: Settings, data: Dataset, test: Dataset, listener: Listener) -> Finished:
-    """Train, or go on with, `run`, whose lock is held; test once at the end; publish the model in one step.
+    """Train `run`, or continue it, while its lock is held. Test once at the end. Publish the model in one step.
 
     The network is tried before the first epoch and before it is published (`check`). The checkpoint of every finished epoch stays
     until the model is in its place. Raises UsageError for a network that cannot be trained, TrainingError, DataError, OSError.
@@ -153,7 +153,7 @@ def train(run: Run, settings: Settings, data: Dataset, test: Dataset, listener: 
     try:
         trainer = _trainer(run, settings, data)
     except Exception:
-        if not run.has_checkpoint:  # this network cannot be trained, so there is nothing to go on with
+        if not run.has_checkpoint:  # this network cannot be trained, so there is nothing to continue
             run.remove()
         raise
     history = run.load(trainer)
@@ -177,7 +177,7 @@ def train(run: Run, settings: Settings, data: Dataset, test: Dataset, listener: 
     threshold = find_threshold(torch_logits(deployed, data.images[held_out]), data.labels[held_out])
     with folder_aside(run.models_dir, run.name) as aside:
         write_model(aside, run.name, settings, deployed, history, seconds, threshold, test, logits)
-        made = store.Model.read(aside).manifest  # by the time that it is published another may take its place
+        made = store.Model.read(aside).manifest  # another may take its place by the time it is published
         place = run.models_dir / run.name
         replaced = publishing.publish_model(aside, place)
     run.remove()

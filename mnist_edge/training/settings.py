@@ -1,4 +1,4 @@
-"""All that a training's result depends on, and what this machine can do of it."""
+"""Everything that a training's result depends on, and what this machine supports of it."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -12,14 +12,14 @@ from mnist_edge.common.errors import UsageError
 
 @dataclass(frozen=True)
 class Settings:
-    """All that a training's result depends on, but for the machine.
+    """Everything that a training's result depends on, except the machine.
 
     Attributes:
         architecture, arguments: the network.
         recipe: how it is trained.
-        seed: of weights, order, augmentation and dropout.
+        seed: random seed for weights, order, augmentation and dropout.
         device: ``cpu``, ``cuda`` or ``mps``.
-        threads: PyTorch's; another number gives other last bits.
+        threads: PyTorch's; another number changes the last bits.
         data: name, number of images and hash of the training set.
         licence: SPDX identifier of the trained weights.
         train_images: the part of the training set that was asked for; None for all of it, and in runs of older versions.
@@ -59,7 +59,7 @@ def choose_device(name: str) -> str:
 
 
 def computes_in(precision: Precision, device: str) -> bool:
-    """Say whether the device multiplies in this precision itself; where it does not, bfloat16 is slower than float32."""
+    """Say whether the device itself multiplies in this precision. If not, bfloat16 is slower than float32."""
     if precision == "float32":
         return True
     if device == "cpu":
