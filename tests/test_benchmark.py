@@ -57,7 +57,7 @@ def test_wrong_wishes_are_refused_before_anything_is_measured(run_command: Comma
     assert "must end in .png" in run_command("benchmark", "lenet", "--models-dir", models, "--plot", "a.svg", check=2).stderr
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_one_damaged_artifact_does_not_stop_the_rest(run_command: Command, models: Path, tmp_path: Path) -> None:
     (models / "lenet" / "lenet.onnx").write_bytes(b"damaged")
     (tmp_path / "numpy.py").write_text("raise SystemExit('of the working folder')")

@@ -67,7 +67,7 @@ def test_a_file_that_answers_no_logits_is_refused_by_every_command(
         Predictor.load(file).logits(drawn_test.images[:3])
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_a_published_file_that_answers_no_logits_is_refused_too(models: Path, run_command: Command) -> None:
     """As a tampered model would have it, whose hashes fit."""
     folder = models / "lenet"

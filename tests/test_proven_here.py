@@ -185,4 +185,6 @@ def test_a_new_proof_takes_the_place_of_what_it_makes_needless() -> None:
     assert merged([proof(platform=a)], weaker_but_newer) == (proof(platform=a), weaker_but_newer)
     assert merged([proof(platform=a)], proof(platform=a, runtime="tract")) == (proof(platform=a), proof(platform=a, runtime="tract"))
     assert merged([proof("", platform=None)], proof(platform=a)) == (proof(platform=a),)
+    emulated = proof(platform=a | {"emulated": "qemu"})
+    assert merged([proof("", platform=None)], emulated) == (proof("", platform=None), emulated)  # that was a real machine
     assert merged([proof("", 10_000)], proof(platform=a)) == (proof("", 10_000), proof(platform=a))

@@ -131,6 +131,7 @@ def test_a_manifest_of_the_old_name_is_trained_again_by_a_command_that_works(old
         assert new_settings(given["architecture"], given).recipe.to_json() == old.manifest.training["recipe"]
 
 
+@pytest.mark.proof
 def test_a_plug_in_of_the_old_words_goes_on_working(run_process: Command, tmp_path: Path) -> None:
     site = tmp_path / "site"
     info = site / "mine-1.0.dist-info"

@@ -125,12 +125,13 @@ def _keep(model: Model, results: list[Verified], out: Output) -> bool:
         out.say("this proof is not kept: the installed reference is never written to; mnist-edge export makes a copy that keeps its own")
         return False
     try:
-        verification.keep_proofs(model, results)
+        now = verification.keep_proofs(model, results)
     except (OSError, ModelError) as error:  # of an OSError its reason: it names a file aside that nobody has heard of
         reason = f"{model.folder}: {error.strerror or error}" if isinstance(error, OSError) else str(error)
         out.problem(f"this proof is not kept with the model: {reason}")
         return False
-    return True
+    kept = [proof for artifact in now.artifacts for proof in artifact.proofs]
+    return all(result.proof is None or result.proof in kept for result in results)  # a stronger one may stand in its place
 
 
 def _state(result: Verified) -> str:

@@ -29,8 +29,8 @@ _threads_set = False
 
 
 def version() -> str:
-    """Return the release of ExecuTorch that is installed."""
-    return _installed("executorch")
+    """Return name and version, such as ``executorch 1.5.1``."""
+    return f"executorch {_installed('executorch')}"
 
 
 def load(path: Path, threads: int = 1) -> Run:

@@ -22,8 +22,8 @@ _IMAGE = ([1, 1, 28, 28], [1, 28, 28, 1])
 
 
 def version() -> str:
-    """Return the release of LiteRT that is installed."""
-    return _installed("ai-edge-litert")
+    """Return name and version, such as ``litert 2.3.0``."""
+    return f"litert {_installed('ai-edge-litert')}"
 
 
 def load(path: Path, threads: int = 1) -> Run:

@@ -43,7 +43,11 @@ class Proof:
 
     def is_replaced_by(self, other: Proof) -> bool:
         """Say whether another that is no weaker makes this one needless: it is of the same place, or this one does not say of which."""
-        return self._subject() == other._subject() and (self.platform is None or kind_of(self.platform) == kind_of(other.platform))
+        if self._subject() != other._subject():
+            return False
+        if self.platform is None:  # it was made on a real machine, so only another one makes it needless
+            return not (other.platform or {}).get("emulated")
+        return kind_of(self.platform) == kind_of(other.platform)
 
     def _subject(self) -> tuple[object, ...]:
         return self.artifact, self.runtime, self.options

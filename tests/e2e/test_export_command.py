@@ -12,7 +12,7 @@ from conftest import Command, sha256, start
 QUICK = ("--data", "drawn", "--train-images", "600", "--epochs", "2")
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_killed_while_exporting_the_old_artifact_is_whole(run_command: Command, models: Path, tmp_path: Path) -> None:
     before = sha256(models / "lenet" / "lenet.onnx")
     random = np.random.default_rng()
@@ -27,7 +27,7 @@ def test_killed_while_exporting_the_old_artifact_is_whole(run_command: Command, 
     assert (artifact["sha256"] == before) == (artifact["details"]["opset"] == 20)
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_another_distributions_format_that_nudges_a_weight_is_stopped(run_process: Command, models: Path, tmp_path: Path) -> None:
     site = tmp_path / "site"
     info = site / "nudge-1.0.dist-info"

@@ -19,7 +19,10 @@ LARGEST = "resnet18"
 
 @pytest.mark.parametrize(
     ("name", "arguments"),
-    [pytest.param(*variant, marks=[pytest.mark.proof] if variant[0] == LARGEST else [pytest.mark.slow]) for variant in VARIANTS],
+    [
+        pytest.param(*variant, marks=[pytest.mark.proof] if variant[0] in (LARGEST, "vgg", "vit", "vit-cls") else [pytest.mark.slow])
+        for variant in VARIANTS
+    ],
     ids=lambda value: value if isinstance(value, str) else "".join(value),
 )
 def test_trains_exports_and_verifies(

@@ -37,7 +37,7 @@ def test_an_own_network_the_whole_way(run_command: Command, tmp_path: Path, monk
     with monkeypatch.context() as patch:  # Ctrl-C while the network is tried
         patch.setattr(training_run, "check_network", lambda *rest: (_ for _ in ()).throw(KeyboardInterrupt))
         done = run_command(*train, "--set", "width=8", "--seed", "5", check=130)
-    assert "Go on with: mnist-edge train mine:Needy --resume" in done.stderr
+    assert "Continue with: mnist-edge train mine:Needy --resume" in done.stderr
     assert (tmp_path / "models" / RUNS / "needy" / "run.json").exists()
 
     done = run_command("train", "mine:Needy", "--resume", "--data", "drawn", "--train-images", "240", "--json")

@@ -122,7 +122,7 @@ def test_a_runtimes_option_reaches_it_and_counts_for_the_proof(run: Installed, p
     run(*predict, "--chunk", "1", "--require-proof", check=3)
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_one_flipped_byte_is_refused_by_every_command(run: Installed, picture: Path, tmp_path: Path) -> None:
     member = tmp_path / "models" / "lenet" / "lenet.folder" / "weights" / "conv1.weight.npy"
     content = bytearray(member.read_bytes())
@@ -141,7 +141,7 @@ def test_one_flipped_byte_is_refused_by_every_command(run: Installed, picture: P
     assert json.loads(run("verify", "lenet", "--quick", "--json", check=3).stdout)["artifacts"][1]["state"] == "passed"
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_where_the_distribution_is_not_installed_the_rest_works(run: Installed, picture: Path) -> None:
     done = run("verify", "lenet", "--quick", env={})
     assert "lenet.folder on foldernet: " in done.stderr

@@ -15,7 +15,7 @@ from mnist_edge.dataset import drawn
 QUICK = ("--data", "drawn", "--train-images", "600", "--epochs", "2")
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_killed_three_times_and_resumed_a_training_ends_with_the_same_bits(run_process: Command, tmp_path: Path) -> None:
     seed = int(time.time())
     print(f"seed {seed}")  # shown if the test fails
@@ -50,7 +50,7 @@ def test_ctrl_c_ends_a_training_cleanly_and_says_how_to_go_on(run_command: Comma
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == 130
     assert b"Traceback" not in stderr
-    assert b"Go on with: mnist-edge train lenet --resume --data drawn --train-images 3000" in stderr
+    assert b"Continue with: mnist-edge train lenet --resume --data drawn --train-images 3000" in stderr
     refused = run_command("train", "lenet", "--data", "drawn", "--train-images", "3000", "--epochs", "3", "--resume", check=2)
     assert "was started with --epochs 200, not 3" in refused.stderr
     other = run_command("train", "lenet", "--data", "drawn", "--train-images", "2000", "--resume", check=2)
@@ -88,7 +88,7 @@ def test_demo_without_mnist_goes_on_with_drawn_digits(run_command: Command, tmp_
     assert "going on with digits drawn by the program itself" in done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_a_disk_that_is_full_loses_nothing(run_process: Command, models: Path) -> None:
     """A limit on file sizes makes each larger write fail as a full disk does."""
     before = {p.name: sha256(p) for p in (models / "lenet").iterdir()}

@@ -22,6 +22,7 @@ from mnist_edge.common.options import Option
 from mnist_edge.dataset import Dataset, describe
 from mnist_edge.proof.parity import BUDGETS, Budget, compare
 from mnist_edge.proof.probes import Probes
+from mnist_edge.runtimes import apart as apart_process
 
 Add = Callable[..., Format]
 
@@ -374,8 +375,8 @@ def test_a_lower_precision_gets_its_images_and_runs_in_a_process_of_its_own_firs
         target.path.write_bytes(source)
         return {"warnings": ["of the conversion"]}
 
-    real_run, real_judge = writing.subprocess.run, gate.judge
-    monkeypatch.setattr(writing.subprocess, "run", lambda words, **how: (apart.append(words), real_run(words, **how))[1])
+    real_run, real_judge = apart_process.subprocess.run, gate.judge
+    monkeypatch.setattr(apart_process.subprocess, "run", lambda words, **how: (apart.append(words), real_run(words, **how))[1])
     monkeypatch.setattr(gate, "judge", lambda *files: (judged.append(files[2]), real_judge(*files))[1])
     own, reductions = (
         Option("mine", "of the format", bool),

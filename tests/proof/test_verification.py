@@ -205,7 +205,7 @@ def test_golden_inputs_hold_a_runtime_to_how_far_it_was_where_it_was_proven(
 
 def test_a_lower_precision_that_kept_no_distance_is_not_tested(model: store.Model) -> None:
     artifact = with_golden(model.artifact("ort"), "fp16", ("ort", None))
-    with pytest.raises(ModelError, match=r"lenet\.onnx: what it answers to the golden inputs was not kept; export it again"):
+    with pytest.raises(ModelError, match=r"lenet\.onnx: its answers to the golden inputs were not kept; export it again"):
         self_test(model, artifact, runtimes.get("ort"), off_by(0, model))
 
 

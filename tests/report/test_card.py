@@ -39,7 +39,7 @@ def test_the_card_names_what_is_there(found: Findings) -> None:
     assert "No exported file is here" in text and "## How to use it" not in text
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_the_cards_command_trains_the_same_weights_again(
     tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset, run_command: Command, run_process: Command
 ) -> None:

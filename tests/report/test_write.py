@@ -66,7 +66,7 @@ def test_the_same_answers_give_the_same_picture(found: Findings) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["all", "none"])
-@pytest.mark.slow
+@pytest.mark.proof
 def test_every_figure_stands_a_model_that_is_always_wrong_or_never(found: Findings, wrong: str) -> None:
     labels = found.data.labels[:40].tolist()
     answers = [(label + 1) % 10 if wrong == "all" else label for label in labels]

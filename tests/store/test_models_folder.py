@@ -402,7 +402,7 @@ def test_leftovers_are_described_as_far_as_they_can_be_read(model: store.Model, 
                                        '{"architecture": "vgg", "data": {"name": 5}}', '{"architecture": "vgg"}', "")):  # fmt: skip
         (runs / f"run{number}").mkdir(parents=True)
         (runs / f"run{number}" / "run.json").write_text(settings)
-    what = {one.name: one.what.removesuffix("; --resume goes on with it") for one in housekeeping.leftovers(models)}
+    what = {one.name: one.what.removesuffix("; --resume continues it") for one in housekeeping.leftovers(models)}
     accuracy = f"{100 * model.manifest.scores['test_accuracy']:.2f} %"
     assert (what["good"], what["bad"]) == (f"lenet, {accuracy} on drawn digits", "not readable")
     assert [what[f"x{number}"] for number in range(5)] == ["refused: one", *["refused"] * 4]
@@ -453,7 +453,7 @@ def test_parts_are_found_where_programs_leave_them_and_stay_for_a_day(model: sto
     found = {one.name: one for one in housekeeping.leftovers(models) if one.kind == "parts"}
     assert set(found) == {"young", *(f"file{number}" for number in range(6))}
     assert found["young"].in_use == "may still be written: it is younger than a day" and not found["file0"].in_use
-    assert found["file0"].bytes == 10 and found["file0"].what == "half written when a program ended"
+    assert found["file0"].bytes == 10 and found["file0"].what == "half written by a program that was killed"
     assert not housekeeping.remove(models, found["young"]) and young.exists()
     assert housekeeping.remove(models, found["file0"]) and not housekeeping.remove(models, found["file0"])
 
