@@ -48,9 +48,9 @@ def load(path: Path, threads: int = 1) -> Run:
             program = Runtime.get().load_program(content, verification=Verification.InternalConsistency)
             forward = program.load_method("forward")
     except Exception as error:  # mostly a RuntimeError with a number
-        raise ModelError(f"{path}: ExecuTorch {version()} cannot load it: {one_line(error)}") from error
+        raise ModelError(f"{path}: ExecuTorch {_installed('executorch')} cannot load it: {one_line(error)}") from error
     if forward is None:
-        raise ModelError(f"{path}: has no method forward; ExecuTorch {version()} runs nothing else here")
+        raise ModelError(f"{path}: has no method forward; ExecuTorch {_installed('executorch')} runs nothing else here")
     about = forward.metadata
     takes = [(about.input_tensor_meta(i).dtype(), tuple(about.input_tensor_meta(i).sizes())) for i in range(about.num_inputs())]
     gives = [(about.output_tensor_meta(i).dtype(), tuple(about.output_tensor_meta(i).sizes())) for i in range(about.num_outputs())]

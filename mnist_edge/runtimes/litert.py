@@ -36,7 +36,7 @@ def load(path: Path, threads: int = 1) -> Run:
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
     except Exception as error:  # a ValueError or a RuntimeError, depending on where it fails
-        raise ModelError(f"{path}: LiteRT {version()} cannot load it: {one_line(error)}") from error
+        raise ModelError(f"{path}: LiteRT {_installed('ai-edge-litert')} cannot load it: {one_line(error)}") from error
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
     takes = [(np.dtype(i["dtype"]).name, i["shape"].tolist()) for i in inputs]
     gives = [(np.dtype(o["dtype"]).name, o["shape"].tolist()) for o in outputs]

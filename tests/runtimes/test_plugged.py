@@ -145,7 +145,7 @@ def test_only_another_distributions_runtime_is_tried_apart(monkeypatch: pytest.M
         (Runtime("ort", "x", (), "m"), "registered twice"),
         (Runtime("all", "x", (), "m"), "stands for all"),
         (Runtime("a b", "x", (), "m"), "small letters"),
-        (Runtime("x", "x", (), "m", "onnx"), "formats is 'onnx', and has to be a tuple"),  # type: ignore[arg-type]
+        (Runtime("x", "x", (), "m", "onnx"), "formats is 'onnx'; it has to be a tuple"),  # type: ignore[arg-type]
         (Runtime("x", "x", (), "m", options=(Option("my-way", "h"),)), "option 'my-way'"),
         (Runtime("x", "x", (), "m", options=(Option("a", "h", type=list),)), "is of type"),
         (Runtime("x", "x", (), "m", options=(Option("a", "h"), Option("a", "h"))), "twice"),
