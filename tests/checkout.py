@@ -92,6 +92,6 @@ def _files() -> dict[Path, tuple[int, int]]:
     """Return size and time of what git tracks or would add, of all that lies in models/, and of what lies beside them."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.split("\0")
-    paths = {ROOT / name for name in listed if name} | set((ROOT / "models").rglob("*")) | {ROOT / "demo", ROOT / "build", ROOT / "dist"}
+    paths = {ROOT / name for name in listed if name} | set((ROOT / "models").rglob("*")) | {ROOT / "demo", ROOT / "dist"}
     stats = {path: path.lstat() for path in paths if path.is_symlink() or path.is_file() or (path.parent == ROOT and path.exists())}
     return {path: (stat.st_size, stat.st_mtime_ns) for path, stat in stats.items()}

@@ -33,7 +33,7 @@ def test_every_precision_answers_there_as_here(machine: str, reduced: store.Mode
     artifacts = [artifact for artifact in reduced.artifacts if artifact.runtime == "ort"]
     assert {artifact.precision for artifact in artifacts} == {"float32", "fp16", "int8-dynamic", "int8-static"}
     for artifact in artifacts:
-        report = compared(reduced, artifact, machine, artifact.golden.get("max_difference", 0.0))
+        report = compared(reduced, artifact, machine, artifact.proof.golden.get("max_difference", 0.0))
         assert report, (artifact.file, report.failures)
 
 
