@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from once import lacking
 
 from mnist_edge.common.errors import MissingExtraError
 from mnist_edge.runtimes import machines
@@ -138,9 +139,10 @@ def test_mirror_is_the_one_that_apt_uses(told: str, mirror: str, tmp_path: Path,
     assert machines._mirror() == mirror
 
 
-@pytest.mark.skipif(shutil.which("apt-get") is None, reason="needs apt")
 def test_apt_keeps_to_the_folder(on_linux: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Debian's real apt-get, on a mirror that is not there: what it was told to use is what it uses."""
+    if shutil.which("apt-get") is None:
+        lacking("needs apt-get")
     monkeypatch.setattr(machines, "_mirror", lambda: f"file:{tmp_path / 'nothing'}")
     with pytest.raises(MissingExtraError, match=r"cannot be made: apt-get: E: .*nothing"):
         machines._debian(tmp_path / "apt", "arm64", ["python3"], lambda line: None)
