@@ -16,12 +16,15 @@ from tempfile import TemporaryDirectory
 from machine import processor
 from processes import COMMAND, ENVIRONMENT
 
+from mnist_edge import dataset as datasets
+
 HERE = Path(__file__).resolve().parent
 OUTPUT = HERE / "RESULTS.md"
 
 
 def main() -> None:
     """Run the parts and write the file."""
+    datasets.load("mnist", "test")  # raises here, and not in the middle
     parts = [
         "# Results",
         "Written by `make bench`. Compare ratios, not seconds: they come from one run on one machine.",
@@ -48,7 +51,9 @@ def _artifacts() -> str:
         model = copytree(HERE.parent / "models" / "lenet", Path(folder) / "lenet")
         for how in ("fp16", "dynamic", "static"):
             command = [COMMAND, "export", str(model), "--format", "onnx", "--quantize", how]
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENVIRONMENT)
+            done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, check=False)
+            if done.returncode:
+                raise SystemExit(f"error: {' '.join(command)}: exit code {done.returncode}: {done.stderr[-500:]}")
         command = [COMMAND, "benchmark", str(model), "--json"]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
     document = json.loads(done.stdout)

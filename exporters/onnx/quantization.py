@@ -5,7 +5,8 @@ Our choices, and the reasons:
 - int8 weights use only 7 bits if activations are unsigned (`reduce_range`): x86 processors without VNNI add pairs of products
   in 16 bits, which overflows with 8-bit weights, so the same file would answer differently there. On an emulated Haswell the
   logits of four networks moved by 4.5 to 10.1 with 8 bits, and by 0.0 with 7.
-- Static int8 leaves the last layer in float: in int8 it saturates the logits, and with them the confidence.
+- Static int8 leaves the logits in float: as bytes they saturate, and with them the confidence. The last layer's own sums are of integers, so
+  that every runtime can give the same logits bit for bit. A sum of floats is rounded as the processor's instructions do it.
 - Static int8 covers layers with weights. Sums, the products inside attention, softmax and normalisation stay in float. For a ViT on
   2,500 held-out images, 7 answers change instead of 13, the mean confidence falls by 0.02 points instead of 0.23, and the file is smaller.
 - Dynamic int8 leaves convolutions in float: as ConvInteger they are slower, and some runtimes do not know that operator.
@@ -126,13 +127,35 @@ def to_static_int8(float32: Path, target: Target) -> dict[str, Any]:
             reduce_range=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=[*kept, *last],
+            nodes_to_exclude=kept,
             calibrate_method=CalibrationMethod.Percentile if percentile else CalibrationMethod.MinMax,
             op_types_to_quantize=_STATIC,
             extra_options={"MatMulConstBOnly": True} | ({"CalibPercentile": PERCENTILE} if percentile else {}),
         )
         reduced = onnx.load(written)
-    return _write(reduced, target, [*kept, *last]) | {"calibration": {"method": method, **target.calibration.record}}
+    for name in last:
+        _leave_output_in_float(reduced, name)
+    return _write(reduced, target, kept) | {"calibration": {"method": method, **target.calibration.record}}
+
+
+def _leave_output_in_float(model: "onnx.ModelProto", layer: str) -> None:
+    """Take away the QuantizeLinear and the DequantizeLinear behind a layer, if they are there."""
+    nodes = model.graph.node
+    output = next(node for node in nodes if node.name == layer).output[0]
+    quantized = [node for node in nodes if node.op_type == "QuantizeLinear" and node.input[0] == output]
+    dequantized = [node for node in nodes for one in quantized if node.op_type == "DequantizeLinear" and node.input[0] == one.output[0]]
+    ends = {port.name for port in model.graph.output}
+    for gone in dequantized:
+        if gone.output[0] in ends:  # the layer itself gives the graph's output then
+            next(node for node in nodes if node.name == layer).output[0] = gone.output[0]
+        for node in nodes:
+            node.input[:] = [output if name == gone.output[0] else name for name in node.input]
+    scales = {name for node in quantized for name in node.input[1:]}
+    for node in (*quantized, *dequantized):
+        nodes.remove(node)
+    used = {name for node in nodes for name in node.input}
+    for tensor in [tensor for tensor in model.graph.initializer if tensor.name in scales - used]:
+        model.graph.initializer.remove(tensor)
 
 
 def _kept(model: "onnx.ModelProto", names: Sequence[str]) -> list[str]:

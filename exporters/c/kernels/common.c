@@ -1,0 +1,35 @@
+#if defined(__FAST_MATH__) || defined(__ASSOCIATIVE_MATH__) || defined(__RECIPROCAL_MATH__)
+#error "compile this file without -ffast-math: it lets the compiler round otherwise, and the answers are proven bit for bit"
+#endif
+#if defined(__FLT_EVAL_METHOD__) && __FLT_EVAL_METHOD__ != 0
+#error "float arithmetic has to round to float after each operation; on 32-bit x86, add -msse2 -mfpmath=sse"
+#endif
+#if defined(__SIZEOF_INT__) && __SIZEOF_INT__ < 4
+#error "this code needs an int of 32 bits"
+#endif
+
+/* A multiplication and an addition that are contracted to one operation round once instead of twice. */
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#elif defined(__GNUC__)
+#pragma GCC optimize("fp-contract=off")
+#endif
+
+/* Each kernel is compiled for each layer, with the layer's sizes as constants. */
+#if defined(__GNUC__) || defined(__clang__)
+#define INLINE static inline __attribute__((always_inline))
+#define RESTRICT __restrict__
+#else
+#define INLINE static inline
+#define RESTRICT
+#endif
+
+INLINE int smaller(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+INLINE int larger(int a, int b)
+{
+    return a > b ? a : b;
+}

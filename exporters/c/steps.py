@@ -1,0 +1,131 @@
+"""The steps of a network in C: each calls one kernel. `lowering` makes them, `memory` gives each result a place, `text` writes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+from numpy.typing import NDArray
+
+#: Bytes of an element of each type.
+SIZES = {"uint8_t": 1, "int8_t": 1, "int32_t": 4, "float": 4}
+
+#: Every place in the workspace starts at a multiple of this, so that kernels can load words.
+ALIGNMENT = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """A result in memory, of one image.
+
+    Attributes:
+        name: its tensor's name in the ONNX file.
+        shape: as in the ONNX file, without the batch.
+        type: its C type.
+        scale, zero: what its bytes stand for: ``(byte - zero) * scale``; of floats 1 and 0.
+        channels_last: True if it lies in memory as height, width, channels.
+        source: the value whose memory it is, in another shape; None if it has its own.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    type: str = "float"
+    scale: float = 1.0
+    zero: int = 0
+    channels_last: bool = False
+    source: Value | None = None
+
+    @property
+    def elements(self) -> int:
+        """How many elements it has."""
+        return prod(self.shape)
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes it takes, rounded up so that whole words can be read."""
+        return -(-self.elements * SIZES[self.type] // ALIGNMENT) * ALIGNMENT
+
+    @property
+    def root(self) -> Value:
+        """The value that owns the memory."""
+        return self if self.source is None else self.source.root
+
+
+@dataclass(frozen=True, eq=False)
+class Array:
+    """Constants in flash. Elements are of a C type: int8_t, int32_t, uint8_t or float."""
+
+    name: str
+    type: str
+    values: NDArray[Any]
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes it takes."""
+        return int(self.values.size) * SIZES[self.type]
+
+
+@dataclass(frozen=True, eq=False)
+class Scratch:
+    """Memory that one step needs while it runs."""
+
+    type: str
+    elements: int
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes it takes."""
+        return -(-self.elements * SIZES[self.type] // ALIGNMENT) * ALIGNMENT
+
+
+#: What a kernel is called with. A number or a text stands in the code as it is.
+Argument = Value | Array | Scratch | int | float | str
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One call of a kernel.
+
+    Attributes:
+        kernel: the function's name.
+        needs: names of the files in ``kernels/`` that it is in, in the order in which they have to come.
+        arguments: in order.
+        output: what it writes.
+        layer: the layer's name, for people.
+        macs: multiplications with addition.
+    """
+
+    kernel: str
+    needs: tuple[str, ...]
+    arguments: tuple[Argument, ...]
+    output: Value
+    layer: str
+    macs: int = 0
+
+    @property
+    def inputs(self) -> list[Value]:
+        """The values that it reads."""
+        return [one for one in self.arguments if isinstance(one, Value) and one is not self.output]
+
+    @property
+    def scratch(self) -> list[Scratch]:
+        """The memory that it needs while it runs."""
+        return [one for one in self.arguments if isinstance(one, Scratch)]
+
+
+@dataclass(frozen=True)
+class Network:
+    """All steps of a network.
+
+    Attributes:
+        steps: in the order in which they run.
+        pixels: the input, 784 bytes, which the caller has.
+        logits: the output, which the caller has room for.
+        inexact: names of operators whose rounding is not settled, so that onnxruntime itself answers otherwise on another processor.
+    """
+
+    steps: tuple[Step, ...]
+    pixels: Value
+    logits: Value
+    inexact: tuple[str, ...] = field(default=())

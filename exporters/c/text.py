@@ -1,0 +1,128 @@
+"""The C files of a network, as text."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+import numpy as np
+
+from exporters.c.lowering import float_text
+from exporters.c.memory import Plan
+from exporters.c.steps import Argument, Array, Network, Scratch, Step, Value
+
+_KERNELS = Path(__file__).parent / "kernels"
+
+#: The width of the files' lines.
+_WIDTH = 140
+
+
+def header(name: str, network: Network, plan: Plan, constants: int) -> str:
+    """Return the .h file, with the memory plan as a table."""
+    macro = name.upper()
+    classes = network.logits.elements
+    macs = sum(step.macs for step in network.steps)
+    return f"""/* Made by mnist-edge. Pixels in, logits out; README.md says how to use it. */
+#ifndef {macro}_H
+#define {macro}_H
+
+#include <stdint.h>
+
+#define {macro}_WORKSPACE_BYTES {plan.bytes} /* RAM that the caller lends, aligned to 4 bytes; the stack comes on top */
+#define {macro}_CONSTANT_BYTES {constants} /* flash that the weights take; the code comes on top */
+#define {macro}_MACS {macs} /* multiplications with addition for one image */
+#define {macro}_CLASSES {classes}
+
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
+/* pixels: 28 rows of 28, 0 to 255, bright ink on a dark ground. workspace: {macro}_WORKSPACE_BYTES bytes; what it holds does not matter
+   before, and is of no use afterwards. Nothing else is written to, so calls with workspaces of their own may run at the same time. */
+void {name}_logits(const uint8_t pixels[784], float logits[{macro}_CLASSES], void *workspace);
+
+/* The most likely class, 0 to {classes - 1}. */
+int {name}_predict(const uint8_t pixels[784], void *workspace);
+
+#ifdef __cplusplus
+}}
+#endif
+#endif
+"""
+
+
+def source(name: str, network: Network, plan: Plan) -> str:
+    """Return the .c file."""
+    needs = dict.fromkeys(need for step in network.steps for need in step.needs)
+    parts = [f'#include "{name}.h"\n\n#include <stdint.h>\n', _kernel("common")]
+    parts += [_kernel(need) for need in _ordered(needs)]
+    for step in network.steps:
+        parts += [_array(one) for one in step.arguments if isinstance(one, Array)]
+    parts.append(_function(name, network, plan))
+    return "\n".join(parts)
+
+
+def _ordered(needs: dict[str, None]) -> list[str]:
+    order = [need for need in ("window", "dot_u8") if need in needs or (need == "dot_u8" and "quantize" in needs)]
+    return [*order, *(need for need in needs if need not in order)]
+
+
+def _kernel(name: str) -> str:
+    return (_KERNELS / f"{name}.c").read_text("utf-8")
+
+
+def _array(array: Array) -> str:
+    flat = np.ascontiguousarray(array.values).ravel()
+    words = [float_text(one) for one in flat] if array.type == "float" else [str(int(one)) for one in flat]
+    lines = textwrap.wrap(", ".join(words), _WIDTH - 4, break_long_words=False)
+    body = "\n".join(f"    {line}" for line in lines)
+    return f"static const {array.type} {array.name}[{len(flat)}] = {{\n{body}\n}};\n"
+
+
+def _function(name: str, network: Network, plan: Plan) -> str:
+    lines = []
+    for index, step in enumerate(network.steps):
+        lines.append(f"    /* {step.layer} */")
+        shape = next((one for one in step.arguments if isinstance(one, str) and one.startswith("{")), None)
+        call = ", ".join(f"shape{index}" if one is shape and shape else _argument(one, network, plan) for one in step.arguments)
+        if shape:
+            lines.append(f"    static const conv_shape shape{index} = {shape};")
+        lines.append(f"    {step.kernel}({call});")
+    body = "\n".join(lines)
+    return f"""void {name}_logits(const uint8_t pixels[784], float logits[{name.upper()}_CLASSES], void *workspace)
+{{
+    uint8_t *const memory = (uint8_t *)workspace;
+
+{body}
+}}
+
+int {name}_predict(const uint8_t pixels[784], void *workspace)
+{{
+    float logits[{name.upper()}_CLASSES];
+    int best = 0;
+    {name}_logits(pixels, logits, workspace);
+    for (int i = 1; i < {name.upper()}_CLASSES; i++)
+        if (logits[i] > logits[best])
+            best = i;
+    return best;
+}}
+"""
+
+
+def _argument(argument: Argument, network: Network, plan: Plan) -> str:
+    if isinstance(argument, Array):
+        return argument.name
+    if isinstance(argument, (Value, Scratch)):
+        root = argument.root if isinstance(argument, Value) else argument
+        if root is network.pixels:
+            return "pixels"
+        if root is network.logits:
+            return "logits"
+        place = f"memory + {plan.offset(argument)}"
+        return place if argument.type == "uint8_t" else f"({argument.type} *)(void *)({place})"
+    return str(argument)
+
+
+def kernels_used(steps: tuple[Step, ...]) -> list[str]:
+    """Return the names of the kernels that steps call, each once."""
+    return list(dict.fromkeys(step.kernel for step in steps))
