@@ -21,11 +21,12 @@ class Value:
 
     Attributes:
         name: its tensor's name in the ONNX file.
-        shape: as in the ONNX file, without the batch.
+        shape: as in the ONNX file, for a batch of one.
         type: its C type.
         scale, zero: what its bytes stand for: ``(byte - zero) * scale``; of floats 1 and 0.
         channels_last: True if it lies in memory as height, width, channels.
         source: the value whose memory it is, in another shape; None if it has its own.
+        start: the element of that memory at which it begins.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Value:
     zero: int = 0
     channels_last: bool = False
     source: Value | None = None
+    start: int = 0
 
     @property
     def elements(self) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 
 from exporters.c.lowering import float_text
 from exporters.c.memory import Plan
-from exporters.c.steps import Argument, Array, Network, Scratch, Step, Value
+from exporters.c.steps import SIZES, Argument, Array, Network, Scratch, Step, Value
 
 _KERNELS = Path(__file__).parent / "kernels"
 
@@ -63,7 +63,7 @@ def source(name: str, network: Network, plan: Plan) -> str:
 
 
 def _ordered(needs: dict[str, None]) -> list[str]:
-    order = [need for need in ("window", "dot_u8") if need in needs or (need == "dot_u8" and "quantize" in needs)]
+    order = [need for need in ("window", "dot_u8", "math_f32", "rows_f32", "dense_f32") if need in needs]
     return [*order, *(need for need in needs if need not in order)]
 
 
@@ -114,11 +114,10 @@ def _argument(argument: Argument, network: Network, plan: Plan) -> str:
         return argument.name
     if isinstance(argument, (Value, Scratch)):
         root = argument.root if isinstance(argument, Value) else argument
-        if root is network.pixels:
-            return "pixels"
-        if root is network.logits:
-            return "logits"
-        place = f"memory + {plan.offset(argument)}"
+        start = argument.start if isinstance(argument, Value) else 0
+        if root is network.pixels or root is network.logits:
+            return ("pixels" if root is network.pixels else "logits") + (f" + {start}" if start else "")
+        place = f"memory + {plan.offset(argument) + start * SIZES[argument.type]}"
         return place if argument.type == "uint8_t" else f"({argument.type} *)(void *)({place})"
     return str(argument)
 
