@@ -185,8 +185,7 @@ class Lowering:
         logits = self._values[self.graph.output]
         if logits.root is not logits or logits.type != "float":  # a view of something else
             logits = self.floats(self.graph.output)
-        inexact = sorted({node.op for node in self.graph.nodes if node.op in ("Softmax", "Gelu", "LayerNormalization", "GRU", "Gemm", "MatMul")})
-        return Network(tuple(self.steps), self._pixels, logits.root, tuple(inexact))
+        return Network(tuple(self.steps), self._pixels, logits.root)
 
 
 # values between bytes and floats

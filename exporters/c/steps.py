@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -124,10 +124,8 @@ class Network:
         steps: in the order in which they run.
         pixels: the input, 784 bytes, which the caller has.
         logits: the output, which the caller has room for.
-        inexact: names of operators whose rounding is not settled, so that onnxruntime itself answers otherwise on another processor.
     """
 
     steps: tuple[Step, ...]
     pixels: Value
     logits: Value
-    inexact: tuple[str, ...] = field(default=())

@@ -6,6 +6,7 @@ import textwrap
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from exporters.c.lowering import float_text
 from exporters.c.memory import Plan
@@ -44,10 +45,39 @@ void {name}_logits(const uint8_t pixels[784], float logits[{macro}_CLASSES], voi
 /* The most likely class, 0 to {classes - 1}. */
 int {name}_predict(const uint8_t pixels[784], void *workspace);
 
+/* In {name}_self_test.c: 0 if the network answers here as it has to; else the number of the first image that it answers otherwise, from 1. */
+int {name}_self_test(void *workspace);
+
 #ifdef __cplusplus
 }}
 #endif
 #endif
+"""
+
+
+def self_test(name: str, pixels: NDArray[np.uint8], logits: NDArray[np.float32], tolerance: float) -> str:
+    """Return the self-test: `pixels`, uint8 N×784, with `logits`, float32 N×classes, and how far an answer may be from them."""
+    images, classes = logits.shape
+    arrays = [Array("golden_pixels", "uint8_t", pixels), Array("golden_logits", "float", logits)]
+    body = "\n".join(_array(one) for one in arrays)
+    rule = "bit for bit" if tolerance == 0 else f"within {tolerance:.3g}"
+    return f"""/* {images} images with the logits that {name}_logits has to give, {rule}. */
+#include "{name}.h"
+
+{body}
+int {name}_self_test(void *workspace)
+{{
+    for (int i = 0; i < {images}; i++) {{
+        float logits[{name.upper()}_CLASSES];
+        {name}_logits(golden_pixels + 784 * i, logits, workspace);
+        for (int j = 0; j < {classes}; j++) {{
+            const float difference = logits[j] - golden_logits[{classes} * i + j];
+            if (!(difference <= {float_text(np.float32(tolerance))} && difference >= -{float_text(np.float32(tolerance))}))
+                return i + 1;
+        }}
+    }}
+    return 0;
+}}
 """
 
 
