@@ -56,7 +56,9 @@ def write(plan: Plan, aside: Path, golden: Golden) -> Written:
     Raises ExportError, ParityError if it does not run, any error of this package that the exporter raises, and OSError.
     """
     if plan.source is not None:
-        return Written(_write(plan, _target(plan, aside, plan.precision, plan.file, plan.options, golden), _derived, plan.reduction is not None))
+        return Written(
+            _write(plan, _target(plan, aside, plan.precision, plan.file, plan.options, golden), _derived, plan.reduction is not None)
+        )
     own = {option.name for option in plan.format.options}
     plain = {name: value for name, value in plan.options.items() if name in own}
     if plan.reduction is None:

@@ -144,7 +144,14 @@ class Lowering:
     # what is added
 
     def add(
-        self, kernel: str, needs: tuple[str, ...], arguments: tuple[Argument, ...], output: Value, layer: str, macs: int = 0, tensor: str = ""
+        self,
+        kernel: str,
+        needs: tuple[str, ...],
+        arguments: tuple[Argument, ...],
+        output: Value,
+        layer: str,
+        macs: int = 0,
+        tensor: str = "",
     ) -> None:
         """Add a step; `tensor` names the tensor that its output is, if any."""
         self.steps.append(Step(kernel, needs, arguments, output, layer, macs))
@@ -250,7 +257,9 @@ def _table(lowering: Lowering, first: Node, source: Value | None) -> bool:
     table = lowering.array(quantizer.name, "table", "uint8_t", _filled(lowering.graph, first.inputs[0], quantizer.outputs[0], source))
     in_order = source.channels_last or (len(source.shape) == 4 and source.shape[1] == 1)  # one channel lies the same in both orders
     result = replace(source, name=quantizer.outputs[0], scale=scale, zero=zero, source=None, channels_last=in_order)
-    lowering.add("table_u8", ("table_u8",), (source, table, source.elements, result), result, _layer(quantizer), tensor=quantizer.outputs[0])
+    lowering.add(
+        "table_u8", ("table_u8",), (source, table, source.elements, result), result, _layer(quantizer), tensor=quantizer.outputs[0]
+    )
     lowering.done |= {one.name for one in chain}
     return True
 
@@ -304,7 +313,11 @@ def _without_ports(model: onnx.ModelProto, first: str, last: str) -> onnx.ModelP
 @_lowers("Conv")
 def _conv(lowering: Lowering, node: Node) -> None:
     attributes = node.attributes
-    if attributes.get("group", 1) != 1 or any(one != 1 for one in attributes.get("dilations", [])) or attributes.get("auto_pad", b"NOTSET") != b"NOTSET":
+    if (
+        attributes.get("group", 1) != 1
+        or any(one != 1 for one in attributes.get("dilations", []))
+        or attributes.get("auto_pad", b"NOTSET") != b"NOTSET"
+    ):
         raise ExportError(f"format c has no kernel for Conv with groups, dilations or auto_pad (node {node.name})")
     x = lowering.bytes_of(node.inputs[0])
     weights = lowering.weights(node.inputs[1])
@@ -380,7 +393,9 @@ def _conv_u8(lowering: Lowering, node: Node, x: Value, filters: NDArray[Any], sc
 def _dense(lowering: Lowering, node: Node) -> None:
     weights = lowering.weights(node.inputs[1])
     x = lowering.bytes_of(node.inputs[0])
-    if node.op == "Gemm" and (node.attributes.get("alpha", 1.0) != 1.0 or node.attributes.get("beta", 1.0) != 1.0 or node.attributes.get("transA")):
+    if node.op == "Gemm" and (
+        node.attributes.get("alpha", 1.0) != 1.0 or node.attributes.get("beta", 1.0) != 1.0 or node.attributes.get("transA")
+    ):
         raise ExportError(f"format c has no kernel for Gemm with alpha, beta or transA (node {node.name})")
     if weights is None and lowering.constant(node.inputs[1]) is None:
         _matmul(lowering, node)
@@ -406,7 +421,16 @@ def _dense(lowering: Lowering, node: Node) -> None:
         name, relu = following.outputs[0], 1
     layer, rows = _layer(node), value.elements // k
     result = Value(name, lowering.graph.shape(name))
-    arguments = (value, lowering.array(layer, "weight", "float", _in_bands(weight)), lowering.array(layer, "bias", "float", bias), rows, k, n, relu, result)
+    arguments = (
+        value,
+        lowering.array(layer, "weight", "float", _in_bands(weight)),
+        lowering.array(layer, "bias", "float", bias),
+        rows,
+        k,
+        n,
+        relu,
+        result,
+    )
     lowering.add("dense_f32", ("rows_f32", "dense_f32"), arguments, result, layer, rows * k * n, name)
 
 
@@ -422,7 +446,9 @@ def _dense_u8(lowering: Lowering, node: Node, x: Value, weight: NDArray[Any], sc
     words = -(-k // _WORD) * _WORD
     if words != k and rows != 1:
         return False
-    weight = np.pad(weight, ((0, 0), (0, words - k)))  # a value takes whole words, so that the bytes behind it can be read; here they count nothing
+    weight = np.pad(
+        weight, ((0, 0), (0, words - k))
+    )  # a value takes whole words, so that the bytes behind it can be read; here they count nothing
     name = node.outputs[0]
     found = lowering.quantized_as(name)
     if found is None and name != lowering.graph.output:
@@ -468,12 +494,22 @@ def _pool(lowering: Lowering, node: Node) -> None:
             lowering.done.add(quantizer.name)
             name, y = quantizer.outputs[0], replace(y, scale=as_bytes.scale, zero=as_bytes.zero)
         if node.op == "MaxPool" or name != node.outputs[0]:
-            arguments: tuple[Argument, ...] = (source, _pool_shape(window, c, h, w), _number(source.scale), source.zero, _number(y.scale), y.zero, y)
+            arguments: tuple[Argument, ...] = (
+                source,
+                _pool_shape(window, c, h, w),
+                _number(source.scale),
+                source.zero,
+                _number(y.scale),
+                y.zero,
+                y,
+            )
             lowering.add("pool_u8", ("window", "dot_u8", "pool_u8"), arguments, y, _layer(node), tensor=name)
             return
     value = lowering.pixels_together(node.inputs[0])
     result = Value(node.outputs[0], lowering.graph.shape(node.outputs[0]), channels_last=True)
-    lowering.add("pool_f32", ("window", "pool_f32"), (value, _pool_shape(window, c, h, w), result), result, _layer(node), tensor=node.outputs[0])
+    lowering.add(
+        "pool_f32", ("window", "pool_f32"), (value, _pool_shape(window, c, h, w), result), result, _layer(node), tensor=node.outputs[0]
+    )
 
 
 # the rest
@@ -524,7 +560,9 @@ def _binary(lowering: Lowering, node: Node) -> None:
         other, size = second, second.elements
     if value.shape != shape or size not in (1, result.elements):
         raise ExportError(f"format c has no kernel for {node.op} that broadcasts {value.shape} (node {node.name})")
-    lowering.add(f"{kernel}_f32", ("pointwise_f32",), (value, other, size, relu, result.elements, result), result, _layer(node), tensor=name)
+    lowering.add(
+        f"{kernel}_f32", ("pointwise_f32",), (value, other, size, relu, result.elements, result), result, _layer(node), tensor=name
+    )
 
 
 @_lowers("Transpose")
@@ -610,7 +648,9 @@ def _pad(lowering: Lowering, node: Node) -> None:
     result = Value(node.outputs[0], lowering.graph.shape(node.outputs[0]))
     strides = _strides(result.shape)
     start = sum(int(before) * stride for before, stride in zip(widths[: len(strides)], strides, strict=True))
-    lowering.add("fill_f32", ("copy_f32",), (_number(0.0 if filler is None else filler.item()), result.elements, result), result, _layer(node))
+    lowering.add(
+        "fill_f32", ("copy_f32",), (_number(0.0 if filler is None else filler.item()), result.elements, result), result, _layer(node)
+    )
     to = Value(f"{node.outputs[0]} part", value.shape, source=result, start=start)
     _copy(lowering, node, value, value.shape, _strides(value.shape), to, strides)
     lowering.name(result)
@@ -674,7 +714,9 @@ def _softmax(lowering: Lowering, node: Node) -> None:
     _last_axis(node, value)
     result = Value(node.outputs[0], value.shape)
     n = value.shape[-1]
-    lowering.add("softmax_f32", ("math_f32", "softmax_f32"), (value, value.elements // n, n, result), result, _layer(node), tensor=result.name)
+    lowering.add(
+        "softmax_f32", ("math_f32", "softmax_f32"), (value, value.elements // n, n, result), result, _layer(node), tensor=result.name
+    )
 
 
 @_lowers("LayerNormalization")
@@ -710,7 +752,11 @@ def _curve(lowering: Lowering, node: Node) -> None:
 @_lowers("GRU")
 def _gru(lowering: Lowering, node: Node) -> None:
     attributes = node.attributes
-    usual = attributes.get("direction", b"forward") == b"forward" and attributes.get("linear_before_reset") == 1 and not attributes.get("layout")
+    usual = (
+        attributes.get("direction", b"forward") == b"forward"
+        and attributes.get("linear_before_reset") == 1
+        and not attributes.get("layout")
+    )
     if not usual or "activations" in attributes or "clip" in attributes or (len(node.inputs) > 4 and node.inputs[4]):
         raise ExportError(f"format c has kernels for a GRU as PyTorch has it, in one direction, only (node {node.name})")
     value = lowering.floats(node.inputs[0])
@@ -736,7 +782,9 @@ def _gru(lowering: Lowering, node: Node) -> None:
         Scratch("float", 6 * h),
         result,
     )
-    lowering.add("gru_f32", ("math_f32", "rows_f32", "dense_f32", "gru_f32"), arguments, result, layer, steps * 3 * h * (k + h), result.name)
+    lowering.add(
+        "gru_f32", ("math_f32", "rows_f32", "dense_f32", "gru_f32"), arguments, result, layer, steps * 3 * h * (k + h), result.name
+    )
 
 
 # what several need
@@ -871,5 +919,9 @@ def float_text(value: np.float32) -> str:
     """Return the shortest decimal that reads back as this float32, as a C literal. Raises ExportError for infinity and NaN."""
     if not np.isfinite(value):
         raise ExportError(f"format c cannot write {value}")
-    text = np.format_float_scientific(value, unique=True, trim="0") if value and not 1e-4 <= abs(value) < 1e6 else np.format_float_positional(value, unique=True, trim="0")
+    text = (
+        np.format_float_scientific(value, unique=True, trim="0")
+        if value and not 1e-4 <= abs(value) < 1e6
+        else np.format_float_positional(value, unique=True, trim="0")
+    )
     return f"{text}f"

@@ -30,7 +30,9 @@ class CFolder(NamedTuple):
 def read(folder: Path) -> CFolder:
     """Find the parts of a network in C. Raises ModelError if they are not there."""
     for header in sorted(folder.glob("*.h")) if folder.is_dir() else []:
-        found = {kind: int(number) for name, kind, number in _DEFINE.findall(header.read_text("utf-8", "replace")) if name == header.stem.upper()}
+        found = {
+            kind: int(number) for name, kind, number in _DEFINE.findall(header.read_text("utf-8", "replace")) if name == header.stem.upper()
+        }
         source = header.with_suffix(".c")
         if len(found) == 2 and source.is_file():
             return CFolder(header.stem, source, found["WORKSPACE_BYTES"], found["CLASSES"])
