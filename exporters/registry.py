@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mnist_edge.architectures.deployed import Deployed
     from mnist_edge.dataset import Dataset
     from mnist_edge.proof.golden import Golden
 
@@ -145,7 +144,7 @@ class Format:
     summary: str
     suffix: str
     runtime: str
-    export: "Callable[[Deployed, Target], dict[str, Any]] | Callable[[Path, Target], dict[str, Any]]"
+    export: "Callable[[Any, Target], dict[str, Any]]"
     source: str = ""
     requires: tuple[str, ...] = ("torch",)
     install: str = INSTALL_TRAIN

@@ -1,5 +1,6 @@
 """C99 for microcontrollers and everything else, made from the model's own ONNX artifact."""
 
+import exporters.onnx  # noqa: F401, the format that this one is made from
 from exporters.c.export import export
 from exporters.registry import Format, Reduction, register
 

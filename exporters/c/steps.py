@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
+
+from mnist_edge.common.errors import ExportError
 
 #: Bytes of an element of each type.
 SIZES = {"uint8_t": 1, "int8_t": 1, "int32_t": 4, "float": 4}
@@ -47,6 +50,15 @@ class Value:
     def bytes(self) -> int:
         """How many bytes it takes, rounded up so that whole words can be read."""
         return -(-self.elements * SIZES[self.type] // ALIGNMENT) * ALIGNMENT
+
+    @property
+    def image(self) -> tuple[int, int, int]:
+        """Channels, height and width of a value that lies channels last, whatever its shape is now."""
+        owner = self
+        while len(owner.shape) != 4 and owner.source is not None:
+            owner = owner.source
+        _, c, h, w = owner.shape
+        return c, h, w
 
     @property
     def root(self) -> Value:
@@ -129,3 +141,20 @@ class Network:
     steps: tuple[Step, ...]
     pixels: Value
     logits: Value
+
+
+def number(value: Any) -> str:
+    """Return a float32 as C has to write it so that the same float comes back."""
+    return float_text(np.float32(value))
+
+
+def float_text(value: np.float32) -> str:
+    """Return the shortest decimal that reads back as this float32, as a C literal. Raises ExportError for infinity and NaN."""
+    if not np.isfinite(value):
+        raise ExportError(f"format c cannot write {value}")
+    text = (
+        np.format_float_scientific(value, unique=True, trim="0")
+        if value and not 1e-4 <= abs(value) < 1e6
+        else np.format_float_positional(value, unique=True, trim="0")
+    )
+    return f"{text}f"

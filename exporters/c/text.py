@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from exporters.c.lowering import float_text
 from exporters.c.memory import Plan
-from exporters.c.steps import SIZES, Argument, Array, Network, Scratch, Step, Value
+from exporters.c.steps import SIZES, Argument, Array, Network, Scratch, Step, Value, float_text
 
 _KERNELS = Path(__file__).parent / "kernels"
 
