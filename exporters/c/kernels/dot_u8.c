@@ -2,6 +2,9 @@
 #if defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && !defined(__ARM_BIG_ENDIAN) && (defined(__GNUC__) || defined(__clang__)) && !defined(PLAIN_C)
 #define FAST_DOT 1
 #define UNUSED __attribute__((unused))
+#ifdef __clang__
+#define ROLLED _Pragma("clang loop unroll(disable)") /* for loops that take little of the time, but would take much of the flash */
+#endif
 
 /* Four bytes of two filters and two patches. SXTB16 and UXTB16 make two words of two 16-bit numbers out of four bytes; SMLAD adds two products. */
 #define FOUR_2X2 \
@@ -84,10 +87,7 @@ static __attribute__((naked, noinline)) void dot_2x1_u8(const uint8_t *x UNUSED,
         "ldrd r4, r5, [r3]\n"
         "movs r6, #0\n"
         "movs r7, #0\n"
-        "tst r2, #4\n"
-        "bne 2f\n"
         "1:\n" FOUR_2X1
-        "2:\n" FOUR_2X1
         "cmp r0, lr\n"
         "bne 1b\n"
         "cmp r4, r6\n"
@@ -155,6 +155,10 @@ INLINE void dot_avx2(const uint8_t *x, const int8_t *w, int k, int filters, int 
 }
 #endif
 
+#ifndef ROLLED
+#define ROLLED
+#endif
+
 /* Filters with patches, at most two of each: best[f] becomes the largest sum of filter f and a patch, if that is larger. */
 INLINE void dot_u8(const uint8_t *x, const int8_t *w, int k, int filters, int patches, int32_t *RESTRICT best)
 {
@@ -184,9 +188,11 @@ INLINE void dot_u8(const uint8_t *x, const int8_t *w, int k, int filters, int pa
 INLINE uint8_t to_byte(float value, int zero)
 {
 #if defined(FAST_DOT) && defined(__ARM_FP) && (__ARM_FP & 4) && !defined(__SOFTFP__)
-    int32_t nearest, byte;
-    __asm__("vcvtr.s32.f32 %1, %1\n vmov %0, %1" : "=r"(nearest), "+t"(value)); /* the processor's own rounding is the same */
-    __asm__("qadd %0, %1, %2\n usat %0, #8, %0" : "=r"(byte) : "r"(nearest), "r"(zero));
+    int32_t byte;
+    __asm__("vcvtr.s32.f32 %1, %1\n vmov %0, %1" : "=r"(byte), "+t"(value)); /* the processor's own rounding is the same */
+    if (zero != 0)
+        __asm__("qadd %0, %0, %1" : "+r"(byte) : "r"(zero));
+    __asm__("usat %0, #8, %0" : "+r"(byte));
     return (uint8_t)byte;
 #else
     const float lowest = (float)(0 - zero), highest = (float)(255 - zero);
