@@ -24,7 +24,9 @@ _PAGE = Path(__file__).parent / "page"
 PAGE_FILES = ("index.html", "page.css", "page.js")
 
 
-def write(source: Path, folder: Path, name: str, golden: Golden, *, precision: str, tolerance: float, classes: Sequence[str]) -> dict[str, Any]:
+def write(
+    source: Path, folder: Path, name: str, golden: Golden, *, precision: str, tolerance: float, classes: Sequence[str]
+) -> dict[str, Any]:
     """Write the page of an ONNX file into a new folder. Return what the manifest keeps: the compiler, and the figures of the C.
 
     `golden` are the model's golden inputs with PyTorch's logits, `tolerance` is how far the page's logits may be from those
@@ -41,7 +43,9 @@ def write(source: Path, folder: Path, name: str, golden: Golden, *, precision: s
     own = wasm.load_module(module, source)(golden.pixels)
     distance = float(np.abs(own - golden.logits).max())
     if not distance <= tolerance or (own.argmax(1) != golden.logits.argmax(1)).any():
-        raise ExportError(f"{source}: as WebAssembly its logits are {distance:.3g} from PyTorch's on the golden inputs; at most {tolerance:.3g} is allowed")
+        raise ExportError(
+            f"{source}: as WebAssembly its logits are {distance:.3g} from PyTorch's on the golden inputs; at most {tolerance:.3g} is allowed"
+        )
     inputs = np.ascontiguousarray(golden.pixels).tobytes() + b"".join(a.astype("<f4").tobytes() for a in (golden.logits, own))
     folder.mkdir()
     for file in PAGE_FILES:

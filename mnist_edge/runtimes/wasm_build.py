@@ -52,7 +52,17 @@ def build(folder: Path) -> bytes:
     with tempfile.TemporaryDirectory() as scratch:
         glue, module = Path(scratch) / "glue.c", Path(scratch) / "network.wasm"
         glue.write_text(_GLUE.format(name=name, macro=name.upper()), "utf-8")
-        words = [*_compiler(), *_FLAGS, "-I", str(folder.resolve()), str(folder.resolve() / f"{name}.c"), str(glue), *_LINK, "-o", str(module)]
+        words = [
+            *_compiler(),
+            *_FLAGS,
+            "-I",
+            str(folder.resolve()),
+            str(folder.resolve() / f"{name}.c"),
+            str(glue),
+            *_LINK,
+            "-o",
+            str(module),
+        ]
         caches = str(cache_dir() or scratch)
         environment = {"ZIG_GLOBAL_CACHE_DIR": f"{caches}/zig", "ZIG_LOCAL_CACHE_DIR": f"{scratch}/zig"} | os.environ
         done = subprocess.run(words, cwd=scratch, env=environment, capture_output=True, text=True, errors="replace", check=False)

@@ -4,11 +4,18 @@
 
 // ---------------------------------------------------------------- a hash
 
-/** Return the SHA-256 of bytes as hexadecimal digits (FIPS 180-4). crypto.subtle would do, but browsers keep it from pages without https. */
-export function sha256(bytes) {
+/** Return the SHA-256 of bytes as hexadecimal digits: the browser's own, or ours where it keeps that from pages without https. */
+export async function sha256(bytes) {
+  if (!globalThis.crypto?.subtle) return slowSha256(bytes);
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** The same in JavaScript (FIPS 180-4). */
+export function slowSha256(bytes) {
   const [fraction, primes] = [(x) => ((x - Math.floor(x)) * 2 ** 32) >>> 0, []];
   for (let n = 2; primes.length < 64; n++) if (primes.every((p) => n % p)) primes.push(n);
-  const k = primes.map((p) => fraction(Math.cbrt(p)));
+  const k = Int32Array.from(primes, (p) => fraction(Math.cbrt(p)));
   const h = primes.slice(0, 8).map((p) => fraction(Math.sqrt(p)));
   const padded = new Uint8Array(((bytes.length + 72) >> 6) << 6);
   padded.set(bytes);
@@ -25,11 +32,18 @@ export function sha256(bytes) {
       const s1 = turned(w[i - 2], 17) ^ turned(w[i - 2], 19) ^ (w[i - 2] >>> 10);
       w[i] = w[i - 16] + s0 + w[i - 7] + s1;
     }
-    let [a, b, c, d, e, f, g, last] = h;
+    let a = h[0], b = h[1], c = h[2], d = h[3], e = h[4], f = h[5], g = h[6], last = h[7];
     for (let i = 0; i < 64; i++) {
       const t1 = (last + (turned(e, 6) ^ turned(e, 11) ^ turned(e, 25)) + ((e & f) ^ (~e & g)) + k[i] + w[i]) | 0;
       const t2 = ((turned(a, 2) ^ turned(a, 13) ^ turned(a, 22)) + ((a & b) ^ (a & c) ^ (b & c))) | 0;
-      [last, g, f, e, d, c, b, a] = [g, f, e, (d + t1) | 0, c, b, a, (t1 + t2) | 0];
+      last = g;
+      g = f;
+      f = e;
+      e = (d + t1) | 0;
+      d = c;
+      c = b;
+      b = a;
+      a = (t1 + t2) | 0;
     }
     [a, b, c, d, e, f, g, last].forEach((value, i) => (h[i] = (h[i] + value) >>> 0));
   }
@@ -58,7 +72,7 @@ export class Network {
   /** Check files that are here already: `about` as parsed from model.json, the others as bytes. Throws Refusal. */
   static async open(about, module, golden) {
     for (const [file, bytes] of [["model.wasm", module], ["golden.bin", golden]]) {
-      const [expected, found] = [about.sha256?.[file], sha256(bytes)];
+      const [expected, found] = [about.sha256?.[file], await sha256(bytes)];
       if (found !== expected)
         throw new Refusal(`${file} is not the file that was proven: its SHA-256 is ${found.slice(0, 12)}… and not ${String(expected).slice(0, 12)}….`);
     }
@@ -186,7 +200,13 @@ export function prepare(picture, ink = "auto") {
 }
 
 const newPlane = (width, height) => ({ width, height, data: new Uint8Array(width * height) });
-const mapped = (plane, change) => ({ ...plane, data: plane.data.map(change) });
+
+function mapped({ width, height, data }, change) {
+  const result = newPlane(width, height);
+  for (let i = 0; i < data.length; i++) result.data[i] = change(data[i], i);
+  return result;
+}
+
 const inverted = (plane) => mapped(plane, (value) => 255 - value);
 
 /** Round to the nearest, even if it is a tie, as Python does. */
@@ -195,12 +215,16 @@ function rounded(x) {
   return x - floor === 0.5 ? floor + (floor & 1) : Math.round(x);
 }
 
-/** Return the value that `share` of the bytes do not exceed; 0 for none. */
-function quantile(values, share) {
+/** Return the value that `share` of the bytes do not exceed, 0 for none; of those only where the mask is `wanted`, if there is a mask. */
+function quantile(values, share, mask = null, wanted = 1) {
   const counts = new Uint32Array(1024);
-  for (const value of values) counts[value]++;
-  let sum = 0;
-  for (let i = 0; i < counts.length; i++) if ((sum += counts[i]) >= share * values.length) return i;
+  let count = 0;
+  for (let i = 0; i < values.length; i++)
+    if (!mask || mask.data[i] === wanted) {
+      counts[values[i]]++;
+      count++;
+    }
+  for (let i = 0, sum = 0; i < counts.length; i++) if ((sum += counts[i]) >= share * count) return i;
   return 0;
 }
 
@@ -209,9 +233,10 @@ const median = (values) => (quantile(values, 0.5) + quantile(values, 0.5 + 0.5 /
 /** Return a part of a plane; beyond the edges it is `outside`. */
 function part(plane, top, bottom, left, right, outside = 0) {
   const result = newPlane(right - left, bottom - top);
-  for (let y = top, to = 0; y < bottom; y++)
-    for (let x = left; x < right; x++, to++)
-      result.data[to] = x < 0 || y < 0 || x >= plane.width || y >= plane.height ? outside : plane.data[y * plane.width + x];
+  if (outside) result.data.fill(outside);
+  const [from, to] = [Math.max(0, left), Math.min(plane.width, right)];
+  for (let y = Math.max(0, top); y < Math.min(plane.height, bottom); y++)
+    result.data.set(plane.data.subarray(y * plane.width + from, y * plane.width + to), (y - top) * result.width + from - left);
   return result;
 }
 
@@ -376,16 +401,20 @@ function gaussianBlurred(plane, radius) {
 
 /** Return the largest of each `window` successive pixels, along rows or down columns; the plane gets shorter by window - 1. */
 function runningMax(plane, window, isDown) {
-  let [{ width, height, data }, reach] = [plane, 1];
-  const stride = isDown ? width : 1;
-  while (reach < window) {
+  const { width, height } = plane;
+  let data = plane.data;
+  for (let reach = 1; reach < window; ) {
     const step = Math.min(reach, window - reach);
-    const to = new Uint8Array(data.length);
-    for (let i = 0, j = step * stride; j < data.length; i++, j++) to[i] = data[i] > data[j] ? data[i] : data[j];
-    data = to;
+    data = largerOf(data, (isDown ? width : 1) * step);
     reach += step;
   }
   return part({ width, height, data }, 0, isDown ? height - window + 1 : height, 0, isDown ? width : width - window + 1);
+}
+
+function largerOf(data, offset) {
+  const result = new Uint8Array(data.length);
+  for (let i = 0, end = data.length - offset; i < end; i++) result[i] = Math.max(data[i], data[i + offset]);
+  return result;
 }
 
 const dilated = (plane, window) => runningMax(runningMax(plane, window, true), window, false);
@@ -652,13 +681,12 @@ function findDoubts({ all, chosen, box: [top, bottom, left, right], pen, mask })
 function whyNoDigit({ all, chosen, box: [top, bottom, left, right], mask, plane, strength, pen }) {
   const pieces = all.pieces;
   const own = pieces.filter((_, i) => chosen[i]);
-  const outOf = (values, wanted) => values.filter((_, i) => mask.data[i] === wanted);
-  const ink = quantile(outOf(strength.data, 1), 0.6);
+  const ink = quantile(strength.data, 0.6, mask);
   const main = own[best(own.map((p) => p.ink))];
   const length = Math.max(main.height, main.width);
   const digit = cropped(mask, [top, bottom, left, right]);
   const [fewer, more] = strokesMet(digit).sort((a, b) => a - b);
-  const paper = quantile(outOf(strength.data, 0), 0.5) / ink;
+  const paper = quantile(strength.data, 0.5, mask, 0) / ink;
   const others = pieces.filter((p, i) => !chosen[i] && p.borders === 0).map((p) => p.ink).sort((a, b) => b - a).slice(0, 5);
   const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
   const timesOther = pieces.length < 20 || !others.length ? Infinity : own.reduce((sum, p) => sum + p.ink, 0) / mean(others);
@@ -675,7 +703,7 @@ function whyNoDigit({ all, chosen, box: [top, bottom, left, right], mask, plane,
     return ring.data[i] && !(x >= 0 && y >= 0 && x < inner.width && y < inner.height && inner.data[y * inner.width + x]);
   };
   const around = (of, outside) => part(of, top - 6, bottom + 6, left - 6, right + 6, outside).data.filter((_, i) => isRing(i));
-  const darkness = quantile(outOf(plane.data, 1), 0.6);
+  const darkness = quantile(plane.data, 0.6, mask);
   const planeAround = around(plane, 255);
   if (planeAround.filter((value) => value <= darkness).length / planeAround.length > 0.15) return "a filled patch, or a pen too broad for the picture";
   if (quantile(around(strength, 0), 0.5) / ink > 0.18) return "a shadow";
@@ -715,7 +743,7 @@ function strokesMet({ width, height, data }) {
 /** Return the digit alone, its longer side 80: ink 255, paper 0, and the soft edge between. */
 function cutOut(strength, mask, level, [top, bottom, left, right]) {
   const area = [Math.max(0, top - 1), Math.min(mask.height, bottom + 1), Math.max(0, left - 1), Math.min(mask.width, right + 1)];
-  const full = quantile(strength.data.filter((_, i) => mask.data[i]), 0.6);
+  const full = quantile(strength.data, 0.6, mask);
   const low = 0.35 * level;
   const scale = 255 / Math.max(1, full - low);
   const near = grown(cropped(mask, area), 1);
@@ -824,7 +852,7 @@ function looksWritten(plane) {
 // ---------------------------------------------------------------- the page
 
 /** Drawings are kept at this size, black on white, whatever the screen. */
-const DRAWING = 280;
+const DRAWING = 200;
 
 /** A keyboard's pen moves by this much, and by a third of it with Shift. */
 const KEY_STEP = DRAWING / 28;
