@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from exporters import plan as plans
 from exporters import reference, writing
 from exporters.evidence import keep_evidence
@@ -18,9 +20,10 @@ from exporters.reference import Answers
 from exporters.registry import Calibration, LayerCost
 from exporters.verdict import Verdict, judge
 from exporters.writing import Written
-from mnist_edge import store
+from mnist_edge import runtimes, store
 from mnist_edge.common.errors import ExportError, NoGainError, one_line
 from mnist_edge.common.files import folder_aside
+from mnist_edge.common.text import count
 from mnist_edge.common.trees import read_tree
 from mnist_edge.dataset import Dataset
 from mnist_edge.proof import parity, probes, records
@@ -92,7 +95,7 @@ def export(
     answers = reference.answers(model, data)
     home = store.models_dir(models_dir) if model.is_installed_reference else model.home
     with folder_aside(home, plan.file) as aside, _threads_kept():
-        written = writing.write(plan, aside)
+        written = writing.write(plan, aside, answers.golden)
         verdict = weigh(plan, written)
         seen = prove(plan, written, answers)
         if not seen.report:
@@ -133,10 +136,22 @@ def prove(plan: Plan, written: Written, answers: Answers) -> Examined:
     """
     run, float32 = written.artifact.run, written.float32
     seen = examine(run, plan.precision, plan.budget, plan.data, answers.logits, answers.golden, answers.probes)
+    if plan.source is not None:
+        return seen._replace(report=seen.report.with_failures(_unlike_source(plan, written, seen)))
     if float32 is None:
         return seen
     failures = [f"in float32, from which it was made: {failure}" for failure in probes.failures(float32.run, answers.probes, exact=True)]
     return seen._replace(report=seen.report.with_failures(failures))
+
+
+def _unlike_source(plan: Plan, written: Written, seen: Examined) -> list[str]:
+    """Say how an artifact that claims to answer bit for bit as its source fails to."""
+    if plan.source is None or not written.artifact.details.get("as_source") or not seen.report:
+        return []
+    source = runtimes.load_artifact(plan.model, plan.source)
+    expected = parity.logits_of(source, plan.data.images)
+    different = int((expected.view(np.uint32) != seen.logits.view(np.uint32)).any(axis=1).sum())
+    return [f"the logits of {count(different, 'image')} are not those of {plan.source.file}, bit for bit"] if different else []
 
 
 def publish(plan: Plan, written: Written, answers: Answers, seen: Examined, models_dir: Path | None) -> tuple[store.Model, Artifact]:
@@ -154,7 +169,7 @@ def publish(plan: Plan, written: Written, answers: Answers, seen: Examined, mode
         )
     oldest = str(details.pop("oldest_runtime", f"{plan.runtime.name} (oldest not known)"))
     unproven = "; ".join(filter(None, [plan.too_little, records.doubts(details)]))
-    figures = records.figures(seen.report, plan.data, unproven)
+    figures = records.figures(seen.report, plan.data, unproven, seen.logits if details.get("bit_for_bit") else None)
     proof = Proof(
         artifact.tree.sha256,
         plan.runtime.name,

@@ -9,11 +9,12 @@ from typing import Any
 
 from exporters.registry import Calibration, Format, Reduction, find
 from mnist_edge import runtimes, store
-from mnist_edge.common.errors import ParityError, UsageError, unknown_name
+from mnist_edge.common.errors import ExportError, ParityError, UsageError, unknown_name
 from mnist_edge.common.options import check_options
 from mnist_edge.dataset import Dataset
 from mnist_edge.proof import parity, records
 from mnist_edge.store import publishing
+from mnist_edge.store.manifest import Artifact, quantize_of
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Plan:
         budget: how much the answers may differ.
         options: options of the format or the precision, checked.
         calibration: images to calibrate on, if the precision needs them.
+        source: the model's artifact that it is made from, for a format that has a source.
         too_little: why `data` is too little for a proof, in words; only with `force`.
         force: whether to publish an artifact that would be refused: too few images, warnings, a weaker proof, or no smaller.
     """
@@ -41,6 +43,7 @@ class Plan:
     budget: parity.Budget
     options: Mapping[str, Any]
     calibration: Calibration | None
+    source: Artifact | None
     too_little: str
     force: bool
 
@@ -89,7 +92,23 @@ def plan(
         raise ParityError(
             f"{model.name}: not exported, because {too_little}; name a larger test set with --data, or add --force, which publishes it as unproven"
         )
-    return Plan(model, chosen, precision, runtime, data, budget, options, calibration, too_little, force)
+    source = find_source(model, chosen, precision)
+    if chosen.source and source is None:
+        raise ExportError(
+            f"{model.name}: format {chosen.name} is made from its {chosen.source} artifact in {precision}, and there is none; "
+            f"run: mnist-edge export {model.name} --format {chosen.source}{_quantized(precision)}"
+        )
+    return Plan(model, chosen, precision, runtime, data, budget, options, calibration, source, too_little, force)
+
+
+def find_source(model: store.Model, format: Format, precision: str) -> Artifact | None:
+    """Return the model's artifact that a format would be made from; None if it has none, or the format needs none."""
+    found = [one for one in model.artifacts if (one.format, one.precision) == (format.source, precision)]
+    return next((one for one in found if (model.folder / one.file).exists()), None)
+
+
+def _quantized(precision: str) -> str:
+    return "" if precision == "float32" else f" --quantize {quantize_of(precision)}"
 
 
 def _budget(precision: str, max_accuracy_drop: float | None) -> parity.Budget:

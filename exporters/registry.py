@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mnist_edge.architectures.deployed import Deployed
     from mnist_edge.dataset import Dataset
+    from mnist_edge.proof.golden import Golden
 
 ENTRY_POINTS = "mnist_edge.exporters"
 
 #: The modules of this package's formats; each registers its format when it is imported.
-_BUILT_IN = ("exporters.onnx", "exporters.torchscript", "exporters.litert", "exporters.executorch")
+_BUILT_IN = ("exporters.onnx", "exporters.torchscript", "exporters.litert", "exporters.executorch", "exporters.c")
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,7 @@ class Target:
         precision: one of the format's precisions.
         options: the format's own options, as given.
         calibration: images to calibrate on, if the precision needs them.
+        golden: a few inputs with PyTorch's answers, for formats that carry a self-test; the gate gives them.
     """
 
     path: Path
@@ -78,6 +79,7 @@ class Target:
     precision: str = "float32"
     options: Mapping[str, Any] = field(default_factory=dict)
     calibration: Calibration | None = None
+    golden: "Golden | None" = None
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,8 @@ class Reduction:
     """A lower precision of a format.
 
     Attributes:
-        convert: writes ``target.path`` from the float32 file and returns details, as `Format.export` does.
+        convert: writes ``target.path`` from the float32 file and returns details, as `Format.export` does. Where the format has a `source`, it
+            gets the model's artifact in that format and in this precision instead.
         options: its own options, in addition to the format's.
         calibrated: True if it needs ``target.calibration``.
         layer_costs: compares the tensors of both files on images, uint8 N×1×28×28, and returns the costliest layer first; None if
@@ -126,6 +129,8 @@ class Format:
         export: writes ``target.path``, a file or a folder, in float32 from a `Deployed` network in eval mode, on the CPU, and returns details
             for the manifest. One of them, ``oldest_runtime``, such as ``onnxruntime 1.18``, is the oldest release that runs the file.
             Raises ExportError, UsageError.
+        source: name of the format that it is made from; empty if it is made from the network. `export` then gets the path of the model's
+            artifact in that format instead of a network, so that what is proven follows from what is proven.
         requires: import names of the packages that `export` needs.
         install: the command that installs them.
         missing_tools: returns the names of other tools that `export` needs and does not find, such as a converter in a separate folder; None if
@@ -139,7 +144,8 @@ class Format:
     summary: str
     suffix: str
     runtime: str
-    export: "Callable[[Deployed, Target], dict[str, Any]]"
+    export: "Callable[[Any, Target], dict[str, Any]]"
+    source: str = ""
     requires: tuple[str, ...] = ("torch",)
     install: str = INSTALL_TRAIN
     missing_tools: Callable[[], tuple[str, ...]] | None = None
@@ -188,6 +194,8 @@ def register(format: Format) -> Format:
         runtimes.get(format.runtime)
     except UsageError as error:
         raise UsageError(f"format {format.name!r}: {error}") from error
+    if format.source and format.source not in _registered:
+        raise UsageError(f"format {format.name!r}: it is made from format {format.source!r}, which is not registered")
     without = [precision for precision in format.precisions if precision not in BUDGETS]
     if without:
         raise UsageError(f"format {format.name!r}: no budget in mnist_edge.proof.parity.BUDGETS for {', '.join(without)}")

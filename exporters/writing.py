@@ -14,6 +14,7 @@ from exporters.registry import Target
 from mnist_edge.common.errors import ExportError, FixedBatchError, MnistEdgeError, ModelError, ParityError, one_line
 from mnist_edge.common.logits import Run
 from mnist_edge.common.trees import Tree, read_tree
+from mnist_edge.proof.golden import Golden
 from mnist_edge.runtimes import apart
 
 if TYPE_CHECKING:
@@ -45,20 +46,25 @@ class Written:
     float32: File | None = None
 
 
-def write(plan: Plan, aside: Path) -> Written:
+def write(plan: Plan, aside: Path, golden: Golden) -> Written:
     """Write the planned artifact into the empty folder `aside`, each precision in its own folder, and load it.
 
-    A lower precision is made from the float32 artifact, so that the comparison of size, speed and layers is fair.
+    A lower precision is made from the float32 artifact, so that the comparison of size, speed and layers is fair; or from the artifact in the
+    same precision that the format has as its source. `golden` may be written into the artifact as a self-test.
 
     Ensures: a file or a folder, with no links in it and nothing beside it, which the runtime loads and which keeps the contract.
     Raises ExportError, ParityError if it does not run, any error of this package that the exporter raises, and OSError.
     """
+    if plan.source is not None:
+        return Written(
+            _write(plan, _target(plan, aside, plan.precision, plan.file, plan.options, golden), _derived, plan.reduction is not None)
+        )
     own = {option.name for option in plan.format.options}
     plain = {name: value for name, value in plan.options.items() if name in own}
     if plan.reduction is None:
-        return Written(_write(plan, _target(plan, aside, "float32", plan.file, plan.options), _exported))
-    float32 = _write(plan, _target(plan, aside, "float32", f"float32{plan.format.suffix}", plain), _exported)
-    target = _target(plan, aside, plan.precision, plan.file, plan.options)
+        return Written(_write(plan, _target(plan, aside, "float32", plan.file, plan.options, golden), _exported))
+    float32 = _write(plan, _target(plan, aside, "float32", f"float32{plan.format.suffix}", plain, golden), _exported)
+    target = _target(plan, aside, plan.precision, plan.file, plan.options, golden)
     convert = plan.reduction.convert
 
     def reduced(plan: Plan, target: Target) -> Mapping[str, Any]:
@@ -70,17 +76,26 @@ def write(plan: Plan, aside: Path) -> Written:
     return Written(_write(plan, target, reduced, is_reduced=True), float32)
 
 
-def _target(plan: Plan, aside: Path, precision: str, file: str, options: Mapping[str, Any]) -> Target:
+def _target(plan: Plan, aside: Path, precision: str, file: str, options: Mapping[str, Any], golden: Golden) -> Target:
     """Give a target its own folder. Whatever else is in it afterwards, the exporter wrote."""
     folder = aside / precision
     folder.mkdir()
     manifest = plan.model.manifest
     calibration = plan.calibration if precision == plan.precision else None
-    return Target(folder / file, manifest.name, manifest.architecture, manifest.classes, manifest.licence, precision, options, calibration)
+    about = (manifest.name, manifest.architecture, manifest.classes, manifest.licence)
+    return Target(folder / file, *about, precision, options, calibration, golden)
+
+
+def _derived(plan: Plan, target: Target) -> Mapping[str, Any]:
+    """Make an artifact from the one that is its source, after checking that one's hash."""
+    assert plan.source is not None
+    convert: Callable[[Path, Target], Mapping[str, Any]] = plan.reduction.convert if plan.reduction else plan.format.export
+    return dict(convert(plan.model.path(plan.source), target)) | {"source": {"file": plan.source.file, "sha256": plan.source.sha256}}
 
 
 def _exported(plan: Plan, target: Target) -> Mapping[str, Any]:
-    return plan.format.export(_network(plan), target)
+    export: Callable[[Deployed, Target], Mapping[str, Any]] = plan.format.export
+    return export(_network(plan), target)
 
 
 def _network(plan: Plan) -> Deployed:

@@ -68,7 +68,9 @@ def read(path: Path) -> Graph:
     model = onnx.load(path)
     graph = model.graph
     if [port.name for port in graph.input] != ["pixels"] or [port.name for port in graph.output] != ["logits"]:
-        raise ExportError(f"{path.name}: takes {[p.name for p in graph.input]} and gives {[p.name for p in graph.output]}, not pixels and logits")
+        raise ExportError(
+            f"{path.name}: takes {[p.name for p in graph.input]} and gives {[p.name for p in graph.output]}, not pixels and logits"
+        )
     nodes = [
         Node(
             node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
+
+from mnist_edge.common.errors import ExportError
 
 #: Bytes of an element of each type.
 SIZES = {"uint8_t": 1, "int8_t": 1, "int32_t": 4, "float": 4}
@@ -21,11 +24,12 @@ class Value:
 
     Attributes:
         name: its tensor's name in the ONNX file.
-        shape: as in the ONNX file, without the batch.
+        shape: as in the ONNX file, for a batch of one.
         type: its C type.
         scale, zero: what its bytes stand for: ``(byte - zero) * scale``; of floats 1 and 0.
         channels_last: True if it lies in memory as height, width, channels.
         source: the value whose memory it is, in another shape; None if it has its own.
+        start: the element of that memory at which it begins.
     """
 
     name: str
@@ -35,6 +39,7 @@ class Value:
     zero: int = 0
     channels_last: bool = False
     source: Value | None = None
+    start: int = 0
 
     @property
     def elements(self) -> int:
@@ -45,6 +50,15 @@ class Value:
     def bytes(self) -> int:
         """How many bytes it takes, rounded up so that whole words can be read."""
         return -(-self.elements * SIZES[self.type] // ALIGNMENT) * ALIGNMENT
+
+    @property
+    def image(self) -> tuple[int, int, int]:
+        """Channels, height and width of a value that lies channels last, whatever its shape is now."""
+        owner = self
+        while len(owner.shape) != 4 and owner.source is not None:
+            owner = owner.source
+        _, c, h, w = owner.shape
+        return c, h, w
 
     @property
     def root(self) -> Value:
@@ -122,10 +136,25 @@ class Network:
         steps: in the order in which they run.
         pixels: the input, 784 bytes, which the caller has.
         logits: the output, which the caller has room for.
-        inexact: names of operators whose rounding is not settled, so that onnxruntime itself answers otherwise on another processor.
     """
 
     steps: tuple[Step, ...]
     pixels: Value
     logits: Value
-    inexact: tuple[str, ...] = field(default=())
+
+
+def number(value: Any) -> str:
+    """Return a float32 as C has to write it so that the same float comes back."""
+    return float_text(np.float32(value))
+
+
+def float_text(value: np.float32) -> str:
+    """Return the shortest decimal that reads back as this float32, as a C literal. Raises ExportError for infinity and NaN."""
+    if not np.isfinite(value):
+        raise ExportError(f"format c cannot write {value}")
+    text = (
+        np.format_float_scientific(value, unique=True, trim="0")
+        if value and not 1e-4 <= abs(value) < 1e6
+        else np.format_float_positional(value, unique=True, trim="0")
+    )
+    return f"{text}f"

@@ -6,10 +6,10 @@ import textwrap
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from exporters.c.lowering import float_text
 from exporters.c.memory import Plan
-from exporters.c.steps import Argument, Array, Network, Scratch, Step, Value
+from exporters.c.steps import SIZES, Argument, Array, Network, Scratch, Step, Value, float_text
 
 _KERNELS = Path(__file__).parent / "kernels"
 
@@ -44,10 +44,39 @@ void {name}_logits(const uint8_t pixels[784], float logits[{macro}_CLASSES], voi
 /* The most likely class, 0 to {classes - 1}. */
 int {name}_predict(const uint8_t pixels[784], void *workspace);
 
+/* In {name}_self_test.c: 0 if the network answers here as it has to; else the number of the first image that it answers otherwise, from 1. */
+int {name}_self_test(void *workspace);
+
 #ifdef __cplusplus
 }}
 #endif
 #endif
+"""
+
+
+def self_test(name: str, pixels: NDArray[np.uint8], logits: NDArray[np.float32], tolerance: float) -> str:
+    """Return the self-test: `pixels`, uint8 N×784, with `logits`, float32 N×classes, and how far an answer may be from them."""
+    images, classes = logits.shape
+    arrays = [Array("golden_pixels", "uint8_t", pixels), Array("golden_logits", "float", logits)]
+    body = "\n".join(_array(one) for one in arrays)
+    rule = "bit for bit" if tolerance == 0 else f"within {tolerance:.3g}"
+    return f"""/* {images} images with the logits that {name}_logits has to give, {rule}. */
+#include "{name}.h"
+
+{body}
+int {name}_self_test(void *workspace)
+{{
+    for (int i = 0; i < {images}; i++) {{
+        float logits[{name.upper()}_CLASSES];
+        {name}_logits(golden_pixels + 784 * i, logits, workspace);
+        for (int j = 0; j < {classes}; j++) {{
+            const float difference = logits[j] - golden_logits[{classes} * i + j];
+            if (!(difference <= {float_text(np.float32(tolerance))} && difference >= -{float_text(np.float32(tolerance))}))
+                return i + 1;
+        }}
+    }}
+    return 0;
+}}
 """
 
 
@@ -63,7 +92,7 @@ def source(name: str, network: Network, plan: Plan) -> str:
 
 
 def _ordered(needs: dict[str, None]) -> list[str]:
-    order = [need for need in ("window", "dot_u8") if need in needs or (need == "dot_u8" and "quantize" in needs)]
+    order = [need for need in ("window", "dot_u8", "math_f32", "rows_f32", "dense_f32") if need in needs]
     return [*order, *(need for need in needs if need not in order)]
 
 
@@ -114,11 +143,10 @@ def _argument(argument: Argument, network: Network, plan: Plan) -> str:
         return argument.name
     if isinstance(argument, (Value, Scratch)):
         root = argument.root if isinstance(argument, Value) else argument
-        if root is network.pixels:
-            return "pixels"
-        if root is network.logits:
-            return "logits"
-        place = f"memory + {plan.offset(argument)}"
+        start = argument.start if isinstance(argument, Value) else 0
+        if root is network.pixels or root is network.logits:
+            return ("pixels" if root is network.pixels else "logits") + (f" + {start}" if start else "")
+        place = f"memory + {plan.offset(argument) + start * SIZES[argument.type]}"
         return place if argument.type == "uint8_t" else f"({argument.type} *)(void *)({place})"
     return str(argument)
 

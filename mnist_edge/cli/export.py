@@ -105,6 +105,7 @@ def command(
     """
     import exporters
     from exporters import gate
+    from exporters import plan as plans
     from mnist_edge import dataset as datasets
 
     if format_name is None:
@@ -112,30 +113,40 @@ def command(
         raise UsageError(f"export needs a format; add --format onnx, or one of {others}; mnist-edge formats says what each is for")
     chosen = exporters.find(format_name)
     precision = _precision(chosen, quantize)
-    _refuse_misplaced(ctx, chosen, precision, declared)
-    chosen.require()
     found = store.find(model, models_dir)
+    wanted = [chosen]
+    if chosen.source and plans.find_source(found, chosen, precision) is None:
+        wanted.insert(0, exporters.find(chosen.source))
+    _refuse_misplaced(ctx, wanted, precision, declared)
+    for one in wanted:
+        one.require()
     out.model(found)
     proof_data = datasets.load_for_proof(data, data_dir)
     if data is None and proof_data.name == "drawn":
         out.say("MNIST is not on this machine: proving on 10,000 drawn digits; mnist-edge verify completes it once MNIST is here")
-    calibration = None
-    if precision != "float32" and chosen.reductions[precision].calibrated:
-        calibration = _calibration(data or proof_data.name, data_dir, calibration_images, calibration_seed, out)
-    after, outcome = gate.export(
-        found,
-        format_name,
-        proof_data,
-        models_dir=models_dir,
-        precision=precision,
-        options=given(ctx, chosen.options_of(precision), declared),
-        calibration=calibration,
-        max_accuracy_drop=None if max_accuracy_drop is None or precision == "float32" else max_accuracy_drop / 100,
-        force=force,
-    )
-    if outcome.artifact is None:
-        _say_refused(out, after, chosen, precision, outcome)
-        ctx.exit(EXIT_PARITY)
+    after = found
+    for one in wanted:
+        calibration = None
+        if _is_calibrated(one, precision):
+            calibration = _calibration(data or proof_data.name, data_dir, calibration_images, calibration_seed, out)
+        after, outcome = gate.export(
+            after,
+            one.name,
+            proof_data,
+            models_dir=models_dir,
+            precision=precision,
+            options=given(ctx, one.options_of(precision), declared),
+            calibration=calibration,
+            max_accuracy_drop=None if max_accuracy_drop is None or precision == "float32" else max_accuracy_drop / 100,
+            force=force,
+        )
+        if outcome.artifact is None:
+            _say_refused(out, after, one, precision, outcome)
+            ctx.exit(EXIT_PARITY)
+        if one is not chosen:
+            path = after.folder / outcome.artifact.file
+            out.say(f"published {path}, {size(outcome.artifact.bytes)}, which passed; format {chosen.name} is made from it")
+    assert outcome.artifact is not None
     _say_published(out, after, chosen, outcome)
     if found.is_installed_reference:
         out.say(f"the reference model was copied to {after.folder}, and the artifact lies there")
@@ -202,16 +213,20 @@ def _precision(chosen: Format, quantize: str) -> str:
     return known[quantize]
 
 
-def _refuse_misplaced(ctx: click.Context, chosen: Format, precision: str, declared: dict[str, Any]) -> None:
-    """Raise UsageError for a typed option that has no effect here."""
+def _refuse_misplaced(ctx: click.Context, wanted: Sequence[Format], precision: str, declared: dict[str, Any]) -> None:
+    """Raise UsageError for a typed option that has no effect on the formats that will be written."""
+    chosen = wanted[-1]
     what = f"--format {chosen.name}" + (f" --quantize {quantize_of(precision)}" if chosen.reductions else "")
-    refuse_others(ctx, chosen.options_of(precision), declared, what)
-    reduction = chosen.reductions.get(precision)
-    misplaced = [] if reduction else ["max_accuracy_drop"]
-    misplaced += [] if reduction and reduction.calibrated else ["calibration_images", "calibration_seed"]
+    refuse_others(ctx, [option for one in wanted for option in one.options_of(precision)], declared, what)
+    misplaced = ["max_accuracy_drop"] if precision == "float32" else []
+    misplaced += [] if any(_is_calibrated(one, precision) for one in wanted) else ["calibration_images", "calibration_seed"]
     for name in misplaced:
         if was_typed(ctx, name):
             raise UsageError(f"--{name.replace('_', '-')} does nothing with {what}; leave it out")
+
+
+def _is_calibrated(format: Format, precision: str) -> bool:
+    return precision in format.reductions and format.reductions[precision].calibrated
 
 
 def _calibration(data: str, data_dir: Path | None, images: int, seed: int, out: Output) -> Calibration:

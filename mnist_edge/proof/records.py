@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mnist_edge.common.files import sha256_bytes
 from mnist_edge.common.text import count
 from mnist_edge.runtimes import platforms
 from mnist_edge.store.proofs import Proof, kind_of
@@ -32,13 +33,31 @@ def shortcomings(labels: NDArray[np.uint8], classes: Sequence[str]) -> str:
     return f"no test image shows {' or '.join(absent)}, and a proof takes every class" if absent else ""
 
 
-def figures(report: ParityReport, data: Dataset, unproven: str = "") -> dict[str, Any]:
-    """Return what is recorded of a report on `data`; `unproven` says why it is not a proof, if it is not."""
+def figures(report: ParityReport, data: Dataset, unproven: str = "", logits: NDArray[np.float32] | None = None) -> dict[str, Any]:
+    """Return what is recorded of a report on `data`; `unproven` says why it is not a proof, if it is not.
+
+    `logits`, float32 N×10, are given for an artifact that has to answer bit for bit alike wherever it runs: their hash is recorded.
+    """
     from mnist_edge.dataset import describe
     from mnist_edge.proof.parity import batches_checked
 
     kept = report.to_json() | {"batches": list(batches_checked(len(data))), "data": describe(data)}
+    if logits is not None:
+        kept["logits_sha256"] = hash_of(logits)
     return kept | {"unproven": unproven} if unproven else kept
+
+
+def hash_of(logits: NDArray[np.float32]) -> str:
+    """Return the SHA-256 of logits, as little-endian bytes."""
+    return sha256_bytes(logits.astype("<f4").tobytes())
+
+
+def other_bits(artifact: Artifact, logits: NDArray[np.float32], data_sha256: str) -> str:
+    """Say that logits are not those that the artifact was proven to give for the same data; nothing if they are, or that is not known."""
+    proven = [proof for proof in artifact.proofs if proof.parity["data"]["sha256"] == data_sha256 and "logits_sha256" in proof.parity]
+    if not artifact.details.get("bit_for_bit") or not proven or proven[0].parity["logits_sha256"] == hash_of(logits):
+        return ""
+    return f"the logits are not bit for bit those that {_place(proven[0])} gave"
 
 
 def doubts(details: Mapping[str, Any]) -> str:

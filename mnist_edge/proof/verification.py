@@ -155,9 +155,12 @@ def verify(model: Model, tried: Sequence[Trial], stored: Reference, data: Datase
     def examined(trial: Trial, loaded: Loaded) -> tuple[parity.ParityReport, Proof | None]:
         artifact = trial.artifact
         seen = examine(loaded.run, artifact.precision, _budget(artifact), data, reference, golden)
+        if seen.report and (why := records.other_bits(artifact, seen.logits, data.sha256)):
+            seen = seen._replace(report=seen.report.with_failures([why]))
         if not seen.report or too_little:
             return seen.report, None
-        figures = records.figures(seen.report, data, records.doubts(artifact.details))
+        exact = seen.logits if artifact.details.get("bit_for_bit") else None
+        figures = records.figures(seen.report, data, records.doubts(artifact.details), exact)
         platform = loaded.platform.to_json(loaded.used)
         return seen.report, Proof(artifact.sha256, trial.runtime.name, figures, loaded.version, {}, platform, seen.golden)
 

@@ -209,6 +209,15 @@ RUNTIMES = {
             limits="one image at a time",
         ),
         Runtime(
+            "native",
+            "a network in C, compiled here; no ONNX Runtime needed",
+            (),
+            "mnist_edge.runtimes.native",
+            ("c",),
+            install="",
+            knows_what_is_missing=True,
+        ),
+        Runtime(
             "torchscript",
             "a TorchScript file in PyTorch",
             ("torch",),

@@ -1,0 +1,64 @@
+"""Element by element."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from exporters.c.graph import Node
+from exporters.c.lowering.quantizing import as_table
+from exporters.c.lowering.state import Lowering, layer_of, lowers
+from exporters.c.steps import Argument, Value
+from mnist_edge.common.errors import ExportError
+
+
+@lowers("Relu")
+def _relu(lowering: Lowering, node: Node) -> None:
+    if as_table(lowering, node, lowering.bytes_of(node.inputs[0])):
+        return
+    value = lowering.floats(node.inputs[0])
+    result = Value(node.outputs[0], value.shape)
+    lowering.add("relu_f32", ("pointwise_f32",), (value, value.elements, result), result, layer_of(node), tensor=node.outputs[0])
+
+
+@lowers("Add", "Mul")
+def _binary(lowering: Lowering, node: Node) -> None:
+    if as_table(lowering, node, lowering.bytes_of(node.inputs[0])):
+        return
+    kernel = {"Add": "add", "Mul": "mul"}[node.op]
+    left, right = node.inputs
+    if lowering.constant(left) is not None or lowering.weights(left) is not None:
+        left, right = right, left
+    value = lowering.floats(left)
+    relu = 0
+    name = node.outputs[0]
+    shape = lowering.graph.shape(name)
+    if following := lowering.follower(name, "Relu"):
+        lowering.done.add(following.name)
+        name, relu = following.outputs[0], 1
+    result = Value(name, shape)
+    constant = lowering.constant(right)
+    other: Argument
+    if constant is not None:
+        if constant.size != 1:
+            constant = np.broadcast_to(constant.reshape(constant.shape[1:] if constant.ndim == len(shape) + 1 else constant.shape), shape)
+        other, size = lowering.array(layer_of(node), "constant", "float", np.ascontiguousarray(constant, np.float32)), constant.size
+    else:
+        second = lowering.floats(right)
+        other, size = second, second.elements
+    if value.shape != shape or size not in (1, result.elements):
+        raise ExportError(f"format c has no kernel for {node.op} that broadcasts {value.shape} (node {node.name})")
+    lowering.add(
+        f"{kernel}_f32", ("pointwise_f32",), (value, other, size, relu, result.elements, result), result, layer_of(node), tensor=name
+    )
+
+
+@lowers("Gelu", "Sigmoid", "Tanh", "Erf")
+def _curve(lowering: Lowering, node: Node) -> None:
+    if as_table(lowering, node, lowering.bytes_of(node.inputs[0])):
+        return
+    if node.attributes.get("approximate", b"none") != b"none":
+        raise ExportError(f"format c has no kernel for the approximate Gelu (node {node.name})")
+    value = lowering.floats(node.inputs[0])
+    result = Value(node.outputs[0], value.shape)
+    kernel = f"{node.op.lower()}s_f32"
+    lowering.add(kernel, ("math_f32", "curves_f32"), (value, value.elements, result), result, layer_of(node), tensor=result.name)
