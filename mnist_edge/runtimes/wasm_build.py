@@ -14,6 +14,7 @@ from pathlib import Path
 from mnist_edge.common.errors import ModelError
 from mnist_edge.common.extras import is_installed, lacks
 from mnist_edge.common.files import cache_dir
+from mnist_edge.runtimes import c_folder
 
 INSTALL = "pip install 'mnist-edge[c]'"
 
@@ -28,12 +29,12 @@ _GLUE = """
 #include "{name}.h"
 
 static uint8_t image[784];
-static float answer[{macro}_CLASSES];
-static uint64_t workspace[({macro}_WORKSPACE_BYTES + 7) / 8];
+static float answer[{classes}];
+static uint64_t workspace[{words}];
 
 __attribute__((export_name("pixels"))) uint8_t *place_of_pixels(void) {{ return image; }}
 __attribute__((export_name("logits"))) float *place_of_logits(void) {{ return answer; }}
-__attribute__((export_name("classes"))) int number_of_classes(void) {{ return {macro}_CLASSES; }}
+__attribute__((export_name("classes"))) int number_of_classes(void) {{ return {classes}; }}
 __attribute__((export_name("run"))) void run(void) {{ {name}_logits(image, answer, workspace); }}
 
 /* Compilers may call these; both are one instruction here. */
@@ -48,21 +49,12 @@ def build(folder: Path) -> bytes:
     It exports its memory and `EXPORTS`, and imports nothing. Raises ModelError if the folder holds no such C or the compiler refuses it;
     MissingExtraError if there is no compiler.
     """
-    name = _network(folder)
+    found = c_folder.read(folder)
     with tempfile.TemporaryDirectory() as scratch:
         glue, module = Path(scratch) / "glue.c", Path(scratch) / "network.wasm"
-        glue.write_text(_GLUE.format(name=name, macro=name.upper()), "utf-8")
-        words = [
-            *_compiler(),
-            *_FLAGS,
-            "-I",
-            str(folder.resolve()),
-            str(folder.resolve() / f"{name}.c"),
-            str(glue),
-            *_LINK,
-            "-o",
-            str(module),
-        ]
+        glue.write_text(_GLUE.format(name=found.name, classes=found.classes, words=-(-found.workspace // 8)), "utf-8")
+        include = str(found.source.parent.absolute())
+        words = [*_compiler(), *_FLAGS, "-I", include, str(found.source.absolute()), str(glue), *_LINK, "-o", str(module)]
         caches = str(cache_dir() or scratch)
         environment = {"ZIG_GLOBAL_CACHE_DIR": f"{caches}/zig", "ZIG_LOCAL_CACHE_DIR": f"{scratch}/zig"} | os.environ
         done = subprocess.run(words, cwd=scratch, env=environment, capture_output=True, text=True, errors="replace", check=False)
@@ -70,6 +62,12 @@ def build(folder: Path) -> bytes:
             said = next((line.strip() for line in done.stderr.splitlines() if "error" in line), f"it ended with code {done.returncode}")
             raise ModelError(f"{folder}: {compiler_version()} cannot compile it to WebAssembly: {said[:300]}")
         return module.read_bytes()
+
+
+def missing() -> tuple[str, ...]:
+    """Return the names of what is not here for building a module and running it; `INSTALL` installs all of it."""
+    runtime = () if is_installed("wasmtime") else ("wasmtime",)
+    return runtime if is_installed("ziglang") or _clang() else (*runtime, "ziglang")
 
 
 def compiler_version() -> str:
@@ -98,12 +96,3 @@ def _clang() -> str | None:
     """Return clang, if its linker for WebAssembly is there as well."""
     clang = shutil.which("clang")
     return clang if clang and (shutil.which("wasm-ld") or list(Path(clang).resolve().parent.glob("wasm-ld*"))) else None
-
-
-def _network(folder: Path) -> str:
-    """Return the name that the functions in an artifact of format ``c`` begin with. Raises ModelError."""
-    for header in sorted(folder.glob("*.h")) if folder.is_dir() else ():
-        found = re.search(r"^void (\w+)_logits\(", header.read_text("utf-8", "replace"), re.MULTILINE)
-        if found and found[1] == header.stem and header.with_suffix(".c").is_file():
-            return found[1]
-    raise ModelError(f"{folder}: no C of a network in it, as format c writes: NAME.h with NAME_logits, and NAME.c")
