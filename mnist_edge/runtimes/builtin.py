@@ -67,6 +67,16 @@ RUNTIMES = {
             knows_what_is_missing=True,
         ),
         Runtime(
+            "wasm",
+            "WebAssembly in wasmtime: a page's module, or C, compiled here",
+            ("wasmtime",),
+            "mnist_edge.runtimes.wasm",
+            ("web", "c"),
+            ("float32", "int8-static"),
+            install="pip install 'mnist-edge[c]'",
+            limits="one image at a time",
+        ),
+        Runtime(
             "torchscript",
             "a TorchScript file in PyTorch",
             ("torch",),
