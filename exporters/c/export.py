@@ -50,7 +50,7 @@ def export(source: Path, target: Target) -> dict[str, Any]:
     name = c_name(target.name)
     constants = _constant_bytes(network)
     macs = sum(step.macs for step in network.steps)
-    as_source = target.precision != "float32" and all(step.kernel in _EXACT for step in network.steps)
+    as_source = target.precision != "float32" and all(step.kernel in _EXACT and not step.fused for step in network.steps)
     if target.golden is None:
         raise ExportError(f"{target.name}: format c writes a self-test, and has no golden inputs for it")
     test = _self_test(source, target, target.golden, as_source)

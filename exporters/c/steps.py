@@ -108,6 +108,7 @@ class Step:
         output: what it writes.
         layer: the layer's name, for people.
         macs: multiplications with addition.
+        fused: True if onnxruntime computes it in one with what stands around it, and rounds otherwise.
     """
 
     kernel: str
@@ -116,6 +117,7 @@ class Step:
     output: Value
     layer: str
     macs: int = 0
+    fused: bool = False
 
     @property
     def inputs(self) -> list[Value]:

@@ -50,9 +50,10 @@ def _binary(lowering: Lowering, node: Node) -> None:
         other, size = second, second.elements
     if value.shape != shape or size not in (1, result.elements):
         raise ExportError(f"format c has no kernel for {node.op} that broadcasts {value.shape} (node {node.name})")
-    lowering.add(
-        f"{kernel}_f32", ("pointwise_f32",), (value, other, size, relu, result.elements, result), result, layer_of(node), tensor=name
-    )
+    # from bytes to bytes, onnxruntime makes one operator of it, whose sums are rounded as the processor's instructions do it
+    fused = all(map(lowering.bytes_of, node.inputs)) and lowering.follower(node.outputs[0], "QuantizeLinear") is not None
+    arguments = (value, other, size, relu, result.elements, result)
+    lowering.add(f"{kernel}_f32", ("pointwise_f32",), arguments, result, layer_of(node), tensor=name, fused=fused)
 
 
 @lowers("Gelu", "Sigmoid", "Tanh", "Erf")

@@ -135,9 +135,10 @@ class Lowering:
         layer: str,
         macs: int = 0,
         tensor: str = "",
+        fused: bool = False,
     ) -> None:
         """Add a step; `tensor` names the tensor that its output is, if any."""
-        self.steps.append(Step(kernel, needs, arguments, output, layer, macs))
+        self.steps.append(Step(kernel, needs, arguments, output, layer, macs, fused))
         if tensor:
             self.values[tensor] = output
 
