@@ -122,7 +122,7 @@ def version(*, target: str) -> str:
         raise lacks(f"runtime {target}", {_ZIG: _INSTALL_ZIG}) from None
 
 
-def platform(*, target: str) -> Platform:
+def runs_on(*, target: str) -> Platform:
     """Return the emulated chip or processor, not this computer. Raises MissingExtraError, ModelError if QEMU does not tell its version."""
     chosen = targets.get(target)
     emulator = _emulator(chosen.emulator)
