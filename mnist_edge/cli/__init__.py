@@ -29,6 +29,7 @@ COMMANDS = {
     "verify": "Compare every artifact of a model with PyTorch's answers.",
     "evaluate": "Measure a model's accuracy on a data set.",
     "predict": "Read pictures of digits.",
+    "open": "Open a model's page, to draw digits in the browser.",
     "benchmark": "Measure size, start, speed and memory of every artifact.",
     "report": "Draw what a model is good and bad at, and write its model card.",
     "list": "List the models.",
