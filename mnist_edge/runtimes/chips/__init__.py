@@ -38,7 +38,7 @@ _BATCH = 32
 
 #: Seconds that a firmware may take to start, and per multiplication: an emulated chip without a floating-point unit does some 2 million a second,
 #: and the computer may be busy with other work.
-_START_SECONDS, _MAC_SECONDS = 60.0, 4e-6
+_START_SECONDS, _MAC_SECONDS = 60.0, 1e-5
 
 
 class Emulated:
