@@ -52,7 +52,9 @@ def test_all_of_it_is_small(page: Path) -> None:
 def test_the_page_asks_nobody_else(page: Path) -> None:
     """No address but those of the SVG name space, which is no request."""
     for name in ("index.html", "page.js", "page.css"):
-        addresses = re.findall(r"(?:https?:)?//[\w.-]+\.\w+", re.sub(r"^\s*//.*$", "", (page / name).read_text("utf-8"), flags=re.MULTILINE))
+        addresses = re.findall(
+            r"(?:https?:)?//[\w.-]+\.\w+", re.sub(r"^\s*//.*$", "", (page / name).read_text("utf-8"), flags=re.MULTILINE)
+        )
         assert [one for one in addresses if "www.w3.org" not in one] == [], name
     assert "unsafe-inline" not in (page / "index.html").read_text() and "<style" not in (page / "index.html").read_text()
 

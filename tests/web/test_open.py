@@ -89,7 +89,15 @@ def test_it_serves_the_smallest_page_and_nothing_else(models: Path) -> None:
             assert "default-src 'none'" in headers["Content-Security-Policy"] and headers["X-Content-Type-Options"] == "nosniff"
         status, headers, content = ask(url, "HEAD")
         assert (status, content) == (200, b"") and int(headers["Content-Length"]) == (page / "index.html").stat().st_size
-        for wrong in ("manifest.json", "..%2fmanifest.json", "../manifest.json", "%2e%2e/manifest.json", "//etc/passwd", "page.js/", "nothing"):
+        for wrong in (
+            "manifest.json",
+            "..%2fmanifest.json",
+            "../manifest.json",
+            "%2e%2e/manifest.json",
+            "//etc/passwd",
+            "page.js/",
+            "nothing",
+        ):
             assert ask(url + wrong)[0] == 404, wrong
         for method in ("POST", "PUT", "DELETE", "OPTIONS"):
             assert ask(url, method)[0] == 405, method
@@ -176,7 +184,10 @@ def test_a_damaged_page_is_refused(models: Path, run_command: Command) -> None:
 def test_without_a_page_it_says_how_to_make_one(tmp_path: Path, run_command: Command) -> None:
     shutil.copytree(pages.LENET.folder, tmp_path / "models" / "lenet")
     done = run_command("open", "lenet", "--no-browser", "--models-dir", tmp_path / "models", check=1)
-    assert done.stderr == f"error: {tmp_path}/models/lenet: no page to open; make one: mnist-edge export {tmp_path}/models/lenet --format web\n"
+    assert (
+        done.stderr
+        == f"error: {tmp_path}/models/lenet: no page to open; make one: mnist-edge export {tmp_path}/models/lenet --format web\n"
+    )
 
 
 def test_a_port_that_is_taken(models: Path, run_command: Command) -> None:
