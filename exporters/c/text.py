@@ -118,14 +118,14 @@ def _function(name: str, network: Network, plan: Plan) -> str:
             lines.append(f"    static const conv_shape shape{index} = {shape};")
         lines.append(f"    {step.kernel}({call});")
     body = "\n".join(lines)
-    return f"""void {name}_logits(const uint8_t pixels[784], float logits[{name.upper()}_CLASSES], void *workspace)
+    return f"""ALONE void {name}_logits(const uint8_t pixels[784], float logits[{name.upper()}_CLASSES], void *workspace)
 {{
     uint8_t *const memory = (uint8_t *)workspace;
 
 {body}
 }}
 
-int {name}_predict(const uint8_t pixels[784], void *workspace)
+ALONE int {name}_predict(const uint8_t pixels[784], void *workspace)
 {{
     float logits[{name.upper()}_CLASSES];
     int best = 0;

@@ -8,18 +8,20 @@
 #error "this code needs an int of 32 bits"
 #endif
 
-/* A multiplication and an addition that are contracted to one operation round once instead of twice. */
+/* A multiplication and an addition that are contracted to one operation round once instead of twice. And no loop may become a call of memcpy,
+   memmove or memset: nothing of a C library is needed. Each kernel is compiled for each layer, with the layer's sizes as constants. */
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT OFF
+#define ALONE __attribute__((no_builtin))
+#define INLINE static inline __attribute__((always_inline, unused, no_builtin))
+#define RESTRICT __restrict__
 #elif defined(__GNUC__)
-#pragma GCC optimize("fp-contract=off")
-#endif
-
-/* Each kernel is compiled for each layer, with the layer's sizes as constants. */
-#if defined(__GNUC__) || defined(__clang__)
-#define INLINE static inline __attribute__((always_inline))
+#pragma GCC optimize("fp-contract=off", "no-tree-loop-distribute-patterns")
+#define ALONE
+#define INLINE static inline __attribute__((always_inline, unused))
 #define RESTRICT __restrict__
 #else
+#define ALONE
 #define INLINE static inline
 #define RESTRICT
 #endif

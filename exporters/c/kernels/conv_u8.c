@@ -42,14 +42,16 @@ INLINE void patch_u8(const uint8_t *x, const conv_shape s, int oy, int ox, uint8
 INLINE void conv_u8(const uint8_t *x, const int8_t *filters, const int32_t *bias, const float *scale, const conv_shape s, int k,
                     uint8_t zero_x, int zero_y, uint8_t *RESTRICT patches, uint8_t *RESTRICT y)
 {
-    const int window = s.pool_h * s.pool_w, used = s.kh * s.kw * s.c;
-    for (int p = 0; p < window; p++)
-        fill_u8(patches + p * k + used, 0, k - used);
+    const int window = s.pool_h * s.pool_w;
+    ROLLED
+    for (int i = 0; i < window * k; i++)
+        patches[i] = 0; /* what is behind a patch stays so */
     for (int py = 0; py < s.pooled_h; py++)
         for (int px = 0; px < s.pooled_w; px++) {
             uint8_t *out = y + (py * s.pooled_w + px) * s.o;
             for (int p = 0; p < window; p++)
                 patch_u8(x, s, py * s.pool_sy + p / s.pool_w, px * s.pool_sx + p % s.pool_w, zero_x, patches + p * k);
+            ROLLED
             for (int o = 0; o < s.o; o += 2) {
                 const int filters_now = s.o - o < 2 ? 1 : 2;
                 int32_t best[2] = {INT32_MIN, INT32_MIN};

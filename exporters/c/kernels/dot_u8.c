@@ -2,6 +2,9 @@
 #if defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && !defined(__ARM_BIG_ENDIAN) && (defined(__GNUC__) || defined(__clang__)) && !defined(PLAIN_C)
 #define FAST_DOT 1
 #define UNUSED __attribute__((unused))
+#ifdef __clang__
+#define ROLLED _Pragma("clang loop unroll(disable)") /* for loops that take little of the time, but would take much of the flash */
+#endif
 
 /* Four bytes of two filters and two patches. SXTB16 and UXTB16 make two words of two 16-bit numbers out of four bytes; SMLAD adds two products. */
 #define FOUR_2X2 \
@@ -84,10 +87,7 @@ static __attribute__((naked, noinline)) void dot_2x1_u8(const uint8_t *x UNUSED,
         "ldrd r4, r5, [r3]\n"
         "movs r6, #0\n"
         "movs r7, #0\n"
-        "tst r2, #4\n"
-        "bne 2f\n"
         "1:\n" FOUR_2X1
-        "2:\n" FOUR_2X1
         "cmp r0, lr\n"
         "bne 1b\n"
         "cmp r4, r6\n"
@@ -101,10 +101,71 @@ static __attribute__((naked, noinline)) void dot_2x1_u8(const uint8_t *x UNUSED,
 }
 #endif
 
+#if defined(__AVX2__) && !defined(PLAIN_C)
+#include <immintrin.h>
+#define FAST_X86 1
+
+/* 16 bytes as 16-bit numbers; of the last 8 or 4 bytes, zeros behind them. */
+INLINE __m256i unsigned_16(const uint8_t *p, int n)
+{
+    int32_t four;
+    if (n >= 16)
+        return _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(const void *)p));
+    if (n >= 8)
+        return _mm256_cvtepu8_epi16(_mm_loadl_epi64((const __m128i *)(const void *)p));
+    __builtin_memcpy(&four, p, 4);
+    return _mm256_cvtepu8_epi16(_mm_cvtsi32_si128(four));
+}
+
+INLINE __m256i signed_16(const int8_t *p, int n)
+{
+    int32_t four;
+    if (n >= 16)
+        return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)p));
+    if (n >= 8)
+        return _mm256_cvtepi8_epi16(_mm_loadl_epi64((const __m128i *)(const void *)p));
+    __builtin_memcpy(&four, p, 4);
+    return _mm256_cvtepi8_epi16(_mm_cvtsi32_si128(four));
+}
+
+INLINE int32_t sum_of_8(__m256i v)
+{
+    const __m128i four = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    const __m128i two = _mm_add_epi32(four, _mm_unpackhi_epi64(four, four));
+    return _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 1)));
+}
+
+INLINE void dot_avx2(const uint8_t *x, const int8_t *w, int k, int filters, int patches, int32_t *RESTRICT best)
+{
+    __m256i s00 = _mm256_setzero_si256(), s01 = s00, s10 = s00, s11 = s00;
+    for (int i = 0; i < k; i += k - i >= 16 ? 16 : k - i >= 8 ? 8 : 4) {
+        const __m256i w0 = signed_16(w + i, k - i), w1 = filters == 2 ? signed_16(w + k + i, k - i) : w0;
+        const __m256i x0 = unsigned_16(x + i, k - i), x1 = patches == 2 ? unsigned_16(x + k + i, k - i) : x0;
+        s00 = _mm256_add_epi32(s00, _mm256_madd_epi16(w0, x0));
+        if (patches == 2)
+            s01 = _mm256_add_epi32(s01, _mm256_madd_epi16(w0, x1));
+        if (filters == 2)
+            s10 = _mm256_add_epi32(s10, _mm256_madd_epi16(w1, x0));
+        if (filters == 2 && patches == 2)
+            s11 = _mm256_add_epi32(s11, _mm256_madd_epi16(w1, x1));
+    }
+    best[0] = larger(best[0], patches == 2 ? larger(sum_of_8(s00), sum_of_8(s01)) : sum_of_8(s00));
+    if (filters == 2)
+        best[1] = larger(best[1], patches == 2 ? larger(sum_of_8(s10), sum_of_8(s11)) : sum_of_8(s10));
+}
+#endif
+
+#ifndef ROLLED
+#define ROLLED
+#endif
+
 /* Filters with patches, at most two of each: best[f] becomes the largest sum of filter f and a patch, if that is larger. */
 INLINE void dot_u8(const uint8_t *x, const int8_t *w, int k, int filters, int patches, int32_t *RESTRICT best)
 {
-#ifdef FAST_DOT
+#if defined(FAST_X86)
+    dot_avx2(x, w, k, filters, patches, best);
+#else
+#if defined(FAST_DOT)
     if (filters == 2) {
         if (patches == 2)
             dot_2x2_u8(x, w, k, best);
@@ -120,15 +181,18 @@ INLINE void dot_u8(const uint8_t *x, const int8_t *w, int k, int filters, int pa
                 sum += (int32_t)w[f * k + i] * (int32_t)x[p * k + i];
             best[f] = sum > best[f] ? sum : best[f];
         }
+#endif
 }
 
 /* A float becomes a byte: to the nearest, even if it is a tie, as onnxruntime does it; then the zero point is added. */
 INLINE uint8_t to_byte(float value, int zero)
 {
 #if defined(FAST_DOT) && defined(__ARM_FP) && (__ARM_FP & 4) && !defined(__SOFTFP__)
-    int32_t nearest, byte;
-    __asm__("vcvtr.s32.f32 %1, %1\n vmov %0, %1" : "=r"(nearest), "+t"(value)); /* the processor's own rounding is the same */
-    __asm__("qadd %0, %1, %2\n usat %0, #8, %0" : "=r"(byte) : "r"(nearest), "r"(zero));
+    int32_t byte;
+    __asm__("vcvtr.s32.f32 %1, %1\n vmov %0, %1" : "=r"(byte), "+t"(value)); /* the processor's own rounding is the same */
+    if (zero != 0)
+        __asm__("qadd %0, %0, %1" : "+r"(byte) : "r"(zero));
+    __asm__("usat %0, #8, %0" : "+r"(byte));
     return (uint8_t)byte;
 #else
     const float lowest = (float)(0 - zero), highest = (float)(255 - zero);

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from exporters.c.graph import Node
 from exporters.c.lowering.state import Lowering, layer_of, lowers
-from exporters.c.lowering.weights import WORD, float_bias, float_weights, in_bands, integer_bias, memory_order, multipliers, vector
+from exporters.c.lowering.weights import WORD, float_bias, float_weights, in_bands, integer_bias, memory_order, multipliers, padded, vector
 from exporters.c.steps import Value
 from mnist_edge.common.errors import ExportError
 
@@ -49,7 +49,7 @@ def _dense(lowering: Lowering, node: Node) -> None:
     arguments = (
         value,
         lowering.array(layer, "weight", "float", in_bands(weight)),
-        lowering.array(layer, "bias", "float", bias),
+        lowering.array(layer, "bias", "float", padded(bias)),
         rows,
         k,
         n,

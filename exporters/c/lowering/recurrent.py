@@ -6,7 +6,7 @@ import numpy as np
 
 from exporters.c.graph import Node
 from exporters.c.lowering.state import Lowering, layer_of, lowers
-from exporters.c.lowering.weights import float_weights, in_bands
+from exporters.c.lowering.weights import float_weights, in_bands, padded
 from exporters.c.steps import Scratch, Value
 from mnist_edge.common.errors import ExportError
 
@@ -34,9 +34,9 @@ def _gru(lowering: Lowering, node: Node) -> None:
     arguments = (
         value,
         lowering.array(layer, "input_weight", "float", in_bands(w.T)),
-        lowering.array(layer, "input_bias", "float", b[: 3 * h]),
+        lowering.array(layer, "input_bias", "float", padded(b[: 3 * h])),
         lowering.array(layer, "state_weight", "float", in_bands(r.T)),
-        lowering.array(layer, "state_bias", "float", b[3 * h :]),
+        lowering.array(layer, "state_bias", "float", padded(b[3 * h :])),
         lowering.array(layer, "start", "float", start.astype(np.float32)),
         steps,
         k,

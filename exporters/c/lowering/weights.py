@@ -15,9 +15,8 @@ from mnist_edge.common.errors import ExportError
 #: Filters' bytes are padded to a multiple of this, so that a kernel takes four at a time.
 WORD = 4
 
-
-#: Columns of a float32 matrix that a kernel computes together (rows_f32.c): as many as there are of the widest bands first.
-_BANDS = (16, 8, 4, 2, 1)
+#: Columns of a float32 matrix that a kernel computes together (BAND in rows_f32.c), and floats behind it, so that a vector may reach over its end.
+_BAND, _BEHIND = 16, 7
 
 
 def float_weights(lowering: Lowering, name: str) -> NDArray[np.float32]:
@@ -72,12 +71,13 @@ def vector(lowering: Lowering, node: Node, n: int) -> NDArray[np.float32] | None
 
 def in_bands(weight: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return a matrix, k x n, in the order in which rows_f32.c reads it."""
-    bands, start = [], 0
-    for width in _BANDS:
-        while start + width <= weight.shape[1]:
-            bands.append(weight[:, start : start + width].ravel())
-            start += width
-    return np.concatenate(bands)
+    columns = range(0, weight.shape[1], _BAND)
+    return padded(np.concatenate([weight[:, start : start + _BAND].ravel() for start in columns]))
+
+
+def padded(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return floats with zeros behind them, over which a vector may reach."""
+    return np.pad(values, (0, _BEHIND))
 
 
 def memory_order(x: Value) -> NDArray[np.int64]:

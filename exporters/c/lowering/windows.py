@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from exporters.c.graph import Node
 from exporters.c.lowering.state import Lowering, layer_of, lowers
-from exporters.c.lowering.weights import WORD, float_bias, float_weights, in_bands, integer_bias, multipliers
+from exporters.c.lowering.weights import WORD, float_bias, float_weights, in_bands, integer_bias, multipliers, padded
 from exporters.c.steps import Argument, Scratch, Value, number
 from mnist_edge.common.errors import ExportError
 
@@ -51,7 +51,7 @@ def _conv(lowering: Lowering, node: Node) -> None:
     arguments = (
         value,
         lowering.array(layer_of(node), "filters", "float", in_bands(matrix)),
-        lowering.array(layer_of(node), "bias", "float", bias),
+        lowering.array(layer_of(node), "bias", "float", padded(bias)),
         _shape_text(sizes | {"relu": relu}),
         group,
         Scratch("float", group * (len(matrix) + (len(filters) if window_size > 1 else 0))),
