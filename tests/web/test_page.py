@@ -7,6 +7,7 @@ import json
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -184,7 +185,7 @@ def test_finger_and_pen(int8: Path, serve: Callable[..., Site], visit: Callable[
 
     (corners,) = SEVEN
     send("touchStart", corners[0])
-    for a, b in zip(corners, corners[1:], strict=False):
+    for a, b in pairwise(corners):
         for step in range(1, 11):
             send("touchMove", (a[0] + (b[0] - a[0]) * step / 10, a[1] + (b[1] - a[1]) * step / 10))
     send("touchEnd")
