@@ -8,7 +8,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 ENVIRONMENT := .venv/.made$(if $(filter cpu,$(TORCH)),-cpu)
 OTHER := $(if $(filter cpu,$(TORCH)),.venv/.made,.venv/.made-cpu)
 
-.PHONY: help demo test test-fast proofs runtimes litert lint mutants bench matrix models aarch64 clean
+.PHONY: help demo test test-fast proofs runtimes litert lint mutants bench matrix models aarch64 chips clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' Makefile
@@ -85,6 +85,10 @@ endif
 
 aarch64: $(ENVIRONMENT)  ## set up an emulated Raspberry Pi in build/ (Debian or Ubuntu; needs no root; 130 MB to download)
 	$(BIN)/python -m mnist_edge.runtimes.emulated aarch64
+
+chips: $(ENVIRONMENT)  ## set up the emulators of chips in build/: Cortex-M, RISC-V, 64-bit Arm (Debian or Ubuntu; needs no root; 90 MB to download)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[c]"
+	$(BIN)/python -m mnist_edge.runtimes.chips
 
 clean:  ## remove the environment and what the demo wrote
 	rm -rf .venv demo

@@ -21,6 +21,7 @@ from exporters.registry import Calibration, LayerCost
 from exporters.verdict import Verdict, judge
 from exporters.writing import Written
 from mnist_edge import runtimes, store
+from mnist_edge.common import logits
 from mnist_edge.common.errors import ExportError, NoGainError, one_line
 from mnist_edge.common.files import folder_aside
 from mnist_edge.common.text import count
@@ -28,7 +29,6 @@ from mnist_edge.common.trees import read_tree
 from mnist_edge.dataset import Dataset
 from mnist_edge.proof import parity, probes, records
 from mnist_edge.proof.examination import Examined, examine
-from mnist_edge.runtimes import platforms
 from mnist_edge.store import publishing
 from mnist_edge.store.manifest import Artifact
 from mnist_edge.store.proofs import Proof
@@ -176,8 +176,9 @@ def publish(plan: Plan, written: Written, answers: Answers, seen: Examined, mode
         figures,
         plan.runtime.version(),
         {},
-        platforms.here().to_json(plan.runtime.processor()),
+        plan.runtime.platform().to_json(plan.runtime.processor()),
         dict(seen.golden),
+        logits.figures(artifact.run),
     )
     record = Artifact(
         file=artifact.path.name,

@@ -13,7 +13,10 @@ from mnist_edge.common.errors import ModelError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: Anything that answers: pixels, uint8 N×1×28×28 → logits, float32 N×10.
+#: Anything that answers: pixels, uint8 N×1×28×28 → logits, float32 N×10. It may have an attribute ``figures``, a dict from names to whole
+#: numbers: what the images so far took. The emulated chips have ``flash_bytes`` (code and weights of the network), ``ram_bytes`` (workspace and
+#: the deepest stack, without the pixels and logits that the caller has), ``stack_bytes``, ``instructions`` (the mean of an image) and
+#: ``most_instructions`` (the most for one image).
 Run = Callable[["NDArray[np.uint8]"], "NDArray[np.float32]"]
 
 
@@ -34,6 +37,19 @@ def check_shape(logits: Any, rows: int, source: str = "", columns: int = 10) -> 
         raise ModelError(f"{_of(source)}answered {what} where float32 ({rows}, {columns}) was expected")
     checked: NDArray[np.float32] = logits
     return checked
+
+
+def figures(run: Run) -> dict[str, int]:
+    """Return the figures of a function that answers, or of the one that it wraps; empty if it has none. Raises ModelError for others than counts."""
+    told = getattr(run, "figures", None)
+    if told is None:
+        inner = getattr(run, "__wrapped__", None)
+        return figures(inner) if inner is not None else {}
+    if not isinstance(told, dict) or not all(
+        isinstance(name, str) and type(number) is int and number >= 0 for name, number in told.items()
+    ):
+        raise ModelError(f"the runtime's figures are {told!r}, and have to be whole numbers by name")
+    return dict(told)
 
 
 def _of(source: str) -> str:

@@ -73,7 +73,7 @@ def why_not_proven(artifact: Artifact, runtime: Runtime, options: Mapping[str, A
     """
     if artifact.unproven:
         return artifact.unproven
-    version, here = runtime.version(), platforms.here()
+    version, here = runtime.version(), runtime.platform()
     proofs = [proof for proof in artifact.proofs if proof.runtime == runtime.name and not proof.unproven]
     if any(is_proof_of(proof, version, here, options) for proof in proofs):
         return ""

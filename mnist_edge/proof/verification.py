@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from mnist_edge import dataset as datasets
 from mnist_edge import runtimes, store
+from mnist_edge.common import logits
 from mnist_edge.common.errors import DataError, MissingExtraError, MnistEdgeError, ModelError, ParityError, UsageError
 from mnist_edge.common.logits import Run
 from mnist_edge.common.text import data_name
@@ -18,7 +19,7 @@ from mnist_edge.dataset.sources import GET_MNIST, find_mnist
 from mnist_edge.proof import parity, records
 from mnist_edge.proof.examination import examine
 from mnist_edge.proof.golden import Golden, compare, tolerance
-from mnist_edge.runtimes import Runtime, apart, platforms
+from mnist_edge.runtimes import Runtime, apart
 from mnist_edge.runtimes.platforms import Platform
 from mnist_edge.store import Model, publishing
 from mnist_edge.store.manifest import Artifact, Manifest, Reference
@@ -162,7 +163,8 @@ def verify(model: Model, tried: Sequence[Trial], stored: Reference, data: Datase
         exact = seen.logits if artifact.details.get("bit_for_bit") else None
         figures = records.figures(seen.report, data, records.doubts(artifact.details), exact)
         platform = loaded.platform.to_json(loaded.used)
-        return seen.report, Proof(artifact.sha256, trial.runtime.name, figures, loaded.version, {}, platform, seen.golden)
+        measured = logits.figures(loaded.run)
+        return seen.report, Proof(artifact.sha256, trial.runtime.name, figures, loaded.version, {}, platform, seen.golden, measured)
 
     for trial in tried:
         yield _verify(model, trial, examined)
@@ -243,7 +245,7 @@ def _load(model: Model, trial: Trial) -> Loaded:
         return Loaded(child, f"onnxruntime {child.about['version']}", emulated.platform_of(child))
     apart.check(trial.runtime, model.path(trial.artifact))
     run = runtimes.load_artifact(model, trial.artifact, runtime=trial.runtime)
-    return Loaded(run, trial.runtime.version(), platforms.here(), trial.runtime.processor())
+    return Loaded(run, trial.runtime.version(), trial.runtime.platform(), trial.runtime.processor())
 
 
 def _verify(model: Model, trial: Trial, examined: Callable[[Trial, Loaded], tuple[parity.ParityReport, Proof | None]]) -> Verified:

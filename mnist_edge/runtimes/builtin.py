@@ -2,6 +2,14 @@
 
 from mnist_edge.runtimes.runtime import Runtime
 
+
+def _chip(name: str, summary: str, limits: str = "") -> Runtime:
+    limits = f"one image at a time{f'; {limits}' if limits else ''}"
+    return Runtime(
+        name, summary, (), "mnist_edge.runtimes.chips", ("c",), ("float32", "int8-static"), False, "", limits, (), True, target=name
+    )
+
+
 RUNTIMES = {
     runtime.name: runtime
     for runtime in (
@@ -76,6 +84,13 @@ RUNTIMES = {
             install="pip install 'mnist-edge[c]'",
             limits="one image at a time",
         ),
+        _chip("cortex-m0", "a network in C on an emulated micro:bit, without a floating-point unit", "256 KiB of flash, 16 KiB of RAM"),
+        _chip("cortex-m3", "a network in C on an emulated Cortex-M3, without a floating-point unit"),
+        _chip("cortex-m4", "a network in C on an emulated Cortex-M4, with its DSP instructions"),
+        _chip("cortex-m7", "a network in C on an emulated Cortex-M7, with its DSP instructions"),
+        _chip("riscv32", "a network in C on an emulated RV32IMAC, without a floating-point unit"),
+        _chip("c-aarch64", "a network in C on an emulated 64-bit Arm with Linux"),
+        _chip("c-riscv64", "a network in C on an emulated 64-bit RISC-V with Linux"),
         Runtime(
             "torchscript",
             "a TorchScript file in PyTorch",

@@ -9,9 +9,10 @@ import json
 import struct
 import subprocess
 import tempfile
+import threading
 import weakref
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -37,9 +38,15 @@ class Child:
         about: what the child reported about itself.
     """
 
-    def __init__(self, command: Sequence[str | Path], what: str, environment: Mapping[str, str] | None = None) -> None:
-        """Start `command` and wait for its first line; `what` names it in errors. Raises ModelError if it cannot start or does not load."""
+    def __init__(
+        self, command: Sequence[str | Path], what: str, environment: Mapping[str, str] | None = None, limit: float | None = None
+    ) -> None:
+        """Start `command` and wait for its first line, at most `limit` seconds if given; `what` names it in errors.
+
+        Raises ModelError if it cannot start, does not load, or says nothing within the limit.
+        """
         self._what = what
+        self._late = 0.0
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115, closed when the child ends
         try:
             process = subprocess.Popen(
@@ -50,7 +57,8 @@ class Child:
             raise ModelError(f"{what}: cannot be started: {error.strerror or error}") from error
         self._process = process
         self._end = weakref.finalize(self, _end, process, self._errors)
-        line = self._stdout.readline()
+        with self._within(limit):
+            line = self._stdout.readline()
         try:
             about = json.loads(line)
             assert isinstance(about, dict)
@@ -61,21 +69,41 @@ class Child:
             raise ModelError(f"{what}: {about['error']}")
         self.about: dict[str, Any] = about
 
-    def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return logits, float32 N×classes. Raises ModelError if the child refuses the batch or has ended."""
-        try:
-            self._stdin.write(struct.pack("<I", len(pixels)) + np.ascontiguousarray(pixels).tobytes())
-            self._stdin.flush()
-        except OSError:
-            raise self._died() from None
-        rows, columns = struct.unpack("<II", self._read(8))
-        if rows == _MESSAGE:
-            raise ModelError(f"{self._what}: {self._read(columns).decode(errors='replace')}")
-        return np.frombuffer(self._read(4 * rows * columns), "<f4").astype(np.float32).reshape(rows, columns)
+    def __call__(self, pixels: NDArray[np.uint8], limit: float | None = None) -> NDArray[np.float32]:
+        """Return logits, float32 N×classes. Raises ModelError if the child refuses the batch, has ended, or takes more than `limit` seconds."""
+        with self._within(limit):
+            try:
+                self._stdin.write(struct.pack("<I", len(pixels)) + np.ascontiguousarray(pixels).tobytes())
+                self._stdin.flush()
+            except (OSError, ValueError):  # ValueError: it was ended before
+                raise self._died() from None
+            rows, columns = struct.unpack("<II", self._read(8))
+            if rows == _MESSAGE:
+                raise ModelError(f"{self._what}: {self._read(columns).decode(errors='replace')}")
+            return np.frombuffer(self._read(4 * rows * columns), "<f4").astype(np.float32).reshape(rows, columns)
 
     def close(self) -> None:
         """End the child."""
         self._end()
+
+    @contextmanager
+    def _within(self, limit: float | None) -> Iterator[None]:
+        """Kill the process if the block takes longer; what reads from it then finds its end."""
+
+        def kill() -> None:
+            self._late = limit or 0.0
+            self._process.kill()
+
+        if limit is None:
+            yield
+            return
+        timer = threading.Timer(limit, kill)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     @property
     def _stdin(self) -> IO[bytes]:
@@ -101,7 +129,8 @@ class Child:
             self._errors.seek(0)
             said = self._errors.read()[-2000:].decode(errors="replace").strip().splitlines()
             last = f": {said[-1]}" if said else ""
-            error = ChildError(f"{self._what}: ended with code {self._process.returncode}{last}")
+            how = f"did not answer within {self._late:.0f} seconds" if self._late else f"ended with code {self._process.returncode}"
+            error = ChildError(f"{self._what}: {how}{last}")
             self.close()
             return error
         return ChildError(f"{self._what}: has ended")

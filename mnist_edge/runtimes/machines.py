@@ -1,6 +1,7 @@
 """Sets up the parts of an emulated machine in a folder, without root and without changing anything outside it.
 
-Two parts: ``qemu`` (Debian's qemu-user, statically linked) and ``aarch64`` (Debian's Python for 64-bit Arm, and onnxruntime's wheel for it).
+Three parts: ``qemu`` (Debian's qemu-user, statically linked), ``qemu-system`` (its emulators of whole chips, with the libraries that they need) and
+``aarch64`` (Debian's Python for 64-bit Arm, and onnxruntime's wheel for it).
 apt downloads Debian's packages with a separate state, so that it checks their signatures and works out what they need. pip downloads the wheels.
 A part is made aside and moved into place in one step. It can be copied to another folder or Linux machine unchanged.
 """
@@ -15,7 +16,7 @@ import tarfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mnist_edge.common import files, locks
@@ -34,6 +35,13 @@ _PACKAGES = ("python3.13-minimal", "libpython3.13-stdlib", "libstdc++6")
 
 #: glibc up to the release's own, 2.41; from the oldest that has wheels for this machine.
 _WHEELS = ("manylinux2014_aarch64", *(f"manylinux_2_{minor}_aarch64" for minor in range(17, 42)))
+
+#: Of qemu-user's some 460 MB.
+_PROGRAMS = ("qemu-aarch64", "qemu-riscv64", "qemu-x86_64")
+
+#: The emulators of chips, and the packages that they are in.
+_SYSTEM_PROGRAMS = ("qemu-system-arm", "qemu-system-riscv32")
+_SYSTEM_PACKAGES = ("qemu-system-arm", "qemu-system-riscv")
 
 _ABOUT = "about.json"
 
@@ -82,13 +90,31 @@ def set_up(parts: Sequence[str], folder: Path | None = None, tell: Tell = lambda
     with locks.locked(folder, wait=True):
         for part in parts:
             told = about(folder / part)
-            if told if part == "qemu" else told.get("onnxruntime") == _onnxruntime():
+            if _is_made(part, told):
                 continue
             with files.folder_aside(folder, part) as aside:
-                told = _qemu(aside, tell) if part == "qemu" else _aarch64(aside, folder / "qemu", tell)
+                told = _aarch64(aside, folder / "qemu", tell) if part == "aarch64" else _MAKERS[part](aside, tell)
                 (aside / _ABOUT).write_text(json.dumps(told) + "\n")
                 _replace(aside, folder / part)
     return folder
+
+
+def _is_made(part: str, told: dict[str, Any]) -> bool:
+    if part == "aarch64":
+        return told.get("onnxruntime") == _onnxruntime()
+    return set(_PROGRAMS if part == "qemu" else _SYSTEM_PROGRAMS) <= set(told.get("programs", ()))  # an older release had fewer
+
+
+def system_emulator(program: str) -> tuple[str, ...] | None:
+    """Return the command that starts an emulator of chips: its own loader with its own libraries. None if it is not set up."""
+    part = find("qemu-system")
+    if part is None or not (part / "bin" / program).is_file():
+        return None
+    return (str(part / "lib" / _loader()), "--library-path", str(part / "lib"), str(part / "bin" / program))
+
+
+def _loader() -> str:
+    return {"aarch64": "ld-linux-aarch64.so.1"}.get(platform.machine(), "ld-linux-x86-64.so.2")
 
 
 def _replace(aside: Path, target: Path) -> None:
@@ -103,24 +129,72 @@ def _onnxruntime() -> str:
     return version("onnxruntime").partition("+")[0]
 
 
-def _qemu(folder: Path, tell: Tell) -> dict[str, str]:
+def _architecture() -> str:
+    """Return Debian's name of this machine. Raises MissingExtraError where its QEMU does not run."""
     here = platform.machine()
     architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(here)
     if sys.platform != "linux" or architecture is None:
         raise MissingExtraError(f"qemu-user runs on Linux, on x86_64 and aarch64; this is {platform.system()} {here}")
-    wanted = ("usr/bin/qemu-aarch64", "usr/bin/qemu-x86_64", "usr/share/doc/qemu-user/copyright")  # of some 460 MB
-    for package in _debian(folder / "apt", architecture, ["qemu-user"], tell):
-        with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE) as unpacked:
-            assert unpacked.stdout is not None
-            with tarfile.open(fileobj=unpacked.stdout, mode="r|") as members:
-                for member in members:
-                    if member.isfile() and member.name.removeprefix("./") in wanted and (data := members.extractfile(member)):
-                        target = folder / Path(member.name).name
-                        target.write_bytes(data.read())
-                        target.chmod(member.mode)
-            unpacked.stdout.read()  # read past the last member, else dpkg-deb complains
+    return architecture
+
+
+def _qemu(folder: Path, tell: Tell) -> dict[str, Any]:
+    wanted = {f"usr/bin/{name}": name for name in _PROGRAMS} | {"usr/share/doc/qemu-user/copyright": "copyright"}
+    for package in _debian(folder / "apt", _architecture(), ["qemu-user"], tell):
+        _unpack(package, lambda member: folder / wanted[member] if member in wanted else None)
     shutil.rmtree(folder / "apt")
-    return {"version": _run([folder / "qemu-aarch64", "--version"], "qemu").split()[2]}
+    return {"version": _run([folder / "qemu-aarch64", "--version"], "qemu").split()[2], "programs": list(_PROGRAMS)}
+
+
+def _qemu_system(folder: Path, tell: Tell) -> dict[str, Any]:
+    for name in ("bin", "lib", "copyright"):
+        (folder / name).mkdir()
+
+    def place(member: str) -> Path | None:
+        path = PurePosixPath(member)
+        if path.parts[:2] == ("usr", "bin") and path.name in _SYSTEM_PROGRAMS:
+            return folder / "bin" / path.name
+        if path.parts[0] in ("usr", "lib") and "lib" in path.parts[:2] and ".so" in path.name and len(path.parts) <= 4:
+            return folder / "lib" / path.name
+        if path.name == "copyright" and path.parts[:3] == ("usr", "share", "doc"):
+            return folder / "copyright" / path.parts[3]
+        return None
+
+    for package in _debian(folder / "apt", _architecture(), _SYSTEM_PACKAGES, tell):
+        _unpack(package, place)
+    shutil.rmtree(folder / "apt")
+    command: list[str | Path] = [
+        folder / "lib" / _loader(),
+        "--library-path",
+        folder / "lib",
+        folder / "bin" / _SYSTEM_PROGRAMS[0],
+        "--version",
+    ]
+    return {"version": _run(command, "qemu").split()[3], "programs": list(_SYSTEM_PROGRAMS)}
+
+
+_MAKERS: dict[str, Callable[[Path, Tell], dict[str, Any]]] = {
+    "qemu": lambda folder, tell: _qemu(folder, tell),
+    "qemu-system": lambda folder, tell: _qemu_system(folder, tell),
+}
+
+
+def _unpack(package: Path, place: Callable[[str], Path | None]) -> None:
+    """Unpack those members of a Debian package that `place` gives a path for: files, and links to files in the same folder."""
+    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE) as unpacked:
+        assert unpacked.stdout is not None
+        with tarfile.open(fileobj=unpacked.stdout, mode="r|") as members:
+            for member in members:
+                target = place(member.name.removeprefix("./")) if member.isfile() or member.issym() else None
+                if target is None or target.exists() or target.is_symlink():
+                    continue
+                if member.issym():
+                    if PurePosixPath(member.linkname).name == member.linkname:
+                        target.symlink_to(member.linkname)
+                elif data := members.extractfile(member):
+                    target.write_bytes(data.read())
+                    target.chmod(member.mode)
+        unpacked.stdout.read()  # read past the last member, else dpkg-deb complains
 
 
 def _aarch64(folder: Path, qemu: Path, tell: Tell) -> dict[str, str]:

@@ -14,6 +14,7 @@ from mnist_edge.common.options import Option, check_options
 
 if TYPE_CHECKING:
     from mnist_edge.common.logits import Run
+    from mnist_edge.runtimes.platforms import Platform
     from mnist_edge.store import Model
     from mnist_edge.store.manifest import Artifact
 
@@ -39,6 +40,8 @@ class Runtime(NamedTuple):
         options: its own options.
         knows_what_is_missing: True if it needs more than packages of Python. Its module, which can be imported without any of it, then has
             ``missing() -> dict[str, str]``: what is not there, by name, and the line that installs each.
+        target: what its module runs it on, if one module has several runtimes, such as one for each of many chips. Each function of the module
+            then takes it as ``target=``.
     """
 
     name: str
@@ -52,11 +55,12 @@ class Runtime(NamedTuple):
     limits: str = ""
     options: tuple[Option, ...] = ()
     knows_what_is_missing: bool = False
+    target: str = ""
 
     def missing(self) -> dict[str, str]:
         """Return what it needs but does not find here, by name, each with the command that installs it."""
         if self.knows_what_is_missing:
-            missing: dict[str, str] = import_module(self.module).missing()
+            missing: dict[str, str] = import_module(self.module).missing(**self._told)
             return missing
         return {name: self.install for name in self.requires if not is_installed(name)}
 
@@ -127,12 +131,31 @@ class Runtime(NamedTuple):
             raise ModelError(f"runtime {self.name}: processor() returned {told!r}, and has to return a tuple of words")
         return tuple(told)
 
+    def platform(self) -> Platform:
+        """Return where it runs: this machine, unless its module has ``platform() -> Platform``, as one that emulates another has.
+
+        Raises MissingExtraError; ModelError for anything but a platform.
+        """
+        from mnist_edge.runtimes import platforms
+
+        self.require()
+        if not hasattr(import_module(self.module), "platform"):
+            return platforms.here()
+        told = self._ask("", "platform", None)
+        if not isinstance(told, platforms.Platform):
+            raise ModelError(f"runtime {self.name}: platform() returned {told!r}, and has to return a Platform")
+        return told
+
+    @property
+    def _told(self) -> dict[str, str]:
+        return {"target": self.target} if self.target else {}
+
     def _ask(self, where: str, function: str, options: Mapping[str, Any] | None, *arguments: Any, **named: Any) -> Any:
         """Call a function of its module. Anything that another distribution's module raises, even SystemExit, becomes a ModelError."""
         check_options(f"runtime {self.name}", self.options, options or {})
         self.require()
         try:
-            return getattr(import_module(self.module), function)(*arguments, **named)
+            return getattr(import_module(self.module), function)(*arguments, **named, **self._told)
         except (MnistEdgeError, KeyboardInterrupt):
             raise
         except BaseException as error:
@@ -153,6 +176,7 @@ class Runtime(NamedTuple):
             except BaseException as error:
                 raise ModelError(f"runtime {self.name} failed: {one_line(error)}") from error
 
+        logits.__wrapped__ = run  # type: ignore[attr-defined]  # which may have figures
         return logits
 
 

@@ -155,6 +155,9 @@ class Manifest:
     def to_json(self) -> dict[str, Any]:
         """Return the manifest as JSON values, its own hash last."""
         body: dict[str, Any] = {"schema": SCHEMA, "program": f"mnist-edge {__version__}", **asdict(self)}
+        for proof in (proof for artifact in body["artifacts"] for proof in artifact["proofs"]):
+            if not proof["measured"]:
+                del proof["measured"]
         return body | {"sha256": _own_hash(body)}
 
     def write(self, folder: Path) -> None:
@@ -213,7 +216,7 @@ _PARITY = {"images": int, "equal_answers": int, "max_difference": float, "accura
 _GOLDEN = {"?max_difference": float}
 _PLATFORM = {"system": str, "machine": str, "features": [str], "?processor": str, "?emulated": str, "?used": [str]}
 _PROOF = {"artifact": str, "runtime": str, "parity": _PARITY, "version": str, "options": {str: object}, "platform": (_PLATFORM, None),
-          "golden": _GOLDEN}  # fmt: skip
+          "golden": _GOLDEN, "?measured": {str: int}}  # fmt: skip
 _MADE = {"format": str, "precision": str, "runtime": str, "oldest_runtime": str, "?details": dict, "?inputs": [dict], "?outputs": [dict]}
 _ARTIFACT = _FILE | _MADE | {"proofs": [Closed(_PROOF)], "members": {str: str}}
 _ARTIFACT_3 = _FILE | _MADE | {"parity": _PARITY, "?golden": _GOLDEN}

@@ -22,6 +22,8 @@ class Proof:
         options: the runtime's own options that were set.
         platform: where it ran (`Platform.to_json`); None where it was not recorded.
         golden: ``max_difference``, how far the logits were from PyTorch's on the golden inputs; empty in manifests of schema 1.
+        measured: what the images took where the runtime tells, such as ``ram_bytes`` and ``instructions`` of an emulated chip
+            (`mnist_edge.common.logits.Run`); empty, and not written, elsewhere.
     """
 
     artifact: str
@@ -31,6 +33,7 @@ class Proof:
     options: dict[str, Any] = field(default_factory=dict)
     platform: dict[str, Any] | None = None
     golden: dict[str, Any] = field(default_factory=dict)
+    measured: dict[str, int] = field(default_factory=dict)
 
     @property
     def unproven(self) -> str:

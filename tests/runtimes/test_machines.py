@@ -29,7 +29,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def qemu(folder: Path, tell: machines.Tell) -> dict[str, str]:
         made.append("qemu")
-        return {"version": "10"}
+        return {"version": "10", "programs": list(machines._PROGRAMS)}
 
     def aarch64(folder: Path, qemu: Path, tell: machines.Tell) -> dict[str, str]:
         made.append(machines._onnxruntime())
