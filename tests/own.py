@@ -20,6 +20,18 @@ class Sound(nn.Module):
         return self.logits(x)
 
 
+class Grouped(nn.Module):
+    """Sound, with a convolution in groups."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(1, 2, 5, stride=3), nn.Conv2d(2, 2, 3, groups=2)
+        self.fc = nn.Linear(72, 10)
+
+    def forward(self, x: Tensor) -> object:
+        return self.fc(self.second(self.first(x)).flatten(1))
+
+
 class Raises(Sound):
     def forward(self, x: Tensor) -> object:
         raise KeyError("pixel")  # raised here

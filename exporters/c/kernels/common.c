@@ -26,6 +26,13 @@
 #define RESTRICT
 #endif
 
+/* For loops that take little of the time, but would take much of the flash. */
+#if defined(__clang__) && defined(__ARM_FEATURE_DSP)
+#define ROLLED _Pragma("clang loop unroll(disable)")
+#else
+#define ROLLED
+#endif
+
 INLINE int smaller(int a, int b)
 {
     return a < b ? a : b;

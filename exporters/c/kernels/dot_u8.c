@@ -2,9 +2,6 @@
 #if defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && !defined(__ARM_BIG_ENDIAN) && (defined(__GNUC__) || defined(__clang__)) && !defined(PLAIN_C)
 #define FAST_DOT 1
 #define UNUSED __attribute__((unused))
-#ifdef __clang__
-#define ROLLED _Pragma("clang loop unroll(disable)") /* for loops that take little of the time, but would take much of the flash */
-#endif
 
 /* Four bytes of two filters and two patches. SXTB16 and UXTB16 make two words of two 16-bit numbers out of four bytes; SMLAD adds two products. */
 #define FOUR_2X2 \
@@ -153,10 +150,6 @@ INLINE void dot_avx2(const uint8_t *x, const int8_t *w, int k, int filters, int 
     if (filters == 2)
         best[1] = larger(best[1], patches == 2 ? larger(sum_of_8(s10), sum_of_8(s11)) : sum_of_8(s10));
 }
-#endif
-
-#ifndef ROLLED
-#define ROLLED
 #endif
 
 /* Filters with patches, at most two of each: best[f] becomes the largest sum of filter f and a patch, if that is larger. */
