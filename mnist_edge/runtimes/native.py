@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,11 +53,9 @@ def load(path: Path, threads: int = 1) -> Run:
     import numpy as np
 
     found = c_folder.read(path)
-    library = _library(found)
     try:
-        batch = ctypes.CDLL(str(library)).mnist_edge_batch
+        batch = _library(found).mnist_edge_batch
     except (OSError, AttributeError) as error:
-        library.unlink(missing_ok=True)
         raise ModelError(f"{path}: what {version()} made of it cannot be loaded: {error}") from error
     batch.argtypes, batch.restype = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int], None
 
@@ -93,7 +92,7 @@ def missing() -> dict[str, str]:
 
 def _compiler() -> list[str]:
     """Return the command: ``$CC``, the system's own, or Zig's from PyPI."""
-    if named := os.environ.get("CC"):
+    if (named := os.environ.get("CC", "")).strip():
         return shlex.split(named)
     if found := next((one for one in ("cc", "gcc", "clang") if shutil.which(one)), None):
         return [found]
@@ -115,39 +114,47 @@ def _version_of(command: tuple[str, ...]) -> str:
     return f"{'clang' if 'clang' in first else 'gcc'} {number[0]}"
 
 
-def _library(found: CFolder) -> Path:
-    """Return the compiled library, after checking that it is the one that was compiled."""
-    code = found.source.read_bytes() + found.source.with_suffix(".h").read_bytes()
+def _library(found: CFolder) -> ctypes.CDLL:
+    """Load the library that was compiled before, if it is unchanged; else compile it, and keep it if the cache can be written to."""
     flags = [*_FLAGS, "-march=native"] if platform.machine() in ("x86_64", "AMD64") else list(_FLAGS)
-    about = [version(), *flags, *platforms.here().features, platform.machine(), _BATCH]
-    key = sha256_bytes("\n".join([sha256_bytes(code), *about]).encode())
-    home = cache_dir()
-    kept = (home / "native" / f"{found.name}-{key[:32]}.so") if home else None
-    if kept is not None and kept.is_file() and _noted(kept) == sha256_file(kept):
-        return kept
-    with tempfile.TemporaryDirectory() as scratch:
+    kept = _kept(found, flags)
+    if kept is not None and _is_sound(kept):
+        return ctypes.CDLL(str(kept))
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:  # Windows cannot remove a library that is in use
         made = Path(scratch) / "network.so"
         _compile(found, flags, Path(scratch) / "batch.c", made)
-        if kept is None:
-            lasting = Path(tempfile.mkdtemp()) / "network.so"
-            shutil.copyfile(made, lasting)
-            return lasting
-        data = made.read_bytes()
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(kept.with_suffix(".sha256"), sha256_bytes(data).encode())
-    write_atomically(kept, data)
-    return kept
+        if kept is not None:
+            with suppress(OSError):
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                write_atomically(kept.with_suffix(".sha256"), sha256_file(made).encode())
+                write_atomically(kept, made.read_bytes())
+        return ctypes.CDLL(str(made))
 
 
-def _noted(library: Path) -> str:
-    note = library.with_suffix(".sha256")
-    return note.read_text("ascii", "replace") if note.is_file() else ""
+def _kept(found: CFolder, flags: list[str]) -> Path | None:
+    """Return where the library of this code, this compiler and this processor is kept; None without a home folder."""
+    home = cache_dir()
+    if home is None:
+        return None
+    code = found.source.read_bytes() + found.source.with_suffix(".h").read_bytes()
+    command = _compiler()
+    program = Path(shutil.which(command[0]) or command[0])
+    changed = program.stat().st_mtime_ns if program.exists() else 0  # another compiler may say that it is the same release
+    about = [version(), *command, str(program), str(changed), *flags, *platforms.here().features, platform.machine(), _BATCH]
+    key = sha256_bytes("\n".join([sha256_bytes(code), *about]).encode())
+    return home / "native" / f"{found.name}-{key[:32]}.so"
+
+
+def _is_sound(library: Path) -> bool:
+    try:
+        return library.with_suffix(".sha256").read_text("ascii", "replace") == sha256_file(library)
+    except OSError:
+        return False
 
 
 def _compile(found: CFolder, flags: list[str], batch: Path, made: Path) -> None:
-    source = str(found.source.absolute()).replace("\\", "\\\\").replace('"', '\\"')
-    batch.write_text(_BATCH.format(source=source, name=found.name, classes=found.classes), "utf-8")
-    command = [*_compiler(), *flags, "-o", str(made), str(batch)]
+    batch.write_text(_BATCH.format(source=found.source.name, name=found.name, classes=found.classes), "utf-8")
+    command = [*_compiler(), *flags, "-iquote", str(found.source.parent.absolute()), "-o", str(made), str(batch)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     except OSError as error:

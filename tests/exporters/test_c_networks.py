@@ -273,10 +273,10 @@ REFUSED = {
     "Slice with steps": case(
         node("Slice", "ink s e a t", "c"), node("Flatten", "c", "f", axis=1), size=392, s=whole(0), e=whole(28), a=whole(2), t=whole(2)
     ),
-    "this kind of Pad .node cropped": case(
+    r"this kind of Pad \(node cropped": case(
         node("Pad", "ink p", "cropped"), node("Flatten", "cropped", "f", axis=1), size=400, p=whole(0, 0, -4, -4, 0, 0, -4, -4)
     ),
-    "this kind of Pad .node mirrored": case(
+    r"this kind of Pad \(node mirrored": case(
         node("Pad", "ink p", "mirrored", mode="reflect"),
         node("Flatten", "mirrored", "f", axis=1),
         size=900,
@@ -287,7 +287,7 @@ REFUSED = {
         node("ReduceMean", "ink a", "m", keepdims=1), node("Mul", "ink m", "x"), node("Flatten", "x", "f", axis=1), size=784, a=whole(3)
     ),
     "the approximate Gelu": case(node("Gelu", "ink", "g", approximate="tanh"), node("Flatten", "g", "f", axis=1), size=784),
-    "Cast to anything but float32": case(
+    "a Cast to anything but float32": case(
         helper.make_node("Cast", ["pixels"], ["bit"], name="bit/Cast", to=TensorProto.BOOL),
         node("Cast", "bit", "b", to=TensorProto.FLOAT),
         node("Flatten", "b", "f", axis=1),
@@ -300,7 +300,7 @@ REFUSED = {
 def test_what_has_no_kernel_is_refused_by_name(name: str, tmp_path: Path) -> None:
     nodes, weights = REFUSED[name]
     file = c_code.network(tmp_path / "net.onnx", nodes, weights)
-    with pytest.raises(ExportError, match=rf"^format c has no kernel for (operator )?{name}.*\(node ") as caught:
+    with pytest.raises(ExportError, match=rf"^format c has no kernel for (operator )?{name}") as caught:
         c_code.written(tmp_path / "c", file)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(caught.value) and "(node " in str(caught.value)
     assert not list((tmp_path / "c").iterdir())
