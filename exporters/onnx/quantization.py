@@ -143,7 +143,8 @@ def _ends(model: "onnx.ModelProto") -> tuple[list[str], list[str]]:
     """Return the names of the last layers, and of the other nodes that have no layer behind them."""
     found = {node.name for node in layers(model)}
     before_a_layer: set[str] = set()
-    last, behind = [], []
+    last: list[str] = []
+    behind: list[str] = []
     for node in reversed(model.graph.node):  # a graph lists a node after those that it reads
         is_at_the_end = before_a_layer.isdisjoint(node.output)
         if is_at_the_end:

@@ -212,10 +212,11 @@ _PARITY = {"images": int, "equal_answers": int, "max_difference": float, "accura
            "budget": Closed(_BUDGET), "data": _DATA, "?unproven": str}  # fmt: skip
 _GOLDEN = {"?max_difference": float}
 _PLATFORM = {"system": str, "machine": str, "features": [str], "?processor": str, "?emulated": str, "?used": [str]}
-_PROOF = {"artifact": str, "runtime": str, "parity": _PARITY, "version": str, "options": {str: object}, "platform": (_PLATFORM, None),
+#: The shape of a proof in JSON.
+PROOF = {"artifact": str, "runtime": str, "parity": _PARITY, "version": str, "options": {str: object}, "platform": (_PLATFORM, None),
           "golden": _GOLDEN}  # fmt: skip
 _MADE = {"format": str, "precision": str, "runtime": str, "oldest_runtime": str, "?details": dict, "?inputs": [dict], "?outputs": [dict]}
-_ARTIFACT = _FILE | _MADE | {"proofs": [Closed(_PROOF)], "members": {str: str}}
+_ARTIFACT = _FILE | _MADE | {"proofs": [Closed(PROOF)], "members": {str: str}}
 _ARTIFACT_3 = _FILE | _MADE | {"parity": _PARITY, "?golden": _GOLDEN}
 _RECIPE = {"name": str, "epochs": int, "batch_size": int, "optimizer": str, "lr": float, "weight_decay": float, "schedule": str,
            "?precision": str, "augmentation": ({"rotation": float, "scale": float, "shear": float, "shift": float, "?elastic": float}, None), "?drawn": float}  # fmt: skip
