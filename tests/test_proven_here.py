@@ -14,7 +14,9 @@ from PIL import Image
 from mnist_edge import Predictor, store
 from mnist_edge.common.errors import NotProvenError, UnprovenWarning
 from mnist_edge.common.files import sha256_bytes
+from mnist_edge.common.options import Option
 from mnist_edge.dataset import drawn
+from mnist_edge.proof import records
 from mnist_edge.runtimes import get, platforms
 from mnist_edge.store import kept
 from mnist_edge.store import models as finding
@@ -229,6 +231,26 @@ def test_all_runtimes_that_fit_are_tried_and_the_others_are_named(run_command: C
         assert "lenet.onnx on ort-web: runtime ort-web needs" in done.stderr
     kept = {proof.runtime for proof in store.find("lenet", models).artifact("ort").proofs}
     assert {"ort", "openvino", "tract"} <= kept
+
+
+def test_an_option_typed_with_its_default_is_proven_as_without_it(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    option = Option("precision", "How to compute.", choices=("f32", "bf16"), default="f32")
+    runtime = get("ort")._replace(options=(option,))
+    artifact = store.find("lenet", models).artifact("ort")
+    assert records.why_not_proven(artifact, runtime, {"precision": "f32"}) == ""
+    assert "and --precision bf16 on" in records.why_not_proven(artifact, runtime, {"precision": "bf16"})
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("verify", "lenet", "--platform", ""), "--platform takes a name, such as aarch64; leave it out for this machine"),
+        (("predict", "x.png", "--runtime", "all"), "all stands for every installed runtime, and works with mnist-edge verify alone"),
+        (("evaluate", "lenet", "--runtime", "all"), "all stands for every installed runtime, and works with mnist-edge verify alone"),
+    ],
+)
+def test_what_names_no_place_is_said(run_command: Command, models: Path, words: tuple[str, ...], message: str) -> None:
+    assert f"error: {message}" in run_command(*words, "--models-dir", models, check=2).stderr
 
 
 def proof(

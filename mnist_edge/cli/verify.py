@@ -68,6 +68,8 @@ def command(
 
     found = store.find(model, models_dir)
     out.model(found)
+    if platform == "":
+        raise UsageError("--platform takes a name, such as aarch64; leave it out for this machine")
     tried = verification.trials(found, runtime, platform or "")  # before announcing a comparison that cannot be made
     if quick:
         if was_typed(ctx, "data"):

@@ -42,7 +42,7 @@ class Artifact(FileRecord):
         precision: ``float32``, ``fp16``…
         runtime: its usual runtime, which ran it in the gate, such as ``ort``.
         oldest_runtime: the oldest release that can run it, in words, such as ``onnxruntime 1.17``.
-        proofs: the first was made by the gate; each other one is of another runtime or kind of machine.
+        proofs: one at least, each of another runtime, release or kind of machine; the newest comes last.
         details: what the format records about itself, such as the opset.
         members: of a folder, each file's hash by its name; empty for a file.
     """
