@@ -1,6 +1,6 @@
-"""Proofs that cannot be kept with their model: of the installed reference, and where a model's folder is read-only. The user's cache has them.
+"""Keeps proofs in the user's cache if they cannot be kept with their model: it is the installed reference, or its folder is read-only.
 
-There is a file for each artifact, named for its hash, so that a proof holds for these bytes wherever they lie.
+Each artifact has a file there, named after its hash, so that a proof holds for the same bytes in any folder.
 """
 
 from __future__ import annotations

@@ -139,12 +139,12 @@ class Manifest:
     golden: FileRecord | None = None
 
     def with_artifact(self, artifact: Artifact) -> Self:
-        """Return the manifest with `artifact` in place of any other of the same file."""
+        """Return the manifest with `artifact`, which replaces one with the same file name."""
         others = (other for other in self.artifacts if other.file != artifact.file)
         return replace(self, artifacts=tuple(sorted((*others, artifact), key=lambda a: a.file)))
 
     def with_reference(self, reference: Reference) -> Self:
-        """Return the manifest with `reference` in place of any other on the same data."""
+        """Return the manifest with `reference`, which replaces one on the same data."""
         others = (other for other in self.references if other.data["sha256"] != reference.data["sha256"])
         return replace(self, references=(*others, reference))
 
@@ -251,7 +251,7 @@ def _since_4(artifact: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _mismatched_proof(artifacts: Iterable[Mapping[str, Any]]) -> str:
-    """Return what is wrong with the first artifact that has no proof, or one of something else, in words; nothing where all have their own."""
+    """Return what is wrong with the first artifact that has no proof, or one of something else, in words; an empty text if each has its own."""
     for index, artifact in enumerate(artifacts):
         if not artifact["proofs"]:
             return f"artifacts[{index}].proofs is empty"

@@ -1,4 +1,4 @@
-"""Publishing: a model or an artifact takes its place in one step, and what it replaces is not lost."""
+"""Puts a model or an artifact in its place in one step, and loses nothing that it replaces."""
 
 import io
 import os
@@ -40,7 +40,7 @@ def publish_model(aside: Path, target: Path) -> Path | None:
 
 
 def check_target(target: Path) -> None:
-    """Raise UsageError where a model cannot be put: what lies there is a link, or no model."""
+    """Raise UsageError if no model can be put there, because a link or something other than a model is in the way."""
     if target.is_symlink():
         raise UsageError(
             f"{target}: a symbolic link to {printable(target.readlink())}, and a new model would take the link's place; remove it, "
@@ -142,7 +142,7 @@ def _keep_stronger(model: Model, known: Artifact | None, new: Artifact, force: b
 
 
 def _is_there(target: Path, artifact: Artifact) -> bool:
-    """Say whether the very bytes of an artifact, all of them and no others, lie in a folder."""
+    """Say whether a folder holds exactly the members of an artifact."""
     try:
         tree = read_tree(target)
     except (ModelError, OSError):
