@@ -9,7 +9,7 @@ import click
 
 from mnist_edge.cli import completing
 from mnist_edge.cli.common import Output, Right, subcommand, table
-from mnist_edge.common.text import count, data_name, duration, percent, size
+from mnist_edge.common.text import count, data_name, duration, measured, percent, size
 from mnist_edge.runtimes.platforms import Platform
 
 if TYPE_CHECKING:
@@ -91,4 +91,6 @@ def _proofs(model: Model) -> str:
             runtime = proof.version or f"{proof.runtime} (release not recorded)"
             name = f"{one.file} (unproven)" if proof.unproven else one.file  # of several some may be no proof
             rows.append([name, runtime, platform, equal, f"{proof.parity['max_difference']:.2g}"])
-    return table(rows, ["proof of", "with", "on", "same answer", "logit difference"])
+    took = [[one.file, proof.runtime, text] for one in model.artifacts for proof in one.proofs if (text := measured(proof.measured))]
+    text = table(rows, ["proof of", "with", "on", "same answer", "logit difference"])
+    return f"{text}\n\n{table(took, ['artifact', 'runtime', 'takes there'])}" if took else text

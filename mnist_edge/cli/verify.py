@@ -13,7 +13,7 @@ from mnist_edge.cli.common import Output, Right, option, subcommand, table, was_
 from mnist_edge.cli.group import EXIT_FAILED, EXIT_PARITY
 from mnist_edge.cli.networks import builds_networks
 from mnist_edge.common.errors import DataError, ModelError, UsageError
-from mnist_edge.common.text import count, data_name, percent
+from mnist_edge.common.text import count, data_name, measured, percent
 
 if TYPE_CHECKING:
     from mnist_edge.proof.verification import Trial, Verified
@@ -93,6 +93,9 @@ def command(
     document = {"model": found.name, "data": about, "passed": passed and verified, "proofs_kept": kept}
     out.result(document | {"artifacts": [_document(result) for result in results]}, _table(results, quick))
     for result in results:
+        if result.proof and (took := measured(result.proof.measured)):
+            out.say(f"{result.artifact.file} on {result.trial.runtime.name}: {took}")
+    for result in results:
         reason = "; ".join(result.report.failures) if result.report is not None else result.reason
         if reason:
             out.problem(f"{result.artifact.file} on {result.trial.runtime.name}: {reason}")
@@ -161,6 +164,8 @@ def _document(result: Verified) -> dict[str, Any]:
         "state": _state(result),
         "reason": result.reason,
     }
+    if result.proof and result.proof.measured:
+        document["measured"] = result.proof.measured
     if result.report is not None:
         document |= {"parity": result.report.to_json(), "reason": "; ".join(result.report.failures)}
     return document

@@ -1,5 +1,7 @@
 """Figures in words, the same ones everywhere."""
 
+from collections.abc import Mapping
+
 
 def percent(share: float | None, digits: int = 2) -> str:
     """Return 0.9912 as ``99.12 %``, None as a dash."""
@@ -14,6 +16,15 @@ def size(count: int) -> str:
 def count(number: int, what: str, many: str = "") -> str:
     """Return ``1 epoch`` or ``1,200 epochs``; `many` is a plural that does not end in s alone, such as ``processes``."""
     return f"{number:,} {what if number == 1 else many or f'{what}s'}"
+
+
+def measured(figures: Mapping[str, int]) -> str:
+    """Return what a network takes on a chip, in words, such as ``65,980 bytes of flash, 2,376 of RAM, 861,123 instructions an image``.
+
+    `figures` are those of `mnist_edge.common.logits.Run`; empty text where there are none.
+    """
+    spoken = {"flash_bytes": "bytes of flash", "ram_bytes": "bytes of RAM", "instructions": "instructions an image"}
+    return ", ".join(f"{figures[name]:,} {words}" for name, words in spoken.items() if name in figures)
 
 
 def data_name(name: str) -> str:

@@ -31,7 +31,8 @@ class Runtime(NamedTuple):
         requires: import names of the packages that it needs.
         module: its module, which has ``version() -> str``, such as ``onnxruntime 1.32.0``, and ``load(path, threads, **options)``,
             which returns a `Run`; or, for a runtime that runs a model from its weights, ``load_model(model, threads, **options)``.
-            It may have ``processor() -> tuple[str, ...]``, the processor features that the runtime reports using.
+            It may have ``processor() -> tuple[str, ...]``, the processor features that the runtime reports using, and
+            ``runs_on() -> Platform``, if that is not this machine.
         formats: names of the formats that it runs; empty if it needs no artifact.
         precisions: the precisions that it runs; None for all.
         from_weights: True if it needs no artifact.
@@ -132,18 +133,18 @@ class Runtime(NamedTuple):
         return tuple(told)
 
     def platform(self) -> Platform:
-        """Return where it runs: this machine, unless its module has ``platform() -> Platform``, as one that emulates another has.
+        """Return where it runs: this machine, unless its module has ``runs_on() -> Platform``, as one that emulates another has.
 
         Raises MissingExtraError; ModelError for anything but a platform.
         """
         from mnist_edge.runtimes import platforms
 
         self.require()
-        if not hasattr(import_module(self.module), "platform"):
+        if not hasattr(import_module(self.module), "runs_on"):
             return platforms.here()
-        told = self._ask("", "platform", None)
+        told = self._ask("", "runs_on", None)
         if not isinstance(told, platforms.Platform):
-            raise ModelError(f"runtime {self.name}: platform() returned {told!r}, and has to return a Platform")
+            raise ModelError(f"runtime {self.name}: runs_on() returned {told!r}, and has to return a Platform")
         return told
 
     @property
