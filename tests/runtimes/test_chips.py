@@ -6,7 +6,7 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -140,7 +140,7 @@ def test_sizes_of_sections(wide: bool) -> None:
 class Fake:
     """A child that answers rows of ten logits, and what they cost: 1, 2, 3 ticks… and a stack of 100 bytes, more for the third image."""
 
-    about: dict[str, Any] = {"ticks": 10, "instructions": 400}
+    about: ClassVar[dict[str, Any]] = {"ticks": 10, "instructions": 400}
 
     def __init__(self, columns: int = 12) -> None:
         self.columns, self.answered, self.limits = columns, 0, [0.0]
