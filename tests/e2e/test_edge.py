@@ -46,6 +46,15 @@ def test_the_script_for_node_is_in_the_wheel(edge: Path) -> None:
     assert subprocess.run([edge / "python", "-c", code], capture_output=True, text=True, check=True, cwd=edge).stdout == "True\n"
 
 
+def test_the_harness_of_the_chips_is_in_the_wheel(edge: Path) -> None:
+    code = "from importlib.resources import files; print(*sorted(one.name for one in files('mnist_edge.runtimes.chips').iterdir()))"
+    names = subprocess.run([edge / "python", "-c", code], capture_output=True, text=True, check=True, cwd=edge).stdout.split()
+    ours = {
+        one.name for one in (Path(__file__).parents[2] / "mnist_edge" / "runtimes" / "chips").iterdir() if one.suffix in (".c", ".h", ".ld")
+    }
+    assert len(ours) > 5 and ours <= set(names)
+
+
 def test_nothing_but_the_four_packages_is_installed(edge: Path) -> None:
     pip = [sys.executable, "-m", "pip", "--python", edge / "python"]
     listed = subprocess.run([*pip, "list", "--format", "json"], capture_output=True, text=True, check=True)
