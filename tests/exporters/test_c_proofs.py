@@ -3,7 +3,8 @@
 import re
 import shutil
 import subprocess
-import sys
+import tarfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -278,14 +279,14 @@ def test_the_wheel_and_the_sdist_hold_kernels_and_templates(tmp_path: Path) -> N
     root, package = MODELS.parent, MODELS.parent / "exporters" / "c"
     expected = {path.relative_to(root).as_posix() for part in ("kernels", "templates") for path in (package / part).iterdir()}
     assert len(expected) > 20
-    copy = Path(
-        shutil.copytree(root, tmp_path / "copy", ignore=shutil.ignore_patterns(".git", ".venv", "build", "tests", "docs", "__pycache__"))
-    )
-    done = subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", tmp_path, copy], capture_output=True, text=True, check=False
-    )
+    left_out = shutil.ignore_patterns(".git", ".venv", "build", "tests", "docs", "__pycache__")
+    copy = Path(shutil.copytree(root, tmp_path / "copy", ignore=left_out))
+    done = install_apart(tmp_path / "hatch", "hatchling>=1.27")
     assert done.returncode == 0, done.stderr
-    (wheel,) = tmp_path.glob("*.whl")
-    import zipfile
-
+    build = [tmp_path / "hatch" / "bin" / "hatchling", "build", "-t", "sdist", "-t", "wheel", "-d", tmp_path / "made"]
+    done = subprocess.run(build, cwd=copy, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (wheel,), (sdist,) = (tmp_path / "made").glob("*.whl"), (tmp_path / "made").glob("*.tar.gz")
     assert expected <= set(zipfile.ZipFile(wheel).namelist())
+    with tarfile.open(sdist) as archive:
+        assert expected <= {name.partition("/")[2] for name in archive.getnames()}
