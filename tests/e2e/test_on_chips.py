@@ -71,7 +71,7 @@ def test_int8_gives_onnxruntimes_logits_bit_for_bit(runtime: Runtime, folders: P
 
 @pytest.mark.parametrize("runtime", CHIPS, ids=lambda runtime: runtime.name)
 def test_float32_gives_the_same_bits_everywhere(runtime: Runtime, folders: Path, mnist_test: Dataset) -> None:
-    images = mnist_test.images[: 200 if runtime.name in SOFT_FLOAT else 10_000]
+    images = mnist_test.images[: 200 if runtime.name in SOFT_FLOAT else 1000]  # an export asks a Cortex-M4 about all of them
     run = runtime.load(folders / "float32")
     answers = run(images)
     assert np.array_equal(bits(answers), bits(RUNTIMES["native"].load(folders / "float32")(images)))
