@@ -33,16 +33,11 @@ def pictures(count: int = 64, seed: int = 0) -> NDArray[np.uint8]:
     return pixels
 
 
-def target(path: Path, onnx_file: Path, precision: str = "float32", name: str = "net", pixels: NDArray[np.uint8] | None = None) -> Target:
-    """Return a target whose golden inputs are answered by onnxruntime."""
-    golden = pictures(40, 1) if pixels is None else pixels
-    return Target(path, name, "tests", CLASSES, "MIT", precision, golden=Golden(golden, ort.load(onnx_file)(golden)))
-
-
-def written(folder: Path, onnx_file: Path, precision: str = "float32", name: str = "net") -> dict[str, Any]:
-    """Write the C of an ONNX file into a folder, and return what the exporter says about it."""
+def written(folder: Path, onnx_file: Path, precision: str = "float32", name: str = "net", golden: Golden | None = None) -> dict[str, Any]:
+    """Write the C of an ONNX file into a folder, and return what the exporter says about it. Without `golden`, onnxruntime answers the self-test."""
     folder.mkdir(parents=True)
-    return export(onnx_file, target(folder, onnx_file, precision, name))
+    golden = golden or Golden(pictures(40, 1), ort.load(onnx_file)(pictures(40, 1)))
+    return export(onnx_file, Target(folder, name, "tests", CLASSES, "MIT", precision, golden=golden))
 
 
 def both(folder: Path, onnx_file: Path, precision: str = "float32") -> tuple[NDArray[np.float32], NDArray[np.float32], dict[str, Any]]:

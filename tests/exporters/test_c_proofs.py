@@ -15,6 +15,7 @@ from once import install_apart, lacking
 
 from exporters.c.export import c_name
 from mnist_edge.dataset import Dataset
+from mnist_edge.proof.golden import Golden
 from mnist_edge.runtimes import c_folder, native, ort
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
@@ -66,10 +67,10 @@ def needs(*programs: str) -> None:
 
 
 def in_c(folder: Path, file: str) -> Path:
-    """Write the C of a reference model's ONNX file."""
+    """Write the C of a reference model's ONNX file, with the self-test that an export gives it."""
     model, path = file.partition("/")[0], MODELS / file
     precision = "int8-static" if "int8-static" in file else "float32"
-    c_code.written(folder / f"{c_name(model)}.c", path, precision, model)
+    c_code.written(folder / f"{c_name(model)}.c", path, precision, model, Golden.read(path.parent / "golden.npz"))
     return folder / f"{c_name(model)}.c"
 
 
@@ -97,7 +98,9 @@ def test_every_network_answers_as_in_onnxruntime(file: str, tmp_path: Path, mnis
     ("file", "compiler"), [*((file, "gcc") for file in FEW), ("lenet/lenet.onnx", "clang"), ("lenet/lenet.int8-static.onnx", "clang")]
 )
 def test_sanitizers_find_nothing(file: str, compiler: str, tmp_path: Path, mnist_test: Dataset) -> None:
+    """The self-test passes, too."""
     needs(compiler)
+    _has_sanitizers(compiler, tmp_path)
     folder = in_c(tmp_path, file)
     sources = sorted(folder.glob("*.c"))
     (tmp_path / "main.c").write_text(main_of(folder))
@@ -108,6 +111,13 @@ def test_sanitizers_find_nothing(file: str, compiler: str, tmp_path: Path, mnist
     assert (done.returncode, done.stderr.decode()) == (0, "")
     logits = np.frombuffer(done.stdout, np.float32).reshape(len(images), 10)
     assert np.array_equal(logits.view(np.uint32), native.load(folder)(images).view(np.uint32))
+
+
+def _has_sanitizers(compiler: str, folder: Path) -> None:
+    (folder / "nothing.c").write_text("int main(void) { return 0; }\n")
+    command = [compiler, "-fsanitize=address,undefined", "-o", folder / "nothing", folder / "nothing.c"]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        lacking(f"{compiler} has no sanitizers here; run: apt-get install libclang-rt-dev")
 
 
 def test_a_sanitizer_notices_a_workspace_that_is_too_small(tmp_path: Path) -> None:
