@@ -3,7 +3,8 @@
 import re
 import shutil
 import subprocess
-import sys
+import tarfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -132,20 +133,34 @@ def test_compilers_have_nothing_to_say_about_any_network(file: str, compiler: st
         assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("file", ["lenet/lenet.onnx", "lenet/lenet.int8-static.onnx", "gru/gru.onnx", "resnet-tiny/resnet-tiny.onnx"])
-def test_cppcheck_has_nothing_to_say(file: str, tmp_path: Path) -> None:
+def cppcheck(folder: Path, *flags: str) -> tuple[int, str]:
+    """Analyse a network without its weights, with which it takes minutes; the arrays keep their lengths."""
     needs("cppcheck")
-    folder = in_c(tmp_path, file)
-    checks = (
-        "--enable=warning,performance,portability",
-        "--std=c99",
-        "--platform=unix32",
-        "--error-exitcode=1",
-        "--quiet",
-        "--inline-suppr",
-    )
-    done = subprocess.run(["cppcheck", *checks, f"-I{folder}", *folder.glob("*.c")], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    for source in folder.glob("*.c"):
+        source.write_text(re.sub(r"(static const \w+ \w+\[\d+\] = )\{[^}]*\};", r"\1{0};", source.read_text()))
+    checks = ("--enable=warning,performance,portability", "--std=c99", "--platform=unix32", "--error-exitcode=1", "--quiet")
+    done = subprocess.run(["cppcheck", *checks, *flags, f"-I{folder}", *folder.glob("*.c")], capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+#: As on a plain chip, and as GCC compiles it for this computer.
+SEEN_AS = {"plain": (), "x86": ("-D__GNUC__=12", "-D__SSE2__=1", "-D__AVX__=1", "-D__AVX2__=1")}
+
+
+@pytest.mark.parametrize("seen_as", SEEN_AS)
+@pytest.mark.parametrize("file", FEW)
+def test_cppcheck_has_nothing_to_say(file: str, seen_as: str, tmp_path: Path) -> None:
+    assert cppcheck(in_c(tmp_path, file), *SEEN_AS[seen_as]) == (0, "")
+
+
+def test_cppcheck_would_say_something(tmp_path: Path) -> None:
+    folder = in_c(tmp_path, "lenet/lenet.int8-static.onnx")
+    source = folder / "lenet.c"
+    text = source.read_text()
+    assert text.count("i < LENET_CLASSES") == 1
+    source.write_text(text.replace("i < LENET_CLASSES", "i <= LENET_CLASSES"))
+    code, said = cppcheck(folder)
+    assert code == 1 and "out of bounds" in said
 
 
 def test_a_cmake_project_uses_the_folder_as_its_readme_says(tmp_path: Path) -> None:
@@ -272,14 +287,14 @@ def test_the_wheel_and_the_sdist_hold_kernels_and_templates(tmp_path: Path) -> N
     root, package = MODELS.parent, MODELS.parent / "exporters" / "c"
     expected = {path.relative_to(root).as_posix() for part in ("kernels", "templates") for path in (package / part).iterdir()}
     assert len(expected) > 20
-    copy = Path(
-        shutil.copytree(root, tmp_path / "copy", ignore=shutil.ignore_patterns(".git", ".venv", "build", "tests", "docs", "__pycache__"))
-    )
-    done = subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", tmp_path, copy], capture_output=True, text=True, check=False
-    )
+    left_out = shutil.ignore_patterns(".git", ".venv", "build", "tests", "docs", "__pycache__")
+    copy = Path(shutil.copytree(root, tmp_path / "copy", ignore=left_out))
+    done = install_apart(tmp_path / "hatch", "hatchling>=1.27")
     assert done.returncode == 0, done.stderr
-    (wheel,) = tmp_path.glob("*.whl")
-    import zipfile
-
+    build = [tmp_path / "hatch" / "bin" / "hatchling", "build", "-t", "sdist", "-t", "wheel", "-d", tmp_path / "made"]
+    done = subprocess.run(build, cwd=copy, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (wheel,), (sdist,) = (tmp_path / "made").glob("*.whl"), (tmp_path / "made").glob("*.tar.gz")
     assert expected <= set(zipfile.ZipFile(wheel).namelist())
+    with tarfile.open(sdist) as archive:
+        assert expected <= {name.partition("/")[2] for name in archive.getnames()}
