@@ -24,8 +24,8 @@ test: $(ENVIRONMENT)  ## all tests, on all cores; those on MNIST run where it is
 test-fast: $(ENVIRONMENT)  ## the tests that take under a minute together, for while one works
 	$(PYTEST) -m "not slow and not proof"
 
-proofs: $(ENVIRONMENT) litert  ## what is slow by nature: emulated processors (needs apt), node, converters, the oldest onnxruntime, the largest networks
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[executorch]"
+proofs: $(ENVIRONMENT) litert  ## what is slow by nature: emulated processors (needs apt), node, a browser (chromium), converters, the oldest onnxruntime, the largest networks
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[executorch]" playwright
 	$(PYTEST) -m proof
 
 runtimes: $(ENVIRONMENT)  ## install what else runs our ONNX files: OpenVINO, tract, and onnxruntime-web (needs npm); proofs use them

@@ -1,5 +1,6 @@
 """make matrix: every artifact of the reference models on every runtime and platform that is here. Writes docs/matrix.md.
 
+Answers come first, then latencies, for which nothing else should run: --answers-only and --latencies-only do them apart.
 What was measured is kept in build/matrix.json, by artifact, runtime's release and platform, so that an interrupted run goes on where it
 stopped: the emulated machines take hours. Proofs that pass are kept with the models, as mnist-edge verify keeps them, if --keep-proofs says so.
 """
@@ -8,13 +9,12 @@ import argparse
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import processor
+from matrix_page import FEW, Column, Results, cell, key, table
 from numpy.typing import NDArray
 
 import exporters
@@ -39,20 +39,6 @@ TABLE = HOUSE / "docs" / "matrix.md"
 #: A copy of the models, in which they are exported to the formats that the repository does not keep.
 COPY = HOUSE / "build" / "matrix"
 
-#: Emulated machines answer batches of one so slowly that they are asked about so many images only.
-_FEW = 1000
-
-Results = dict[str, dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Column:
-    """A runtime here, or ONNX Runtime on an emulated machine."""
-
-    name: str
-    runtime: runtimes.Runtime
-    machine: str = ""
-
 
 def main() -> None:
     """Measure what is not measured yet, and write the table."""
@@ -63,24 +49,34 @@ def main() -> None:
     parser.add_argument("--model", nargs="*", help="names of models")
     parser.add_argument("--skip", nargs="*", default=[], help="artifacts that are not tried on emulated machines, for the time they take")
     parser.add_argument("--keep-proofs", action="store_true", help="keep what passes with the models")
+    phase = parser.add_mutually_exclusive_group()
+    phase.add_argument("--answers-only", action="store_true", help="measure no latencies, for a machine with other work")
+    phase.add_argument("--latencies-only", action="store_true", help="measure only the latencies that are wanting, on a quiet machine")
     options = parser.parse_args()
     test = datasets.load("mnist", "test", options.data_dir)
     _copy(options.models_dir)
     models = [model for model in store.list_models(COPY)[0] if not options.model or model.name in options.model]
     models = [_exported(model, test) for model in models]
     results: Results = json.loads(KEPT.read_text()) if KEPT.exists() else {}
-    chosen = [column for column in columns() if not options.only or column.name in options.only]
-    for column in chosen:
-        for model in models:
-            for artifact in model.artifacts:
-                if not column.runtime.runs(artifact) or (column.machine and artifact.file in options.skip):
-                    continue
-                measured = _measured(model, artifact, column, test, results)
-                print(f"{artifact.file:28} {column.name:14} {cell(measured).replace('<br>', ', ')}", flush=True)
-                if options.keep_proofs and (options.models_dir / model.name / artifact.file).exists():
-                    _keep_proof(options.models_dir / model.name, artifact, column, test, measured)
-    everything = store.list_models(COPY)[0]
-    write_atomically(TABLE, table(everything, results, columns()).encode())
+    everything = columns()
+    chosen = [
+        (column, model, artifact)
+        for column in everything
+        if not options.only or column.name in options.only
+        for model in models
+        for artifact in model.artifacts
+        if column.runtime.runs(artifact) and not (column.machine and artifact.file in options.skip)
+    ]
+    if not options.latencies_only:
+        for column, model, artifact in chosen:
+            measured = _measured(model, artifact, column, test, results)
+            print(f"{artifact.file:28} {column.name:14} {cell(measured).replace('<br>', ', ')}", flush=True)
+            if options.keep_proofs and (options.models_dir / model.name / artifact.file).exists():
+                _keep_proof(options.models_dir / model.name, artifact, column, test, measured)
+    if not options.answers_only:
+        for column, model, artifact in chosen:
+            _add_latency(model, artifact, column, test, results)
+    write_atomically(TABLE, table(store.list_models(COPY)[0], results, everything).encode())
     print(f"wrote {TABLE.relative_to(HOUSE)}")
 
 
@@ -116,20 +112,38 @@ def columns() -> list[Column]:
 
 
 def _measured(model: Model, artifact: Artifact, column: Column, test: Dataset, results: Results) -> dict[str, Any]:
-    key = _key(artifact, column)
+    name = key(artifact, column)
     try:
         version = _version(column)
     except MnistEdgeError as error:
         return {"missing": str(error)}
-    kept = results.get(key)
+    kept = results.get(name)
     if kept is not None and kept["version"] == version and kept["images"] == len(test):
         return kept
     started = time.time()
-    results[key] = {"version": version, "images": len(test)} | _measure(model, artifact, column, test)
-    results[key] |= {"seconds": round(time.time() - started, 1), "made_on": processor()}
+    results[name] = {"version": version, "images": len(test)} | _measure(model, artifact, column, test)
+    results[name] |= {"seconds": round(time.time() - started, 1), "made_on": platforms.here().describe()}
+    _keep(results)
+    return results[name]
+
+
+def _keep(results: Results) -> None:
     KEPT.parent.mkdir(exist_ok=True)
     write_atomically(KEPT, json.dumps(results, indent=1).encode())
-    return results[key]
+
+
+def _add_latency(model: Model, artifact: Artifact, column: Column, test: Dataset, results: Results) -> None:
+    """Measure the latency, if the answers are known and it is not."""
+    measured = results.get(key(artifact, column), {})
+    if "equal_answers" not in measured or "latency_ratio" in measured or column.runtime.missing():
+        return
+    try:
+        measured["latency_ratio"] = _latency_ratio(model, artifact, _loader(model, artifact, column)(1), test.images[:1])
+    except Exception as error:  # a runtime raises what it likes
+        print(f"{artifact.file:28} {column.name:14} no latency: {one_line(error)}", flush=True)
+        return
+    print(f"{artifact.file:28} {column.name:14} {cell(measured).replace('<br>', ', ')}", flush=True)
+    _keep(results)
 
 
 def _measure(model: Model, artifact: Artifact, column: Column, test: Dataset) -> dict[str, Any]:
@@ -144,7 +158,7 @@ def _measure(model: Model, artifact: Artifact, column: Column, test: Dataset) ->
         report, logits = parity.check(run, reference, test.images, test.labels, budget)
         if len(logits) != len(test):
             return {"reason": "; ".join(report.failures)}
-        few = test.images[:_FEW] if column.machine else test.images
+        few = test.images[:FEW] if column.machine else test.images
         other = {f"batch {size}": parity.logits_of(run, few, size) for size in (1, 64)}
         other["2 threads"] = parity.logits_of(with_threads(2), few)
     except MnistEdgeError as error:
@@ -160,8 +174,7 @@ def _measure(model: Model, artifact: Artifact, column: Column, test: Dataset) ->
         "changed_by": {what: int((again.argmax(1) != logits[: len(few)].argmax(1)).sum()) for what, again in other.items()},
         "moved_by": {what: float(np.abs(again - logits[: len(few)]).max()) for what, again in other.items()},
         "tried_again": len(few),
-        "latency_ratio": None if column.machine else _latency_ratio(model, artifact, run, test.images[:1]),
-    }
+    } | ({"latency_ratio": None} if column.machine else {})
 
 
 def _loader(model: Model, artifact: Artifact, column: Column) -> Callable[[int], Run]:
@@ -187,10 +200,6 @@ def _version(column: Column) -> str:
     return column.runtime.version()
 
 
-def _key(artifact: Artifact, column: Column) -> str:
-    return f"{artifact.file} {artifact.sha256[:16]} {column.name}"
-
-
 def _keep_proof(folder: Path, artifact: Artifact, column: Column, test: Dataset, measured: dict[str, Any]) -> None:
     """Verify again and keep the proof, if it passed and is not there yet."""
     model = Model.read(folder)
@@ -212,100 +221,6 @@ def _is_kept(artifact: Artifact, column: Column, where: str) -> bool:
         if where == "emulated" and proof.platform.get("processor") == emulated.get(column.machine).processor:
             return True
     return False
-
-
-def cell(measured: dict[str, Any] | None) -> str:
-    """Return what the table says of one measurement."""
-    if measured is None:
-        return "–"
-    if "missing" in measured:
-        return "not here"
-    if "reason" in measured:
-        return "does not run"
-    lines = [f"{measured['equal_answers']:,}", f"{measured['max_difference']:.2g}"]
-    if measured["latency_ratio"] is not None:
-        lines.append(f"{measured['latency_ratio']:.1f}×")
-    if changed := {what: number for what, number in measured["changed_by"].items() if number}:
-        lines += [f"{what}: {number} change" for what, number in changed.items()]
-    lines[0] += "" if measured["tried_again"] else "¹"
-    text = "<br>".join(lines)
-    return text if measured["passed"] else f"**{text}**"
-
-
-def table(models: list[Model], results: Results, known: list[Column]) -> str:
-    """Return the page in Markdown."""
-    used = [column for column in known if any(key.endswith(f" {column.name}") for key in results)]
-    lines = [f"| artifact | {' | '.join(column.name for column in used)} |", "|---" * (len(used) + 1) + "|"]
-    reasons: list[str] = []
-    for model in models:
-        for artifact in model.artifacts:
-            found = [results.get(_key(artifact, column)) for column in used]
-            if any(found):
-                lines.append(f"| {artifact.file} | {' | '.join(map(cell, found))} |")
-            reasons += [f"- {artifact.file} on {column.name}: {why}" for column, one in zip(used, found, strict=True) for why in _whys(one)]
-    versions = dict.fromkeys(f"{column.name}: {one['version']}" for column in used for one in _of(results, column))
-    machines = dict.fromkeys(one["made_on"] for one in results.values())
-    emulations = [
-        f"{one.name}: {one.summary} ({one.processor})" for one in emulated.PLATFORMS.values() if one.name in {c.name for c in used}
-    ]
-    return _PAGE.format(
-        table="\n".join(lines),
-        reasons="\n".join(reasons) or "- None.",
-        versions="\n".join(f"- {line}" for line in versions),
-        emulations="\n".join(f"- {line}" for line in emulations),
-        machine=" and ".join(machines),
-        here=platforms.here().describe(),
-        few=f"{_FEW:,}",
-    )
-
-
-def _of(results: Results, column: Column) -> Iterator[dict[str, Any]]:
-    yield from (one for key, one in results.items() if key.endswith(f" {column.name}"))
-
-
-def _whys(one: dict[str, Any] | None) -> Iterator[str]:
-    if one is None:
-        return
-    if "reason" in one:
-        yield one["reason"]
-    elif one["failures"]:
-        yield f"refused: {'; '.join(one['failures'])}"
-    elif any(one["changed_by"].values()):
-        most = max(one["moved_by"].values())
-        yield f"a batch of another size, or a second thread, changes answers; logits move by up to {most:.2g}"
-
-
-_PAGE = """# Which runtime answers as PyTorch does
-
-Every artifact of the reference models, run on MNIST's 10,000 test images by each runtime, and compared with PyTorch's stored answers.
-`make matrix` writes this page. `mnist-edge verify MODEL --runtime RUNTIME` repeats one row of it on your machine.
-
-Each cell has, from top to bottom:
-
-- how many of the 10,000 answers are PyTorch's;
-- the largest difference of a logit, in any batch that was tried (1, 2, 3, 5, 7, 8, 64, 256);
-- the latency of one image on one thread, as a multiple of ONNX Runtime's with the same file (of a `.tflite` or `.pte`: with the float32 ONNX file);
-- whether batches of 1 or 64 instead of 256, or two threads instead of one, change an answer (on emulated machines of {few} images).
-
-**Bold**: the gate refuses it, because it does not keep the artifact's budget. –: a format or precision that the runtime does not take, or
-not measured yet. ¹: other batches and threads were not tried.
-
-{table}
-
-## What does not run, or does not answer as PyTorch does
-
-{reasons}
-
-## Where this was measured
-
-On {machine}; to the program that is {here}. The other columns ran there under qemu, which proves arithmetic and not speed:
-
-{emulations}
-
-Releases:
-
-{versions}
-"""
 
 
 if __name__ == "__main__":

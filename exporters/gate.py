@@ -22,8 +22,9 @@ from exporters.verdict import Verdict, judge
 from exporters.writing import Written
 from mnist_edge import runtimes, store
 from mnist_edge.common import logits
-from mnist_edge.common.errors import ExportError, NoGainError, one_line
+from mnist_edge.common.errors import ExportError, ModelError, NoGainError, ParityError, one_line
 from mnist_edge.common.files import folder_aside
+from mnist_edge.common.logits import Run
 from mnist_edge.common.text import count
 from mnist_edge.common.trees import read_tree
 from mnist_edge.dataset import Dataset
@@ -98,11 +99,12 @@ def export(
         written = writing.write(plan, aside, answers.golden)
         verdict = weigh(plan, written)
         seen = prove(plan, written, answers)
+        seen, further = prove_further(plan, written, answers, seen)
         if not seen.report:
             costs = _costs(plan, written)
             kept = keep_evidence(home, model.name, written.artifact.path, seen.report, answers, seen.logits)
             return model, Outcome(seen.report, data, None, kept, verdict, costs)
-        model, artifact = publish(plan, written, answers, seen, models_dir)
+        model, artifact = publish(plan, written, answers, seen, models_dir, further)
     return model, Outcome(seen.report, data, artifact, verdict=verdict)
 
 
@@ -144,6 +146,41 @@ def prove(plan: Plan, written: Written, answers: Answers) -> Examined:
     return seen._replace(report=seen.report.with_failures(failures))
 
 
+def prove_further(plan: Plan, written: Written, answers: Answers, seen: Examined) -> tuple[Examined, tuple[Proof, ...]]:
+    """Compare the artifact on the further runtimes that the format names, each on all inputs. Return their proofs, too.
+
+    An artifact that has to answer alike everywhere has to give the same logits there, bit for bit. Ensures: a report that fails if one of them
+    does. Raises ParityError if one cannot run it.
+    """
+    artifact, proofs = written.artifact, []
+    names = plan.format.further(plan.options, artifact.details) if plan.format.further and seen.report else ()
+    for runtime in map(runtimes.get, names):
+        try:
+            run = runtime.load(artifact.path)
+        except ModelError as error:
+            raise ParityError(
+                f"not published: {plan.file} does not run on {runtime.name}: {str(error).replace(f'{artifact.path}: ', '')}"
+            ) from error
+        there = examine(run, plan.precision, plan.budget, plan.data, answers.logits, answers.golden, answers.probes)
+        failures = [f"on {runtime.name}: {failure}" for failure in there.report.failures]
+        exact = bool(artifact.details.get("bit_for_bit"))
+        if exact and there.report and records.hash_of(there.logits) != records.hash_of(seen.logits):
+            failures.append(f"on {runtime.name}: the logits are not bit for bit those that runtime {plan.runtime.name} gave")
+        if failures:
+            return seen._replace(report=seen.report.with_failures(failures)), ()
+        proofs.append(_proof(plan, written, runtime, run, there))
+    return seen, tuple(proofs)
+
+
+def _proof(plan: Plan, written: Written, runtime: runtimes.Runtime, run: Run, seen: Examined) -> Proof:
+    details = written.artifact.details
+    unproven = "; ".join(filter(None, [plan.too_little, records.doubts(details)]))
+    figures = records.figures(seen.report, plan.data, unproven, seen.logits if details.get("bit_for_bit") else None)
+    platform = runtime.platform().to_json(runtime.processor())
+    golden = dict(seen.golden)
+    return Proof(written.artifact.tree.sha256, runtime.name, figures, runtime.version(), {}, platform, golden, logits.figures(run))
+
+
 def _unlike_source(plan: Plan, written: Written, seen: Examined) -> list[str]:
     """Say how an artifact that claims to answer bit for bit as its source fails to."""
     if plan.source is None or not written.artifact.details.get("as_source") or not seen.report:
@@ -154,8 +191,10 @@ def _unlike_source(plan: Plan, written: Written, seen: Examined) -> list[str]:
     return [f"the logits of {count(different, 'image')} are not those of {plan.source.file}, bit for bit"] if different else []
 
 
-def publish(plan: Plan, written: Written, answers: Answers, seen: Examined, models_dir: Path | None) -> tuple[store.Model, Artifact]:
-    """Put a proven artifact in its place, with its proof and PyTorch's answers. Return the model as it is then, and the artifact's record.
+def publish(
+    plan: Plan, written: Written, answers: Answers, seen: Examined, models_dir: Path | None, further: tuple[Proof, ...] = ()
+) -> tuple[store.Model, Artifact]:
+    """Put a proven artifact in its place, with its proofs and PyTorch's answers. Return the model as it is then, and the artifact's record.
 
     Requires: a report that passed. Ensures: the artifact, its record and the answers are all there, or the model's folder is unchanged.
     Raises ExportError if the artifact is no longer what was written, ModelError if the model was trained again meanwhile, ParityError if
@@ -168,18 +207,7 @@ def publish(plan: Plan, written: Written, answers: Answers, seen: Examined, mode
             "a runtime must not write into what it loads"
         )
     oldest = str(details.pop("oldest_runtime", f"{plan.runtime.name} (oldest not known)"))
-    unproven = "; ".join(filter(None, [plan.too_little, records.doubts(details)]))
-    figures = records.figures(seen.report, plan.data, unproven, seen.logits if details.get("bit_for_bit") else None)
-    proof = Proof(
-        artifact.tree.sha256,
-        plan.runtime.name,
-        figures,
-        plan.runtime.version(),
-        {},
-        plan.runtime.platform().to_json(plan.runtime.processor()),
-        dict(seen.golden),
-        logits.figures(artifact.run),
-    )
+    proof = _proof(plan, written, plan.runtime, artifact.run, seen)
     record = Artifact(
         file=artifact.path.name,
         sha256=artifact.tree.sha256,
@@ -189,7 +217,7 @@ def publish(plan: Plan, written: Written, answers: Answers, seen: Examined, mode
         precision=plan.precision,
         runtime=plan.runtime.name,
         oldest_runtime=oldest,
-        proofs=(proof,),
+        proofs=(proof, *further),
         details=details,
     )
     model = publishing.writable(plan.model, models_dir)

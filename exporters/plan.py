@@ -85,6 +85,8 @@ def plan(
     chosen.require()
     runtime = runtimes.get(chosen.runtime)
     runtime.require(f"the gate of format {chosen.name}, which runs what it proves,")
+    for name in chosen.further(options, {}) if chosen.further else ():
+        runtimes.get(name).require(f"proving it on {name}")
     budget = _budget(precision, max_accuracy_drop)
     publishing.check_writable(model, models_dir)
     too_little = records.shortcomings(data.labels, model.manifest.classes)

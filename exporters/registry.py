@@ -131,6 +131,8 @@ class Format:
             Raises ExportError, UsageError.
         source: name of the format that it is made from; empty if it is made from the network. `export` then gets the path of the model's
             artifact in that format instead of a network, so that what is proven follows from what is proven.
+        further: returns the names of other runtimes on which an artifact has to answer, too, before it is published. It gets the options that
+            were typed, and the artifact's details (empty before it is written); None for a format that needs its own runtime only.
         requires: import names of the packages that `export` needs.
         install: the command that installs them.
         missing_tools: returns the names of other tools that `export` needs and does not find, such as a converter in a separate folder; None if
@@ -146,6 +148,7 @@ class Format:
     runtime: str
     export: "Callable[[Any, Target], dict[str, Any]]"
     source: str = ""
+    further: Callable[[Mapping[str, Any], Mapping[str, Any]], tuple[str, ...]] | None = None
     requires: tuple[str, ...] = ("torch",)
     install: str = INSTALL_TRAIN
     missing_tools: Callable[[], tuple[str, ...]] | None = None

@@ -24,7 +24,17 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _EXACT = frozenset(
     {
         *("table_u8", "conv_u8", "dense_u8", "dense_u8_f32", "pool_u8", "quantize_u8", "dequantize_u8", "pixels_f32"),
-        *("channels_first_u8", "channels_first_f32", "channels_last_f32", "copy_f32", "fill_f32", "relu_f32", "add_f32", "mul_f32"),
+        *(
+            "channels_first_u8",
+            "channels_first_f32",
+            "channels_last_u8",
+            "channels_last_f32",
+            "copy_f32",
+            "fill_f32",
+            "relu_f32",
+            "add_f32",
+            "mul_f32",
+        ),
     }
 )
 

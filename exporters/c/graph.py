@@ -85,7 +85,7 @@ def read(path: Path) -> Graph:
     samples = constants | _run(model)
     kept: list[Node] = []
     for node in nodes:
-        fixed = node.op in ("Shape", "Constant") or all(name in constants for name in node.inputs if name)
+        fixed = node.op in ("Shape", "Constant") or (any(node.inputs) and all(name in constants for name in node.inputs if name))
         if fixed and node.op not in QUANTIZERS:
             constants |= {name: samples[name] for name in node.outputs if name}
         else:

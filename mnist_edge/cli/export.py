@@ -14,7 +14,7 @@ from mnist_edge.cli.common import Output, Points, option, subcommand, was_typed
 from mnist_edge.cli.declared import declares, given, refuse_others
 from mnist_edge.cli.group import EXIT_PARITY
 from mnist_edge.cli.networks import builds_networks
-from mnist_edge.cli.outcomes import describe_costs, describe_report
+from mnist_edge.cli.outcomes import describe_costs, describe_measured, describe_report
 from mnist_edge.common.errors import UsageError, among
 from mnist_edge.common.text import count, data_name, size
 from mnist_edge.store.manifest import quantize_of
@@ -189,6 +189,7 @@ def _say_published(out: Output, model: Model, chosen: Format, outcome: Outcome) 
         out.problem(
             f"the stronger proof that this file had, on {count(kept['images'], 'test image')} of {data_name(kept['data']['name'])}, is kept"
         )
+    chips = "".join(f"\n  {proof.runtime:16} {describe_measured(proof.measured)}" for proof in artifact.proofs if proof.measured)
     verdict = f"\n  verdict          {outcome.verdict.advise(outcome.report)}" if outcome.verdict else ""
     about = f"{size(artifact.bytes)}, needs {artifact.oldest_runtime}"
     members = f" in {count(len(artifact.members), 'file')}" if artifact.members else ""
@@ -202,7 +203,7 @@ def _say_published(out: Output, model: Model, chosen: Format, outcome: Outcome) 
             "bytes": artifact.bytes,
             "members": artifact.members or None,
         },
-        f"published {path}{' (unproven)' if artifact.unproven else ''}{members}, {about}\n{describe_report(outcome.report, outcome.data)}{verdict}",
+        f"published {path}{' (unproven)' if artifact.unproven else ''}{members}, {about}\n{describe_report(outcome.report, outcome.data)}{chips}{verdict}",
     )
 
 

@@ -1,7 +1,7 @@
 """Describes in words what became of an artifact."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mnist_edge.common.text import count, data_name, percent, points
@@ -28,6 +28,16 @@ def describe_report(report: ParityReport, data: Dataset) -> str:
         more = "" if len(report.changed) <= 20 else f" and {len(report.changed) - 20} more"
         lines.append(f"  changed          images {', '.join(map(str, report.changed[:20]))}{more}")
     return "\n".join(lines + [f"  because          {reason}" for reason in _collapsed(report.failures)])
+
+
+def describe_measured(measured: Mapping[str, int]) -> str:
+    """Return what an artifact took where its runtime tells, such as an emulated chip, in words."""
+    words = {
+        "instructions": "{:,} instructions an image",
+        "flash_bytes": "{:,} bytes of flash",
+        "ram_bytes": "{:,} bytes of RAM",
+    }
+    return ", ".join(words[name].format(measured[name]) for name in words if name in measured)
 
 
 def _needed(report: ParityReport) -> str:

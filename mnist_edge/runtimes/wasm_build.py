@@ -36,10 +36,6 @@ __attribute__((export_name("pixels"))) uint8_t *place_of_pixels(void) {{ return 
 __attribute__((export_name("logits"))) float *place_of_logits(void) {{ return answer; }}
 __attribute__((export_name("classes"))) int number_of_classes(void) {{ return {classes}; }}
 __attribute__((export_name("run"))) void run(void) {{ {name}_logits(image, answer, workspace); }}
-
-/* Compilers may call these; both are one instruction here. */
-void *memcpy(void *to, const void *from, unsigned long bytes) {{ return __builtin_memcpy(to, from, bytes); }}
-void *memset(void *to, int value, unsigned long bytes) {{ return __builtin_memset(to, value, bytes); }}
 """
 
 

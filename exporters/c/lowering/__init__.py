@@ -20,5 +20,7 @@ def lower(graph: Graph) -> Network:
         function = LOWERED.get(node.op)
         if function is None:
             raise ExportError(f"format c has no kernel for operator {node.op} (node {node.name}); it has: {', '.join(sorted(LOWERED))}")
+        if any(name == graph.output or name in lowering.consumers for name in node.outputs[1:]):
+            raise ExportError(f"format c has no kernel for {node.op} with a second output (node {node.name})")
         function(lowering, node)
     return lowering.network()

@@ -9,7 +9,18 @@ from numpy.typing import NDArray
 
 from exporters.c.graph import Node
 from exporters.c.lowering.state import Lowering, layer_of, lowers
-from exporters.c.lowering.weights import WORD, float_bias, float_weights, in_bands, integer_bias, memory_order, multipliers, padded, vector
+from exporters.c.lowering.weights import (
+    WORD,
+    along_first_axis,
+    float_bias,
+    float_weights,
+    in_bands,
+    integer_bias,
+    memory_order,
+    multipliers,
+    padded,
+    vector,
+)
 from exporters.c.steps import Value
 from mnist_edge.common.errors import ExportError
 
@@ -25,6 +36,8 @@ def _dense(lowering: Lowering, node: Node) -> None:
     if weights is None and lowering.constant(node.inputs[1]) is None:
         _matmul(lowering, node)
         return
+    if (weights[0] if weights else lowering.graph.samples[node.inputs[1]]).ndim != 2:
+        raise ExportError(f"format c has no kernel for {node.op} with a constant that is no matrix (node {node.name})")
     if x is not None and weights is not None and _dense_u8(lowering, node, x, *weights):
         return
     weight = float_weights(lowering, node.inputs[1])
@@ -61,9 +74,10 @@ def _dense(lowering: Lowering, node: Node) -> None:
 
 def _dense_u8(lowering: Lowering, node: Node, x: Value, weight: NDArray[Any], scales: NDArray[np.float32]) -> bool:
     if not node.attributes.get("transB"):
-        weight = weight.T
+        weight, scales = weight.T, scales.T
+    along = along_first_axis(weight, scales)
     n, k = weight.shape
-    if x.elements != k and x.channels_last:
+    if along is None or (x.elements != k and x.channels_last):
         return False
     if x.channels_last:
         weight = weight[:, memory_order(x)]
@@ -84,12 +98,12 @@ def _dense_u8(lowering: Lowering, node: Node, x: Value, weight: NDArray[Any], sc
     )
     if found is None:
         y = Value(name, lowering.graph.shape(name))
-        factors = lowering.array(layer, "scale", "float", np.broadcast_to(np.float32(x.scale) * scales, n).astype(np.float32))
+        factors = lowering.array(layer, "scale", "float", np.float32(x.scale) * along)
         lowering.add("dense_u8_f32", ("dot_u8", "dense_u8"), (x, *arrays, factors, rows, words, n, y), y, layer, rows * k * n, name)
         return True
     quantizer, y = found
     lowering.done.add(quantizer.name)
-    factors = lowering.array(layer, "scale", "float", np.broadcast_to(multipliers(x, scales, y), n))
+    factors = lowering.array(layer, "scale", "float", multipliers(x, along, y))
     arguments = (x, *arrays, factors, rows, words, n, y.zero, y)
     lowering.add("dense_u8", ("dot_u8", "dense_u8"), arguments, y, layer, rows * k * n, quantizer.outputs[0])
     return True

@@ -18,15 +18,12 @@ _RESHAPING = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity")
 
 @lowers(*_RESHAPING)
 def _reshape(lowering: Lowering, node: Node) -> None:
-    value = lowering.values[node.inputs[0]]
+    value = lowering.value(node.inputs[0])
     shape = lowering.graph.shape(node.outputs[0])
-    if value.channels_last and not _flattens(value, shape):
+    flattens = len(shape) < 4 and max(shape, default=1) == value.elements  # whoever takes it then asks for the order of the file
+    if not flattens and shape != value.shape:
         value = lowering.in_order(value)
     lowering.alias(value, node.outputs[0], shape)
-
-
-def _flattens(value: Value, shape: tuple[int, ...]) -> bool:
-    return max(shape, default=1) == value.elements
 
 
 @lowers("Transpose")
@@ -50,8 +47,8 @@ def _gather(lowering: Lowering, node: Node) -> None:
     if index is None or index.size != 1:
         raise ExportError(f"format c has no kernel for Gather of more than one index (node {node.name})")
     value = lowering.floats(node.inputs[0])
-    size = value.shape[axis]
-    _slice(lowering, node, value, {axis: (int(index.item()) % size, 1)})
+    axis %= len(value.shape)
+    _slice(lowering, node, value, {axis: (int(index.item()) % value.shape[axis], 1)})
 
 
 @lowers("Slice")
@@ -106,7 +103,8 @@ def _concat(lowering: Lowering, node: Node) -> None:
 def _pad(lowering: Lowering, node: Node) -> None:
     widths = lowering.constant(node.inputs[1])
     filler = lowering.constant(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else None
-    if node.attributes.get("mode", b"constant") != b"constant" or widths is None or (len(node.inputs) > 3 and node.inputs[3]):
+    usual = node.attributes.get("mode", b"constant") == b"constant" and not (len(node.inputs) > 3 and node.inputs[3])
+    if not usual or widths is None or widths.min() < 0:
         raise ExportError(f"format c has no kernel for this kind of Pad (node {node.name})")
     value = lowering.floats(node.inputs[0])
     result = Value(node.outputs[0], lowering.graph.shape(node.outputs[0]))

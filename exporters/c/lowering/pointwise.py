@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from exporters.c.graph import Node
 from exporters.c.lowering.quantizing import as_table
 from exporters.c.lowering.state import Lowering, layer_of, lowers
+from exporters.c.lowering.weights import float_weights
 from exporters.c.steps import Argument, Value
 from mnist_edge.common.errors import ExportError
 
@@ -62,3 +65,31 @@ def _curve(lowering: Lowering, node: Node) -> None:
     result = Value(node.outputs[0], value.shape)
     kernel = f"{node.op.lower()}s_f32"
     lowering.add(kernel, ("math_f32", "curves_f32"), (value, value.elements, result), result, layer_of(node), tensor=result.name)
+
+
+@lowers("BatchNormalization")
+def _batch_norm(lowering: Lowering, node: Node) -> None:
+    if node.attributes.get("training_mode"):
+        raise ExportError(f"format c has no kernel for BatchNormalization in training mode (node {node.name})")
+    scale, shift, mean, variance = (float_weights(lowering, name).astype(np.float64) for name in node.inputs[1:])
+    factors = scale / np.sqrt(variance + node.attributes.get("epsilon", 1e-5))
+    found = lowering.value(node.inputs[0])
+    together = found.type == "float" and found.channels_last and len(found.shape) == 4
+    value = found if together else lowering.floats(node.inputs[0])
+    name, relu = node.outputs[0], 0
+    if following := lowering.follower(name, "Relu"):
+        lowering.done.add(following.name)
+        name, relu = following.outputs[0], 1
+    result = Value(name, value.shape, channels_last=together)
+    inner = 1 if together else prod(value.shape[2:])
+    arguments = (
+        value,
+        lowering.array(layer_of(node), "factors", "float", factors.astype(np.float32)),
+        lowering.array(layer_of(node), "terms", "float", (shift - mean * factors).astype(np.float32)),
+        value.elements // len(factors) // inner,
+        len(factors),
+        inner,
+        relu,
+        result,
+    )
+    lowering.add("scale_f32", ("scale_f32",), arguments, result, layer_of(node), tensor=name)

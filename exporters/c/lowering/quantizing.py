@@ -27,6 +27,8 @@ def _cast(lowering: Lowering, node: Node) -> None:
         raise ExportError(f"format c has no kernel for a Cast of anything but the pixels (node {node.name})")
     if as_table(lowering, node, lowering.pixels):
         return
+    if lowering.graph.samples[node.outputs[0]].dtype != np.float32:
+        raise ExportError(f"format c has no kernel for a Cast to anything but float32 (node {node.name})")
     scale, shift = 1.0, 0.0
     name = node.outputs[0]
     if (one := lowering.follower(name, "Mul")) and (factor := scalar(lowering, one)) is not None:
@@ -47,9 +49,14 @@ def _dequantize(lowering: Lowering, node: Node) -> None:
     if integers is not None:
         if np.any(zero):
             raise ExportError(f"format c: {node.inputs[0]} has a zero point; it takes symmetric weights only")
-        lowering.integer_weights[node.outputs[0]] = (integers, np.asarray(scale, np.float32))
+        if scale.ndim > 1 or node.attributes.get("block_size"):
+            raise ExportError(f"format c: {node.inputs[0]} has scales in blocks; it takes one a channel")
+        scales = np.asarray(scale, np.float32)
+        axis = node.attributes.get("axis", 1) % integers.ndim if scales.size > 1 else 0
+        shape = [scales.size if one == axis else 1 for one in range(integers.ndim)]
+        lowering.integer_weights[node.outputs[0]] = (integers, scales.reshape(shape))
         return
-    value = lowering.values[node.inputs[0]]
+    value = lowering.value(node.inputs[0])
     lowering.alias(value, node.outputs[0], value.shape)
 
 
@@ -75,6 +82,8 @@ def as_table(lowering: Lowering, first: Node, source: Value | None) -> bool:
         chain.append(following)
     if source is None or chain[-1].op != "QuantizeLinear" or not all(_is_pointwise(lowering, one) for one in chain[:-1]):
         return False
+    if source.channels_last and len(source.shape) != 4:
+        source = lowering.in_order(source)
     quantizer = chain[-1]
     scale, zero = byte_format(lowering, quantizer)
     table = lowering.array(quantizer.name, "table", "uint8_t", _filled(lowering.graph, first.inputs[0], quantizer.outputs[0], source))

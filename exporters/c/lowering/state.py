@@ -33,6 +33,7 @@ class Lowering:
         graph: the network.
         steps: what is lowered so far.
         done: names of nodes that an earlier one took in.
+        consumers: for each tensor, the nodes that take it.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -41,12 +42,13 @@ class Lowering:
         self.done: set[str] = set()
         self.pixels = Value(graph.input, graph.shape(graph.input), "uint8_t")
         self.values: dict[str, Value] = {graph.input: self.pixels}
+        self._dequantized: dict[str, Value] = {}
         self.integer_weights: dict[str, tuple[NDArray[Any], NDArray[np.float32]]] = {}
-        self._consumers: dict[str, list[Node]] = {}
+        self.consumers: dict[str, list[Node]] = {}
         self._names: set[str] = set()
         for node in graph.nodes:
             for name in set(node.inputs):
-                self._consumers.setdefault(name, []).append(node)
+                self.consumers.setdefault(name, []).append(node)
 
     # what is there
 
@@ -55,7 +57,7 @@ class Lowering:
         return self.graph.constants.get(name)
 
     def weights(self, name: str) -> tuple[NDArray[Any], NDArray[np.float32]] | None:
-        """Return a constant's integers and their scales, if a tensor is a dequantized constant."""
+        """Return a constant's integers and their scales, which broadcast to them, if a tensor is a dequantized constant."""
         return self.integer_weights.get(name)
 
     def bytes_of(self, name: str) -> Value | None:
@@ -63,17 +65,24 @@ class Lowering:
         value = self.values.get(name)
         return value if value is not None and value.type == "uint8_t" and value.scale != 1.0 else None
 
-    def floats(self, name: str) -> Value:
-        """Return a tensor as floats, in the order that it has in the file; dequantize it first if need be."""
+    def value(self, name: str) -> Value:
+        """Return a computed tensor. Raises ExportError for a constant."""
         found = self.values.get(name)
         if found is None:
             raise ExportError(f"format c: a constant, {name}, stands where a kernel needs a computed tensor")
+        return found
+
+    def floats(self, name: str) -> Value:
+        """Return a tensor as floats, in the order that it has in the file; dequantize it first if need be."""
+        found = self.value(name)
         if found.type == "float":
             return self.in_order(found)
+        if name in self._dequantized:
+            return self._dequantized[name]
         found = self.in_order(found)
         result = Value(f"{name}_floats", found.shape)
         self.add("dequantize_u8", ("quantize",), (found, number(found.scale), found.zero, found.elements, result), result, name)
-        self.values[name] = result
+        self._dequantized[name] = result
         return result
 
     def pixels_together(self, name: str) -> Value:
@@ -82,11 +91,18 @@ class Lowering:
         if found is not None and found.type == "float" and found.channels_last:
             return found
         value = self.floats(name)
+        return self.channels_last(value)
+
+    def channels_last(self, value: Value) -> Value:
+        """Return an image with the channels of each pixel together."""
         _, c, h, w = value.shape
-        if c == 1:
+        if value.channels_last:
+            return value
+        if c == 1 or h * w == 1:
             return replace(value, channels_last=True, source=value)
-        result = replace(value, name=f"{name}_channels_last", channels_last=True, source=None, start=0)
-        self.add("channels_last_f32", ("layout",), (value, h * w, c, result), result, name)
+        result = replace(value, name=f"{value.name}_channels_last", channels_last=True, source=None, start=0)
+        kernel = "channels_last_u8" if value.type == "uint8_t" else "channels_last_f32"
+        self.add(kernel, ("layout",), (value, h * w, c, result), result, value.name)
         return result
 
     def in_order(self, value: Value) -> Value:
@@ -94,6 +110,8 @@ class Lowering:
         if not value.channels_last:
             return value
         c, h, w = value.image
+        if c == 1 or h * w == 1:
+            return replace(value, channels_last=False, source=value)
         result = replace(value, name=f"{value.name}_in_order", channels_last=False, source=None, start=0)
         kernel = "channels_first_u8" if value.type == "uint8_t" else "channels_first_f32"
         self.add(kernel, ("layout",), (value, h * w, c, result), result, value.name)
@@ -101,7 +119,7 @@ class Lowering:
 
     def follower(self, name: str, *operators: str) -> Node | None:
         """Return the node that alone takes a tensor, if it is one of `operators`."""
-        nodes = self._consumers.get(name, [])
+        nodes = self.consumers.get(name, [])
         if len(nodes) != 1 or name == self.graph.output or nodes[0].op not in operators or nodes[0].inputs[0] != name:
             return None
         return nodes[0]
@@ -154,9 +172,11 @@ class Lowering:
 
     def network(self) -> Network:
         """Return the steps, the last of which writes the logits."""
-        logits = self.values[self.graph.output]
-        if logits.root is not logits or logits.type != "float":  # a view of something else
-            logits = self.floats(self.graph.output)
+        logits = self.floats(self.graph.output)
+        if logits.elements != logits.root.elements:  # a part of something larger, which would not fit into the caller's memory
+            whole = Value("logits", logits.shape)
+            self.add("copy_f32", ("copy_f32",), (logits, 1, 1, 1, logits.elements, 0, 0, 0, 1, 0, 0, 0, 1, whole), whole, "logits")
+            logits = whole
         return Network(tuple(self.steps), self.pixels, logits.root)
 
 
@@ -174,5 +194,6 @@ def layer_of(node: Node) -> str:
 
 
 def identifier(name: str) -> str:
-    """Return a name with nothing but letters, digits and underscores."""
-    return "".join(one if one.isalnum() and one.isascii() else "_" for one in name).strip("_")
+    """Return a name with nothing but letters, digits and underscores, which begins with a letter."""
+    words = "".join(one if one.isalnum() and one.isascii() else "_" for one in name).strip("_")
+    return words if words[:1].isalpha() else f"layer_{words}".rstrip("_")

@@ -28,15 +28,25 @@ def float_weights(lowering: Lowering, name: str) -> NDArray[np.float32]:
     if found is None:
         raise ExportError(f"format c: {name} is no constant, and a kernel needs one there")
     integers, scales = found
-    along = (len(scales),) + (1,) * (integers.ndim - 1) if scales.ndim else ()
-    return (integers.astype(np.float32) * scales.reshape(along)).astype(np.float32)
+    return (integers.astype(np.float32) * scales).astype(np.float32)
+
+
+def along_first_axis(integers: NDArray[Any], scales: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    """Return one scale for each of a matrix's rows, or of a convolution's filters; None if the scales lie along another axis."""
+    if scales.size == 1:
+        return np.broadcast_to(scales.ravel(), len(integers))
+    return scales.ravel() if len(scales) == len(integers) and scales.size == len(scales) else None
 
 
 def float_bias(lowering: Lowering, node: Node) -> NDArray[np.float32]:
-    """Return the third input of a node, or zeros."""
-    if len(node.inputs) > 2 and node.inputs[2]:
-        return float_weights(lowering, node.inputs[2]).ravel()
-    return np.zeros(lowering.graph.shape(node.outputs[0])[1], np.float32)
+    """Return the third input of a node, or zeros: one number for each output. Raises ExportError for any other shape."""
+    n = lowering.graph.shape(node.outputs[0])[1]
+    if len(node.inputs) < 3 or not node.inputs[2]:
+        return np.zeros(n, np.float32)
+    found = float_weights(lowering, node.inputs[2])
+    if found.size not in (1, n):
+        raise ExportError(f"format c has no kernel for {node.op} with a third input of shape {found.shape} (node {node.name})")
+    return np.broadcast_to(found.ravel(), n)
 
 
 def integer_bias(lowering: Lowering, node: Node, weight: NDArray[Any], x: Value) -> NDArray[np.int32]:

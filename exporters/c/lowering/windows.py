@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from exporters.c.graph import Node
 from exporters.c.lowering.state import Lowering, layer_of, lowers
-from exporters.c.lowering.weights import WORD, float_bias, float_weights, in_bands, integer_bias, multipliers, padded
+from exporters.c.lowering.weights import WORD, along_first_axis, float_bias, float_weights, in_bands, integer_bias, multipliers, padded
 from exporters.c.steps import Argument, Scratch, Value, number
 from mnist_edge.common.errors import ExportError
 
@@ -22,6 +22,7 @@ _GROUP = 4
 @lowers("Conv")
 def _conv(lowering: Lowering, node: Node) -> None:
     attributes = node.attributes
+    _refuse_other_than_images(lowering, node)
     if (
         attributes.get("group", 1) != 1
         or any(one != 1 for one in attributes.get("dilations", []))
@@ -30,7 +31,12 @@ def _conv(lowering: Lowering, node: Node) -> None:
         raise ExportError(f"format c has no kernel for Conv with groups, dilations or auto_pad (node {node.name})")
     x = lowering.bytes_of(node.inputs[0])
     weights = lowering.weights(node.inputs[1])
-    if x is not None and weights is not None and _conv_u8(lowering, node, x, *weights):
+    if (
+        x is not None
+        and weights is not None
+        and (scales := along_first_axis(*weights)) is not None
+        and _conv_u8(lowering, node, x, weights[0], scales)
+    ):
         return
     filters, bias = float_weights(lowering, node.inputs[1]), float_bias(lowering, node)
     value = lowering.pixels_together(node.inputs[0])
@@ -78,8 +84,7 @@ def _conv_u8(lowering: Lowering, node: Node, x: Value, filters: NDArray[Any], sc
     rows = np.zeros((len(filters), k), np.int8)
     rows[:, : channels * prod(kernel)] = filters.transpose(0, 2, 3, 1).reshape(len(filters), -1)
     layer = layer_of(node)
-    if not x.channels_last and x.shape[1] > 1:
-        raise ExportError(f"format c: {node.name} gets its input in the wrong order")  # never: its kernels write channels last
+    x = lowering.channels_last(x)
     y = replace(y, name=name, shape=lowering.graph.shape(name), channels_last=True)
     arguments = (
         x,
@@ -99,9 +104,10 @@ def _conv_u8(lowering: Lowering, node: Node, x: Value, filters: NDArray[Any], sc
 
 @lowers("MaxPool", "AveragePool")
 def _pool(lowering: Lowering, node: Node) -> None:
+    _refuse_other_than_images(lowering, node)
     window = _window_of(lowering, node)
     if window is None:
-        raise ExportError(f"format c has no kernel for {node.op} with padding, dilations or ceil_mode (node {node.name})")
+        raise ExportError(f"format c has no kernel for {node.op} with padding, dilations, ceil_mode or auto_pad (node {node.name})")
     c, h, w = lowering.graph.shape(node.inputs[0])[1:]
     source, name = lowering.bytes_of(node.inputs[0]), node.outputs[0]
     if source is not None and source.channels_last:
@@ -134,6 +140,11 @@ def _pool(lowering: Lowering, node: Node) -> None:
     )
 
 
+def _refuse_other_than_images(lowering: Lowering, node: Node) -> None:
+    if len(lowering.graph.shape(node.inputs[0])) != 4:
+        raise ExportError(f"format c has no kernel for {node.op} over anything but height and width (node {node.name})")
+
+
 def _conv_sizes(lowering: Lowering, node: Node, filters: tuple[int, ...]) -> dict[str, int]:
     c, h, w = lowering.graph.shape(node.inputs[0])[1:]
     o, out_h, out_w = lowering.graph.shape(node.outputs[0])[1:]
@@ -149,6 +160,8 @@ _NO_POOLING = {"pool_h": 1, "pool_w": 1, "pool_sy": 1, "pool_sx": 1, "average": 
 def _window_of(lowering: Lowering, node: Node) -> dict[str, int] | None:
     attributes = node.attributes
     if any(attributes.get("pads", [])) or any(one != 1 for one in attributes.get("dilations", [])) or attributes.get("ceil_mode"):
+        return None
+    if attributes.get("auto_pad", b"NOTSET") != b"NOTSET":
         return None
     (pool_h, pool_w), (sy, sx) = attributes["kernel_shape"], attributes.get("strides", [1, 1])
     height, width = lowering.graph.shape(node.outputs[0])[2:]
