@@ -136,7 +136,7 @@ def test_a_network_that_ends_the_chip_is_an_error_in_words(
 
 
 def test_a_network_that_does_not_fit_the_microbit_is_refused_with_the_figures(folders: Path, tmp_path: Path) -> None:
-    weights = f"static const volatile uint8_t weights[200000] = {{1}};\nvoid lenet_logits("
+    weights = "static const volatile uint8_t weights[200000] = {1};\nvoid lenet_logits("
     large = changed(folders, tmp_path, "void lenet_logits(", weights)
     text = (large / "lenet.c").read_text()
     (large / "lenet.c").write_text(text.replace(BODY, f"(void)weights[workspace == 0]; {BODY}", 1))
