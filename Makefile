@@ -43,10 +43,11 @@ lint: $(ENVIRONMENT)  ## ruff and mypy
 
 ONLY ?=
 SAMPLE ?=
+SEED ?=
 JOBS ?= 2
-mutants: $(ENVIRONMENT)  ## break the code that proves, a thing at a time: do the tests notice? hours; a part: ONLY=store SAMPLE=20
+mutants: $(ENVIRONMENT)  ## break the code that proves, a thing at a time: do the tests notice? hours; a part: ONLY=store SAMPLE=20 SEED=1
 	$(BIN)/python -m pip install --quiet "cosmic-ray>=8.4,<9" "coverage>=7"
-	nice -n 10 $(BIN)/python tests/mutants/run.py --jobs $(JOBS) $(if $(ONLY),--only $(ONLY)) $(if $(SAMPLE),--sample $(SAMPLE))
+	nice -n 10 $(BIN)/python tests/mutants/run.py --jobs $(JOBS) $(if $(ONLY),--only $(ONLY)) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED))
 
 bench: $(ENVIRONMENT)  ## measure, and write benchmarks/RESULTS.md
 	$(BIN)/python benchmarks/run.py

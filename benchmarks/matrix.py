@@ -56,13 +56,13 @@ def main() -> None:
     test = datasets.load("mnist", "test", options.data_dir)
     _copy(options.models_dir)
     models = [model for model in store.list_models(COPY)[0] if not options.model or model.name in options.model]
-    models = [_exported(model, test) for model in models]
     results: Results = json.loads(KEPT.read_text()) if KEPT.exists() else {}
     everything = columns()
+    asked = [column for column in everything if not options.only or column.name in options.only]
+    models = [_exported(model, test, {name for column in asked for name in column.runtime.formats}) for model in models]
     chosen = [
         (column, model, artifact)
-        for column in everything
-        if not options.only or column.name in options.only
+        for column in asked
         for model in models
         for artifact in model.artifacts
         if column.runtime.runs(artifact) and not (column.machine and artifact.file in options.skip)
@@ -91,12 +91,12 @@ def _copy(models_dir: Path) -> None:
         shutil.copytree(model.folder, there)
 
 
-def _exported(model: Model, test: Dataset) -> Model:
-    """Export a model to each format that can be written here and is not there; what the gate refuses is said and left out."""
+def _exported(model: Model, test: Dataset, wanted: set[str]) -> Model:
+    """Export a model to each wanted format that can be written here and is not there; what the gate refuses is said and left out."""
     if not (model.folder / model.manifest.weights.file).is_file():
         return model
     for format in exporters.formats():
-        if format.missing() or any(artifact.format == format.name for artifact in model.artifacts):
+        if format.name not in wanted or format.missing() or any(artifact.format == format.name for artifact in model.artifacts):
             continue
         try:
             model, _ = gate.export(model, format.name, test)

@@ -4,20 +4,20 @@ It has four stages: `plan`, `writing.write`, `prove` and `publish`. Each says wh
 """
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 
 from exporters import plan as plans
 from exporters import reference, writing
 from exporters.evidence import keep_evidence
-from exporters.plan import Plan
+from exporters.plan import Plan, Request
 from exporters.reference import Answers
-from exporters.registry import Calibration, LayerCost
+from exporters.registry import LayerCost
 from exporters.verdict import Verdict, judge
 from exporters.writing import Written
 from mnist_edge import runtimes, store
@@ -63,37 +63,22 @@ def export(
     model: store.Model,
     format_name: str,
     data: Dataset,
-    *,
-    models_dir: Path | None = None,
-    precision: str = "float32",
-    options: Mapping[str, Any] | None = None,
-    calibration: Calibration | None = None,
-    max_accuracy_drop: float | None = None,
-    force: bool = False,
+    **request: Unpack[Request],
 ) -> tuple[store.Model, Outcome]:
     """Export a model, prove the artifact on `data`, and publish it. Return the model as it is afterwards, and the outcome.
 
-    A lower precision is made from the float32 artifact, which is also written aside. It is compared with that one in size, and refused
-    if it is not smaller. `max_accuracy_drop`, 0 to 1, replaces the one in the precision's budget. An outcome without an artifact means
-    that parity failed: the model's folder is unchanged.
+    `request` is what `plan` takes. A lower precision is made from the float32 artifact, which is also written aside. It is compared with
+    that one in size, and refused if it is not smaller. An outcome without an artifact means that parity failed: the model's folder is
+    unchanged.
 
     `force` publishes an artifact that would be refused because there are too few images for a proof, because the exporter warned (either
     marks the artifact as unproven), because the artifact that it replaces has a stronger proof, or because it is not smaller.
 
     Raises UnknownNameError, UsageError, MissingExtraError, ModelError, ExportError, ParityError, OSError; nothing is published then.
     """
-    plan = plans.plan(
-        model,
-        format_name,
-        data,
-        models_dir=models_dir,
-        precision=precision,
-        options=options,
-        calibration=calibration,
-        max_accuracy_drop=max_accuracy_drop,
-        force=force,
-    )
+    plan = plans.plan(model, format_name, data, **request)
     answers = reference.answers(model, data)
+    models_dir = request.get("models_dir")
     home = store.models_dir(models_dir) if model.is_installed_reference else model.home
     with folder_aside(home, plan.file) as aside, _threads_kept():
         written = writing.write(plan, aside, answers.golden)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from exporters.registry import Calibration, Format, Reduction, find
 from mnist_edge import runtimes, store
@@ -59,6 +59,26 @@ class Plan:
             if (artifact.format, artifact.precision) == (self.format.name, self.precision):
                 return artifact.file
         return self.model.name + ("" if self.precision == "float32" else f".{self.precision}") + self.format.suffix
+
+
+class Request(TypedDict, total=False):
+    """What may be asked for besides the model, the format and the data.
+
+    Attributes:
+        models_dir: where the installed reference is copied to.
+        precision: float32, or one of the format's lower precisions.
+        options: options of the format or the precision, by name.
+        calibration: images to calibrate on, if the precision needs them.
+        max_accuracy_drop: 0 to 1; replaces the one in the precision's budget.
+        force: whether to publish an artifact that would be refused (`Plan.force`).
+    """
+
+    models_dir: Path | None
+    precision: str
+    options: Mapping[str, Any] | None
+    calibration: Calibration | None
+    max_accuracy_drop: float | None
+    force: bool
 
 
 def plan(

@@ -207,6 +207,10 @@ def _check_proof(
 ) -> None:
     """Warn, or raise NotProvenError, if an artifact is not proven with this runtime on this kind of machine."""
     reason = records.why_not_proven(artifact, runtime, options)
+    if reason and not artifact.unproven:
+        from mnist_edge.store.kept import with_kept
+
+        reason = records.why_not_proven(with_kept(artifact), runtime, options)
     if not reason:
         return
     if artifact.unproven:

@@ -37,6 +37,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 COMMAND = Path(sys.executable).with_name("mnist-edge")
 
+#: The variables of ours that commands in tests get from the tests' own environment.
+KEPT_VARIABLES = ("MNIST_EDGE_DATA_DIR", "MNIST_EDGE_PROOFS_DIR")
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -46,6 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
+    os.environ["MNIST_EDGE_PROOFS_DIR"] = os.devnull  # what the user proved shall not count here; a test that keeps a proof names a folder
     checkout.remember(session.config)
     checkout.protect()
 
@@ -233,7 +237,7 @@ def command(
     process: bool = False,
     **options: Any,
 ) -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("MNIST_EDGE_") or k == "MNIST_EDGE_DATA_DIR"} | (env or {})
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MNIST_EDGE_") or k in KEPT_VARIABLES} | (env or {})
     options = {"cwd": folder, "text": True, "timeout": 300} | options
     words = list(map(str, arguments))
     if process or not in_process.is_possible(environment, options):

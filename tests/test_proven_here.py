@@ -14,8 +14,12 @@ from PIL import Image
 from mnist_edge import Predictor, store
 from mnist_edge.common.errors import NotProvenError, UnprovenWarning
 from mnist_edge.common.files import sha256_bytes
+from mnist_edge.common.options import Option
 from mnist_edge.dataset import drawn
+from mnist_edge.proof import records
 from mnist_edge.runtimes import get, platforms
+from mnist_edge.store import kept
+from mnist_edge.store import models as finding
 from mnist_edge.store.manifest import FILE_NAME, Manifest
 from mnist_edge.store.proofs import Proof, merged
 
@@ -113,8 +117,8 @@ def test_the_reference_model_of_this_package_is_verified_quickly_and_read(run_co
     run_command("verify", tmp_path / "lenet", "--quick", "--runtime", "ort")
 
 
-def test_in_a_folder_that_cannot_be_written_to_the_proof_is_printed(
-    run_command: Command, models: Path, monkeypatch: pytest.MonkeyPatch
+def test_in_a_folder_that_cannot_be_written_to_the_proof_is_kept_for_the_user(
+    run_command: Command, models: Path, seven: np.ndarray, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Also for root, who may write anywhere: the manifest's own writing is what fails."""
     as_if_made_elsewhere(models / "lenet", platform=elsewhere())
@@ -124,13 +128,73 @@ def test_in_a_folder_that_cannot_be_written_to_the_proof_is_printed(
         raise OSError(30, "Read-only file system", str(folder / FILE_NAME))
 
     monkeypatch.setattr(Manifest, "write", refuse)
-    done = run_command("verify", "lenet", "--data", "drawn", "--runtime", "ort", "--json", "--models-dir", models)
+    proofs = tmp_path / "proofs"
+    mine = {"env": {"MNIST_EDGE_PROOFS_DIR": str(proofs)}}
+    done = run_command("verify", "lenet", "--data", "drawn", "--runtime", "ort", "--json", "--models-dir", models, **mine)
     document = json.loads(done.stdout)
-    assert document["passed"] is True and document["proofs_kept"] is False
+    assert document["passed"] is True and document["proofs_kept"] is True
     assert document["artifacts"][0]["platform"] == platforms.here().to_json()
-    assert f"this proof is not kept with the model: {models / 'lenet'}: Read-only file system\n" in done.stderr
+    assert f"kept in {proofs}, for this user alone: {models / 'lenet'}: Read-only file system\n" in done.stderr
+    asked = ("predict", picture_of(seven, tmp_path), "--models-dir", models)
+    assert "not proven" not in run_command(*asked, "--require-proof", **mine).stderr
+    assert platforms.here().describe() in run_command("show", "lenet", "--models-dir", models, **mine).stdout
+    run_command(*asked, "--require-proof", check=3)  # another user has to prove it again
     assert (models / "lenet" / FILE_NAME).read_bytes() == before
     assert stat.S_ISREG((models / "lenet" / FILE_NAME).stat().st_mode)
+
+
+def test_where_nothing_can_be_kept_the_result_is_printed(
+    run_command: Command, models: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    as_if_made_elsewhere(models / "lenet", platform=elsewhere())
+
+    def refuse(self: Manifest, folder: Path) -> None:
+        raise OSError(30, "Read-only file system", str(folder / FILE_NAME))
+
+    monkeypatch.setattr(Manifest, "write", refuse)
+    (tmp_path / "file").touch()
+    place = {"MNIST_EDGE_PROOFS_DIR": str(tmp_path / "file" / "proofs")}
+    done = run_command("verify", "lenet", "--data", "drawn", "--runtime", "ort", "--json", "--models-dir", models, env=place)
+    assert json.loads(done.stdout)["proofs_kept"] is False
+    assert "Read-only file system; nor for this user: Not a directory\n" in done.stderr
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[{}]", '[{"artifact": 1}]', "[" * 100_000, "other"])
+def test_what_a_user_keeps_counts_for_these_bytes_alone_and_only_if_it_can_be_read(
+    models: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str
+) -> None:
+    monkeypatch.setenv("MNIST_EDGE_PROOFS_DIR", str(tmp_path))
+    artifact = store.find("lenet", models).artifact("ort")
+    there = kept.keep(artifact, artifact.proofs)
+    assert kept.kept_proofs(artifact) == artifact.proofs
+    another = replace(artifact, sha256="0" * 64)
+    assert kept.kept_proofs(another) == ()
+    there.rename(tmp_path / f"{another.sha256}.json")
+    assert kept.kept_proofs(another) == () and kept.kept_proofs(artifact) == ()
+    there.write_text(text)
+    assert kept.kept_proofs(artifact) == ()
+    kept.keep(artifact, artifact.proofs)
+    assert kept.with_kept(artifact) == artifact
+
+
+def test_the_installed_reference_is_proven_by_verify(
+    run_command: Command, models: Path, seven: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after pip install: predict says how to prove it, and is content when that was done."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(finding, "_installed_reference", lambda: tmp_path / "installed" / "lenet")
+    shutil.copytree(models / "lenet", tmp_path / "installed" / "lenet")
+    as_if_made_elsewhere(tmp_path / "installed" / "lenet", platform=elsewhere())
+    before = {path: path.read_bytes() for path in (tmp_path / "installed").rglob("*") if path.is_file()}
+    mine = {"MNIST_EDGE_PROOFS_DIR": str(tmp_path / "proofs")}
+    place = ("--models-dir", tmp_path / "none")
+    picture = picture_of(seven, tmp_path)
+    first = run_command("predict", picture, *place, env=mine)
+    assert "prove it: mnist-edge verify lenet" in first.stderr
+    done = run_command("verify", "lenet", "--data", "drawn", "--runtime", "ort", *place, env=mine)
+    assert f"kept in {tmp_path / 'proofs'}, for this user alone: the installed reference is never written to" in done.stderr
+    assert run_command("predict", picture, "--require-proof", *place, env=mine).stderr.count("not proven") == 0
+    assert {path: path.read_bytes() for path in (tmp_path / "installed").rglob("*") if path.is_file()} == before
 
 
 def test_an_unproven_row_is_called_so_beside_a_proven_one(run_command: Command, models: Path) -> None:
@@ -167,6 +231,26 @@ def test_all_runtimes_that_fit_are_tried_and_the_others_are_named(run_command: C
         assert "lenet.onnx on ort-web: runtime ort-web needs" in done.stderr
     kept = {proof.runtime for proof in store.find("lenet", models).artifact("ort").proofs}
     assert {"ort", "openvino", "tract"} <= kept
+
+
+def test_an_option_typed_with_its_default_is_proven_as_without_it(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    option = Option("precision", "How to compute.", choices=("f32", "bf16"), default="f32")
+    runtime = get("ort")._replace(options=(option,))
+    artifact = store.find("lenet", models).artifact("ort")
+    assert records.why_not_proven(artifact, runtime, {"precision": "f32"}) == ""
+    assert "and --precision bf16 on" in records.why_not_proven(artifact, runtime, {"precision": "bf16"})
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("verify", "lenet", "--platform", ""), "--platform takes a name, such as aarch64; leave it out for this machine"),
+        (("predict", "x.png", "--runtime", "all"), "all stands for every installed runtime, and works with mnist-edge verify alone"),
+        (("evaluate", "lenet", "--runtime", "all"), "all stands for every installed runtime, and works with mnist-edge verify alone"),
+    ],
+)
+def test_what_names_no_place_is_said(run_command: Command, models: Path, words: tuple[str, ...], message: str) -> None:
+    assert f"error: {message}" in run_command(*words, "--models-dir", models, check=2).stderr
 
 
 def proof(

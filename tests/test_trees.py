@@ -3,7 +3,10 @@
 import contextlib
 import os
 import shutil
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -55,8 +58,6 @@ def litter(models: Path) -> list[str]:
 
 
 def test_the_hash_is_the_one_that_coreutils_print(tmp_path: Path) -> None:
-    import subprocess
-
     folder = write(tmp_path / "x", **{"é.txt": "e", "B": "b", "a b": "ab"})
     line = "find . -type f -printf '%P\\0' | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum"
     printed = subprocess.run(["bash", "-c", line], cwd=folder, capture_output=True, text=True, check=True).stdout
@@ -227,9 +228,6 @@ def test_stopped_at_each_write_leaves_the_old_or_the_new(
 
 def test_a_reader_never_sees_half_of_a_folder(models: Path) -> None:
     """Another process loads it again and again while it is replaced."""
-    import subprocess
-    import sys
-
     publish(models, write)
     code = """
 import sys
@@ -272,6 +270,33 @@ def test_a_weaker_proof_of_another_folder_is_refused_unless_forced(models: Path)
         assert there(models)[0].path(there(models)[1])
         publishing.publish_artifact(model, aside / FILE, weak, force=True)
     assert there(models)[1].unproven == "too few"
+
+
+@pytest.mark.parametrize("also", ["", "mine.txt"])
+def test_an_export_that_was_killed_between_its_two_changes_is_made_good_by_the_next(models: Path, also: str) -> None:
+    """The folder has its place, and the manifest does not list it yet. With a file of the user's in it, it is left alone."""
+    code = f"""
+import os, signal, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from pathlib import Path
+import test_trees
+from mnist_edge.store.manifest import Manifest
+Manifest.write = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+test_trees.publish(Path({str(models)!r}), test_trees.write)
+"""
+    killed = subprocess.run([sys.executable, "-c", code], check=False)
+    target = models / "lenet" / FILE
+    assert killed.returncode == -signal.SIGKILL and read_tree(target).members
+    assert FILE not in {one.file for one in store.find("lenet", models).artifacts}
+    if also:
+        (target / also).write_text("mine")
+        with pytest.raises(UsageError, match="a folder that is no artifact"):
+            publish(models, write)
+        assert (target / also).read_text() == "mine"
+    else:
+        publish(models, write)
+        model, artifact = there(models)
+        assert model.path(artifact) == target
 
 
 def test_a_folder_of_the_users_own_is_not_removed(models: Path) -> None:

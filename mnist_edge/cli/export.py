@@ -150,6 +150,9 @@ def command(
     _say_published(out, after, chosen, outcome)
     if found.is_installed_reference:
         out.say(f"the reference model was copied to {after.folder}, and the artifact lies there")
+    if chosen.name == "web":
+        out.next_step("open", str(after.folder / outcome.artifact.file))
+        return
     runtime = None if chosen.runtime == "ort" else chosen.runtime
     if precision != "float32":
         out.next_step("predict", "img.png", model=after.folder / outcome.artifact.file, runtime=runtime)

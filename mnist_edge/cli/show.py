@@ -82,8 +82,10 @@ def _artifacts(model: Model) -> str:
 
 def _proofs(model: Model) -> str:
     """Return a row for each proof: the artifact, the runtime, the kind of machine, and the data."""
+    from mnist_edge.store.kept import with_kept
+
     rows = []
-    for one in model.artifacts:
+    for one in map(with_kept, model.artifacts):
         for proof in one.proofs:
             platform = Platform.from_json(proof.platform).describe() if proof.platform else "not recorded"
             data = data_name(proof.parity["data"]["name"])

@@ -68,6 +68,8 @@ def command(
 
     found = store.find(model, models_dir)
     out.model(found)
+    if platform == "":
+        raise UsageError("--platform takes a name, such as aarch64; leave it out for this machine")
     tried = verification.trials(found, runtime, platform or "")  # before announcing a comparison that cannot be made
     if quick:
         if was_typed(ctx, "data"):
@@ -119,22 +121,35 @@ def _each(tried: list[Trial], results: Iterable[Verified], out: Output) -> list[
 
 
 def _keep(model: Model, results: list[Verified], out: Output) -> bool:
-    """Keep the proofs with the model. If its folder cannot be written to, the results are only printed."""
+    """Keep the proofs with the model, or in the user's cache if it is the installed reference or its folder cannot be written to."""
     from mnist_edge.proof import verification
 
     if not any(result.proof for result in results):
         return False
     if model.is_installed_reference:
-        out.say("this proof is not kept: the installed reference is never written to; mnist-edge export makes a copy that keeps its own")
-        return False
+        return _keep_for_user(results, "the installed reference is never written to", out)
     try:
         now = verification.keep_proofs(model, results)
-    except (OSError, ModelError) as error:  # of an OSError its reason: it names a file aside that nobody has heard of
-        reason = f"{model.folder}: {error.strerror or error}" if isinstance(error, OSError) else str(error)
-        out.problem(f"this proof is not kept with the model: {reason}")
+    except OSError as error:  # its reason alone: it names a file aside that nobody has heard of
+        return _keep_for_user(results, f"{model.folder}: {error.strerror or error}", out)
+    except ModelError as error:
+        out.problem(f"this proof is not kept with the model: {error}")
         return False
     kept = [proof for artifact in now.artifacts for proof in artifact.proofs]
     return all(result.proof is None or result.proof in kept for result in results)  # a stronger one may stand in its place
+
+
+def _keep_for_user(results: list[Verified], reason: str, out: Output) -> bool:
+    """Keep the proofs in the user's cache. If that cannot be written to either, the results are only printed."""
+    from mnist_edge.store import kept
+
+    try:
+        places = {kept.keep(result.artifact, [result.proof]).parent for result in results if result.proof is not None}
+    except OSError as error:
+        out.problem(f"this proof is not kept with the model: {reason}; nor for this user: {error.strerror or error}")
+        return False
+    out.say(f"kept in {', '.join(map(str, places))}, for this user alone: {reason}")
+    return True
 
 
 def _state(result: Verified) -> str:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Components(NamedTuple):
-    """The pieces of a mask whose pixels touch at a side or a corner.
+    """The pieces of a mask: pixels that touch at a side or a corner belong to one piece.
 
     Attributes:
         labels: the piece of each run; a run is a stretch of ink within a row.
@@ -53,7 +53,7 @@ class Components(NamedTuple):
         return touched
 
     def mask(self, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Return where the chosen pieces are; `chosen` has a value per piece."""
+        """Return the mask of the chosen pieces; `chosen` has one value for each piece."""
         runs = chosen[self.labels]
         steps = np.zeros((self.shape[0], self.shape[1] + 1), np.int8)
         steps[self.rows[runs], self.starts[runs]] += 1
@@ -62,7 +62,7 @@ class Components(NamedTuple):
 
 
 def find_components(mask: NDArray[np.bool_], strength: NDArray[np.uint8]) -> Components:
-    """Find the pieces of a mask, H×W; `strength` is weighed as their ink.
+    """Find the pieces of a mask, H×W; `strength` is summed up as their ink.
 
     Runs of neighbouring rows that touch are joined, and each run takes the smallest number that it is joined to, until
     nothing changes (after He, Chao and Suzuki, "A Run-Based Two-Scan Labeling Algorithm", 2008, with whole arrays for scans).
@@ -106,7 +106,7 @@ def find_components(mask: NDArray[np.bool_], strength: NDArray[np.uint8]) -> Com
 
 
 def _join(count: int, above: NDArray[np.intp], below: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Return a number from 0 for each of `count` runs, the same for those that the pairs connect."""
+    """Return a number, counted from 0, for each of `count` runs; runs that the pairs connect get the same number."""
     labels = np.arange(count)
     while True:
         a, b = labels[above], labels[below]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-#: Formats that are read, and how their files are called. Others (EPS, PDF, SVG…) need programs that Pillow would start.
+#: The formats that are read, with the names of their files. For others (EPS, PDF, SVG…) Pillow would start other programs.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp")
 
@@ -36,7 +36,7 @@ MAX_PIXELS = 4096 * 4096
 #: Files beyond this are refused before anything is read.
 MAX_BYTES = 64 * 1024 * 1024
 
-#: What holds a digit is at least this long, and at least this wide, in pixels.
+#: A picture of a digit has at least this length on its longer side, and this width on its shorter one, in pixels.
 MIN_LENGTH, MIN_WIDTH = 8, 4
 
 #: Pictures are worked on with their longer side at most this many pixels: twenty times what the network sees.
@@ -136,7 +136,7 @@ def _decode_bytes(data: Any, name: str) -> Decoded:
         with _open(form, file.data) as opened:
             size = _decode_pixels(opened, name)
             notes = file.doubts + (_ask(file.probe, form, opened) if file.probe else ())
-            # what `examine` could not tell, Pillow does
+            # Pillow finds what `examine` cannot
             animated = getattr(opened, "is_animated", False) if file.animated is None else file.animated
             metadata = opened.info if file.metadata is None else file.metadata
             if animated:
@@ -204,7 +204,7 @@ def _ask(probe: Probe, form: str, opened: Image.Image) -> tuple[str, ...]:
 
 
 def _look(form: str, data: bytes) -> int | None:
-    """Return a number that stands for the pixels of a file, None if it cannot be decoded."""
+    """Return a checksum of a file's pixels; None if it cannot be decoded."""
     with suppress(Exception), _open(form, data) as opened:
         opened.draft(None, (WORKING_SIDE, WORKING_SIDE))
         _load(opened)
@@ -263,12 +263,12 @@ _SIDEWAYS = {Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_270, Image.Transp
 
 
 def _orientation(metadata: Mapping[Any, Any]) -> int:
-    """Return how a picture lies, 1 to 8, by its EXIF or else its XMP; 1 where they do not say. Raises ValueError for damaged EXIF.
+    """Return a picture's orientation, 1 to 8, from its EXIF or else its XMP; 1 if neither names one. Raises ValueError for damaged EXIF.
 
     Pillow's own reader would load a PNG again, import its TIFF reader and warn.
     """
     exif, xmp = metadata.get("exif"), metadata.get("xmp") or metadata.get("XML:com.adobe.xmp")
-    if exif is None and isinstance(raw := metadata.get("Raw profile type exif"), str):  # as ImageMagick puts it into a PNG
+    if exif is None and isinstance(raw := metadata.get("Raw profile type exif"), str):  # where ImageMagick puts it in a PNG
         exif = bytes.fromhex("".join(raw.split("\n")[3:]))
     value = _exif_orientation(exif) if isinstance(exif, bytes) and exif else None
     if isinstance(xmp, str):
@@ -301,7 +301,7 @@ def _exif_orientation(exif: bytes) -> int | None:
 
 
 def _smaller(image: Image.Image) -> Image.Image:
-    """Return the image with its longer side at most `WORKING_SIDE`, each pixel the mean of those that it stands for."""
+    """Return the image with its longer side at most `WORKING_SIDE`, each new pixel the mean of the pixels that it replaces."""
     longer = max(image.size)
     if longer <= WORKING_SIDE:
         return image
@@ -314,7 +314,7 @@ def _plain(image: Image.Image) -> Image.Image:
         deep = np.asarray(image)
         name = f"image of mode {image.mode}"
         return _smaller(Image.fromarray(_bytes(deep if image.mode == "F" else deep.clip(0, 65535).astype(np.uint16), name)))
-    if image.mode == "1":  # greys may be dithered: dots that the mean of 2×2 blurs
+    if image.mode == "1":  # grey may be dithered into dots; the mean of 2×2 blurs them
         image = image.convert("L")
         image = image.reduce(2) if min(image.size) >= 100 else image
     elif image.mode in ("P", "CMYK", "YCbCr", "LAB", "HSV"):

@@ -1,4 +1,4 @@
-"""Pictures that show what the network saw: of one picture, and of those that were read wrongly."""
+"""Draws what the network saw: of one picture, or of the pictures that were read wrongly."""
 
 import math
 from collections.abc import Sequence
@@ -86,7 +86,7 @@ def _draw_bars(pen: ImageDraw.ImageDraw, probabilities: tuple[float, ...], digit
 
 
 def grid(shown: Sequence[Mistake], count: int, title: str) -> Image.Image:
-    """Draw mistakes in their order: the picture, what the network saw, truth and answer. `count` is how many there were in all."""
+    """Draw mistakes in the given order: the picture, what the network saw, the truth and the answer. `count` is their number in all."""
     rest = f"; the {len(shown)} most confident of {count} mistakes" if count > len(shown) else ""
     cell_width, cell_height, columns = 250, 172, min(5, max(1, len(shown)))
     rows = max(1, math.ceil(len(shown) / columns))

@@ -1,4 +1,4 @@
-"""Where the ink is, and how strong, whatever the light: a grey or coloured picture → the strength of its ink."""
+"""Finds the ink, and how strong it is, in any light: a grey or coloured picture → the strength of its ink."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 #: Ink differs from the paper around it by at least this, of 255.
 MIN_STRENGTH = 24
 
-#: If a square with this share of the picture's longer side fits into it, it is not a stroke but a shadow, a table or a finger.
+#: If a square of this share of the picture's longer side fits into a dark area, it is no stroke but a shadow, a table or a finger.
 PAPER_WINDOW = 0.24
 
-#: Polarity is clear from here on; of 2,000 pictures in all sorts of light none was beyond it on the wrong side.
+#: Beyond this it is clear whether the ink is dark or light; of 2,000 pictures in all sorts of light, none was beyond it and wrong.
 CLEAR_POLARITY = 0.4
 
-#: A picture with no longer side than this is a digit cut out and shrunk, not a view of a sheet.
+#: A picture whose longer side is at most this is a digit that was cut out and shrunk, not a view of a sheet.
 TINY = 64
 
 
@@ -56,7 +56,7 @@ def _cubed_difference(plane: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def denoise(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the plane with a sensor's noise blurred away, as it is where there is none.
+    """Return the plane with a sensor's noise blurred away; without noise it is unchanged.
 
     Noise is told by how far half of the pixels lie from the mean of their two neighbours; ink is less than half.
     """
@@ -81,12 +81,12 @@ def ink_strength(plane: NDArray[np.uint8], dark: bool) -> NDArray[np.uint8]:
 
 
 def closing(plane: NDArray[np.uint8], window: int) -> NDArray[np.uint8]:
-    """Return the morphological closing by a square: what is dark and too narrow for it disappears. Mirrored at the borders."""
+    """Return the morphological closing by a square: dark things that are narrower disappear. The borders are mirrored."""
     margin = min(window - 1, *plane.shape)
     window = margin + 1
     wide = np.pad(plane, margin, mode="symmetric")
     for operation in (np.maximum, np.minimum):
-        for _ in range(2):  # along the rows' axis, then, transposed, along the other
+        for _ in range(2):  # down the columns, then, on the transposed plane, along the rows
             wide = np.ascontiguousarray(running(operation, wide, window).T)
     return wide
 
@@ -110,7 +110,7 @@ def grown(mask: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
 
 
 def otsu(values: NDArray[np.uint8]) -> int:
-    """Return the threshold that parts `values` into two classes as far apart as can be.
+    """Return the threshold that splits `values` into the two classes that lie farthest apart.
 
     Otsu, "A Threshold Selection Method from Gray-Level Histograms", 1979. Of equally good ones, the middle.
     """

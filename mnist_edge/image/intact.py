@@ -81,7 +81,7 @@ def _surplus(size: int) -> str:
 def _png(data: bytes) -> File:
     """Check every chunk up to the last, IEND (PNG specification, section 5.3); ignore what follows it."""
     view, at, kind = memoryview(data), 8, b""
-    still, rows = [view[:8]], []  # all but an animation, which Pillow would warn of where it is odd; the pixels' data
+    still, rows = [view[:8]], []  # all chunks except those of an animation, whose faults Pillow would warn of; and the pixels' data
     frames, first_is_frame = 0, False
     while kind != b"IEND":
         length, kind = unpack_from(">I4s", data, at)
@@ -106,7 +106,7 @@ _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4),
 
 
 def _check_rows(data: bytes, parts: list[memoryview]) -> None:
-    """Compare how much there is in the compressed `parts` with the size in the header: Pillow leaves rows that are missing black."""
+    """Compare the amount of data in the compressed `parts` with the size in the header. (Pillow leaves missing rows black.)"""
     name, width, height, depth, colour, _, _, interlaced = unpack_from(">4sIIBBBBB", data, 12)
     if name != b"IHDR":
         raise DamagedError("damaged: it does not begin with its header")
@@ -132,10 +132,10 @@ def _check_rows(data: bytes, parts: list[memoryview]) -> None:
         raise DamagedError("truncated: it has fewer rows than its header says")
 
 
-#: A marker within or after a scan; a stuffed zero is none.
+#: A marker in a scan or after it; a stuffed zero is no marker.
 _MARKER = re.compile(rb"\xff+([^\x00\xff])")
 
-#: Bits that no scan needs, for they come after its end; where a decoder wants more, it takes zeros or these.
+#: Bits that no whole scan needs, because they come after its end; a decoder that wants more takes zeros or these.
 _FILLING = bytes(range(17, 101, 7))
 
 
@@ -145,7 +145,7 @@ def _jpeg(data: bytes) -> File:
     EXIF, XMP, colour profiles and comments are left out: Pillow would warn of what is wrong in them.
     """
     kept, metadata, lost = [data[:2]], {"exif": b"", "xmp": b""}, 0
-    filled = kept.copy()  # the same file with filling at the end of every scan
+    filled = kept.copy()  # the same file with these bits at the end of every scan
     at, scans, huffman = 2, 0, False
     while True:
         start = data.find(b"\xff", at)
@@ -170,7 +170,7 @@ def _jpeg(data: bytes) -> File:
             metadata["exif"] += data[at + 10 : end]
         elif marker == 0xE1 and data.startswith(b"http://ns.adobe.com/xap/1.0/\0", at + 4):
             metadata["xmp"] += data[at + 33 : end]
-        if not (0xE0 <= marker < 0xF0 or marker == 0xFE) or marker in (0xE0, 0xEE):  # these two say which colours these are
+        if not (0xE0 <= marker < 0xF0 or marker == 0xFE) or marker in (0xE0, 0xEE):  # these two name the colour space
             kept.append(data[at:end])
             filled.append(data[at:end])
         huffman = huffman or marker in (0xC0, 0xC1, 0xC2)
@@ -236,12 +236,12 @@ def _gif(data: bytes) -> File:
 
 
 def _palette(flags: int) -> int:
-    """Return the length of a palette, by the flags of the screen or of a picture."""
+    """Return the length of a palette from the flags of the screen or of a picture."""
     return 3 << (flags & 7) + 1 if flags & 128 else 0
 
 
 def _with_one_pixel_more(data: bytes, at: int) -> Probe:
-    """Return a GIF whose picture, at `at`, has the same data for one pixel more, or, above 65,535 of them, for few more."""
+    """Return a GIF whose picture, at `at`, has the same data but one pixel more, or, if there are more than 65,535, a few more."""
     pixels = prod(unpack_from("<HH", data, at + 5)) + 1
     width = -(-pixels // 0xFFFF)
     shape = pack("<HHHHB", 0, 0, width, -(-pixels // width), data[at + 9] & ~64)  # not interlaced
@@ -250,7 +250,7 @@ def _with_one_pixel_more(data: bytes, at: int) -> Probe:
 
 
 def _after_blocks(data: bytes, at: int) -> int:
-    """Return where a row of blocks, each of which begins with its length, ends."""
+    """Return the end of a row of blocks. Each block begins with its length."""
     while data[at]:
         at += 1 + data[at]
     return at + 1
@@ -301,7 +301,7 @@ def _webp(data: bytes) -> File:
         if kind == b"VP8 " and not lossy:
             lossy = data[at + 8 : at + 8 + length]
         at += 8 + length + length % 2
-    if at not in (end, end + 1):  # some forget to count the last filling byte
+    if at not in (end, end + 1):  # some programs do not count the last padding byte
         raise DamagedError("damaged: the lengths of its parts do not fit its own")
     doubts = []
     if len(data) > max(at, end):

@@ -73,13 +73,15 @@ def why_not_proven(artifact: Artifact, runtime: Runtime, options: Mapping[str, A
     """
     if artifact.unproven:
         return artifact.unproven
+    defaults = {option.name: option.default for option in runtime.options}
+    options = {name: value for name, value in (options or {}).items() if str(value) != defaults.get(name)}  # a default changes nothing
     version, here = runtime.version(), runtime.platform()
     proofs = [proof for proof in artifact.proofs if proof.runtime == runtime.name and not proof.unproven]
     if any(is_proof_of(proof, version, here, options) for proof in proofs):
         return ""
     where = sorted({_place(proof) for proof in proofs})
     elsewhere = f"only with {' and '.join(where)}" if where else f"only with runtime {artifact.proof.runtime}"
-    return f"not proven with {version}{_set(options or {})} on {here.describe()}, {elsewhere}"
+    return f"not proven with {version}{_set(options)} on {here.describe()}, {elsewhere}"
 
 
 def is_proof_of(proof: Proof, version: str, platform: platforms.Platform, options: Mapping[str, Any] | None = None) -> bool:

@@ -50,7 +50,9 @@ def runtimes() -> dict[str, Runtime]:
 
 
 def get(name: str) -> Runtime:
-    """Return a runtime by name; other distributions are only asked if the name is not one of ours. Raises UnknownNameError."""
+    """Return a runtime by name; other distributions are only asked if the name is not one of ours. Raises UnknownNameError, UsageError."""
+    if name == ALL:
+        raise UsageError(f"{ALL} stands for every installed runtime, and works with mnist-edge verify alone; name one of them")
     found = RUNTIMES.get(name) or runtimes().get(name)
     if found is None:
         raise unknown_name("runtime", name, runtimes())

@@ -57,7 +57,7 @@ class Leftover(NamedTuple):
 
 
 class Restored(NamedTuple):
-    """What was put back, its place now, and where the model or run that was there is kept; None where nothing was there."""
+    """What was put back, where it is now, and where the model or run that it replaced is kept (None if it replaced none)."""
 
     what: Leftover
     place: Path
@@ -142,7 +142,7 @@ def restore(models_dir: Path, which: str) -> Restored:
 
 
 def resume_command(run: Path, name: str, models_dir: Path | None = None) -> str:
-    """Return the command that continues an unfinished run, as far as the run knows it: it does not keep the path of a data folder."""
+    """Return the command that continues an unfinished run, except for the path of a data folder, which a run does not record."""
     import shlex
 
     settings = _settings(run)

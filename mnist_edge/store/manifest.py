@@ -42,7 +42,7 @@ class Artifact(FileRecord):
         precision: ``float32``, ``fp16``…
         runtime: its usual runtime, which ran it in the gate, such as ``ort``.
         oldest_runtime: the oldest release that can run it, in words, such as ``onnxruntime 1.17``.
-        proofs: the first was made by the gate; each other one is of another runtime or kind of machine.
+        proofs: one at least, each of another runtime, release or kind of machine; the newest comes last.
         details: what the format records about itself, such as the opset.
         members: of a folder, each file's hash by its name; empty for a file.
     """
@@ -139,12 +139,12 @@ class Manifest:
     golden: FileRecord | None = None
 
     def with_artifact(self, artifact: Artifact) -> Self:
-        """Return the manifest with `artifact` in place of any other of the same file."""
+        """Return the manifest with `artifact`, which replaces one with the same file name."""
         others = (other for other in self.artifacts if other.file != artifact.file)
         return replace(self, artifacts=tuple(sorted((*others, artifact), key=lambda a: a.file)))
 
     def with_reference(self, reference: Reference) -> Self:
-        """Return the manifest with `reference` in place of any other on the same data."""
+        """Return the manifest with `reference`, which replaces one on the same data."""
         others = (other for other in self.references if other.data["sha256"] != reference.data["sha256"])
         return replace(self, references=(*others, reference))
 
@@ -215,10 +215,11 @@ _PARITY = {"images": int, "equal_answers": int, "max_difference": float, "accura
            "budget": Closed(_BUDGET), "data": _DATA, "?unproven": str}  # fmt: skip
 _GOLDEN = {"?max_difference": float}
 _PLATFORM = {"system": str, "machine": str, "features": [str], "?processor": str, "?emulated": str, "?used": [str]}
-_PROOF = {"artifact": str, "runtime": str, "parity": _PARITY, "version": str, "options": {str: object}, "platform": (_PLATFORM, None),
+#: The shape of a proof in JSON.
+PROOF = {"artifact": str, "runtime": str, "parity": _PARITY, "version": str, "options": {str: object}, "platform": (_PLATFORM, None),
           "golden": _GOLDEN, "?measured": {str: int}}  # fmt: skip
 _MADE = {"format": str, "precision": str, "runtime": str, "oldest_runtime": str, "?details": dict, "?inputs": [dict], "?outputs": [dict]}
-_ARTIFACT = _FILE | _MADE | {"proofs": [Closed(_PROOF)], "members": {str: str}}
+_ARTIFACT = _FILE | _MADE | {"proofs": [Closed(PROOF)], "members": {str: str}}
 _ARTIFACT_3 = _FILE | _MADE | {"parity": _PARITY, "?golden": _GOLDEN}
 _RECIPE = {"name": str, "epochs": int, "batch_size": int, "optimizer": str, "lr": float, "weight_decay": float, "schedule": str,
            "?precision": str, "augmentation": ({"rotation": float, "scale": float, "shear": float, "shift": float, "?elastic": float}, None), "?drawn": float}  # fmt: skip
@@ -253,7 +254,7 @@ def _since_4(artifact: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _mismatched_proof(artifacts: Iterable[Mapping[str, Any]]) -> str:
-    """Return what is wrong with the first artifact that has no proof, or one of something else, in words; nothing where all have their own."""
+    """Return what is wrong with the first artifact that has no proof, or one of something else, in words; an empty text if each has its own."""
     for index, artifact in enumerate(artifacts):
         if not artifact["proofs"]:
             return f"artifacts[{index}].proofs is empty"

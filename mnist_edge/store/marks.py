@@ -1,4 +1,4 @@
-"""Files that this program writes bear a mark, which tells them from a user's own."""
+"""Marks the files that this program writes, so that it can tell them from the user's own."""
 
 import io
 from pathlib import Path
@@ -41,6 +41,6 @@ def _head(mark: str) -> str:
 
 
 def check_ours(path: Path, mark: str = MARK) -> None:
-    """Raise UsageError for a file that this program did not write, for it would be lost."""
+    """Raise UsageError for a file that this program did not write, because it would be lost."""
     if path.exists() and not (path.is_file() and mark.encode() in path.read_bytes()):
         raise UsageError(f"{path}: not written by mnist-edge report, so it stays; move it away")

@@ -1,4 +1,4 @@
-"""The models folder: finding a model, and checking its files when they are asked for."""
+"""Finds a model in the models folder, and checks its files when they are used."""
 
 import os
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ USUAL_FORMAT = "onnx"
 
 @dataclass(frozen=True)
 class Model:
-    """A model's folder with its manifest, which has been checked; files are checked when they are asked for.
+    """A model's folder with its manifest, which has been checked; other files are checked when they are used.
 
     Attributes:
         chosen: why this one, in words, for a program to say.
@@ -43,7 +43,7 @@ class Model:
 
     @property
     def name(self) -> str:
-        """The model's name, which is its folder's, also where that was copied or renamed."""
+        """The model's name: that of its folder, even if it was copied or renamed."""
         return self.folder.resolve().name
 
     @property
@@ -59,7 +59,7 @@ class Model:
 
     @property
     def is_shipped(self) -> bool:
-        """True for a reference model as it lies in a clone; one that is trained or copied there has no such card."""
+        """True for a reference model in a clone, which has a marked card; a model that was trained or copied there has none."""
         from mnist_edge.store.marks import is_reference
 
         return is_reference(self.folder / "README.md")

@@ -45,7 +45,7 @@ class Proof:
         return self._subject() == other._subject() and kind_of(self.platform) == kind_of(other.platform)
 
     def is_replaced_by(self, other: Proof) -> bool:
-        """Say whether another that is no weaker makes this one needless: it is of the same place, or this one does not say of which."""
+        """Say whether another that is no weaker makes this one needless: it was made in the same place, or this one does not say where it was made."""
         if self._subject() != other._subject():
             return False
         if self.platform is None:  # it was made on a real machine, so only another one makes it needless

@@ -1,4 +1,4 @@
-"""Publishing: a model or an artifact takes its place in one step, and what it replaces is not lost."""
+"""Puts a model or an artifact in its place in one step, and loses nothing that it replaces."""
 
 import io
 import os
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mnist_edge.common.errors import ModelError, ParityError, UsageError, printable
 from mnist_edge.common.files import flush, folder_aside, sha256_file, unused, write_atomically
 from mnist_edge.common.locks import lock_file, locked, locked_itself
-from mnist_edge.common.trees import exchange, flush_tree, take_place
+from mnist_edge.common.trees import exchange, flush_tree, read_tree, take_place
 from mnist_edge.store import Model, models_dir
 from mnist_edge.store.manifest import FILE_NAME, Artifact, FileRecord, Manifest, Reference
 from mnist_edge.store.proofs import is_weaker, merged
@@ -40,7 +40,7 @@ def publish_model(aside: Path, target: Path) -> Path | None:
 
 
 def check_target(target: Path) -> None:
-    """Raise UsageError where a model cannot be put: what lies there is a link, or no model."""
+    """Raise UsageError if no model can be put there, because a link or something other than a model is in the way."""
     if target.is_symlink():
         raise UsageError(
             f"{target}: a symbolic link to {printable(target.readlink())}, and a new model would take the link's place; remove it, "
@@ -108,7 +108,8 @@ def publish_artifact(
         target = model.folder / artifact.file
         now = Model(model.folder, manifest)
         known = next((one for one in now.artifacts if one.file == artifact.file), None)
-        if known is None and target.is_dir() and not target.is_symlink():  # what takes a folder's place removes all that is in it
+        # what takes a folder's place removes all that is in it; the same folder is one whose publishing was cut off
+        if known is None and target.is_dir() and not target.is_symlink() and not _is_there(target, artifact):
             raise UsageError(f"{target}: a folder that is no artifact of this model's, and this export would remove it; move it away")
         artifact = _keep_stronger(now, known, artifact, force)
         done = change(manifest).with_artifact(artifact)
@@ -138,6 +139,15 @@ def _keep_stronger(model: Model, known: Artifact | None, new: Artifact, force: b
         f"{model.folder / known.file}: not replaced, because its proof, {known.proof.describe()}, is stronger than this one, {new.proof.describe()}; "
         "prove it on as much, or add --force"
     )
+
+
+def _is_there(target: Path, artifact: Artifact) -> bool:
+    """Say whether a folder holds exactly the members of an artifact."""
+    try:
+        tree = read_tree(target)
+    except (ModelError, OSError):
+        return False
+    return (tree.sha256, tree.members) == (artifact.sha256, artifact.members)
 
 
 def _is_sound(model: Model, artifact: Artifact) -> bool:

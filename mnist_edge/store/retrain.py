@@ -25,7 +25,7 @@ def recipe_of(manifest: Manifest) -> dict[str, Any]:
 
 
 def is_expressible(manifest: Manifest, usual: Mapping[str, Any]) -> bool:
-    """Say whether the options of `train` turn the network's own recipe into this model's; they do not if the recipe was changed since."""
+    """Say whether the options of `train` turn the network's own recipe into this model's; they cannot if the network's recipe has changed since."""
     recipe = recipe_of(manifest)
     return all(recipe.get(key) == value for key, value in usual.items() if key not in _OPTIONS)
 
@@ -72,7 +72,7 @@ def _part_of(training: Mapping[str, Any]) -> int | None:
 
 
 def _as_typed(value: object) -> str:
-    """Return a value as ``--set`` reads it back: JSON, but for text that is not JSON itself."""
+    """Return a value as ``--set`` reads it back: JSON, or plain text if that is not JSON."""
     if isinstance(value, str):
         try:
             json.loads(value)
