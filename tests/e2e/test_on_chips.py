@@ -7,7 +7,6 @@ import pytest
 from conftest import Command
 from once import lacking, once, unchanged
 
-from exporters import gate
 from mnist_edge import store
 from mnist_edge.common import logits
 from mnist_edge.common.errors import MissingExtraError, ModelError
@@ -37,14 +36,14 @@ def _emulators() -> None:
 
 def _folders(place: Path) -> None:
     """Write LeNet in C, float32 and int8, by the exporter itself."""
-    from exporters.c import export
+    from exporters.c.export import export
     from exporters.registry import Target
     from mnist_edge.proof.verification import read_golden
 
     model = store.find(LENET)
     for precision, source in (("float32", "lenet.onnx"), ("int8-static", "lenet.int8-static.onnx")):
         target = Target(place / precision, "lenet", "lenet", model.manifest.classes, "MIT", precision, golden=read_golden(model))
-        export.export(LENET / source, target)
+        export(LENET / source, target)
 
 
 @pytest.fixture(scope="module")
@@ -147,9 +146,8 @@ def test_a_network_that_does_not_fit_the_microbit_is_refused_with_the_figures(fo
     assert RUNTIMES["cortex-m3"].load(large)
 
 
-def test_a_proof_on_a_chip_says_where_and_what_it_took(models: Path, drawn_test: Dataset, run_command: Command) -> None:
-    gate.export(store.find("lenet", models), "c", drawn_test)
-    done = run_command("verify", "lenet", "--data", "drawn", "--runtime", "cortex-m4", "--models-dir", models)
+def test_a_proof_on_a_chip_says_where_and_what_it_took(models: Path, run_command: Command) -> None:
+    done = run_command("export", "lenet", "--format", "c", "--data", "drawn", "--models-dir", models)
     model = store.find("lenet", models)
     (proof,) = [proof for one in model.artifacts for proof in one.proofs if proof.runtime == "cortex-m4"]
     assert proof.platform is not None and (proof.platform["system"], proof.platform["machine"]) == ("bare metal", "Cortex-M4")
