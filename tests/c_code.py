@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
@@ -45,6 +46,16 @@ def both(folder: Path, onnx_file: Path, precision: str = "float32") -> tuple[NDA
     details = written(folder / "c", onnx_file, precision)
     pixels = pictures()
     return native.load(folder / "c")(pixels), ort.load(onnx_file)(pixels), details
+
+
+def as_written(onnx_file: Path) -> NDArray[np.float32]:
+    """Return the logits of `pictures`, by onnxruntime with the operators as they stand in the file, none made into one with its neighbours."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(onnx_file, options, providers=["CPUExecutionProvider"])
+    logits: NDArray[np.float32] = session.run(None, {"pixels": pictures()})[0]
+    return logits
 
 
 def static_int8(folder: Path, float32: Path) -> Path:

@@ -154,6 +154,33 @@ ANSWERED = {
         t=numbers(28),
         w=numbers(20, 784, size=30),
     ),
+    "means of bytes with a zero point, half way between two": case(
+        node("Conv", "ink w b", "c", kernel_shape=[3, 3], strides=[2, 2]),
+        node("AveragePool", "c", "p", kernel_shape=[2, 1], strides=[2, 1]),
+        node("Flatten", "p", "f", axis=1),
+        size=312,
+        w=numbers(4, 1, 3, 3),
+        b=numbers(4),
+    ),
+    "the mean of a whole image": case(
+        node("Conv", "ink w b", "c", kernel_shape=[20, 19], strides=[8, 8]),
+        node("Relu", "c", "r"),
+        node("AveragePool", "r", "p", kernel_shape=[2, 2]),
+        node("Flatten", "p", "f", axis=1),
+        size=9,
+        w=numbers(9, 1, 20, 19),
+        b=numbers(9),
+    ),
+    "a sum of bytes in another shape": case(
+        node("Conv", "ink w", "c", kernel_shape=[3, 3], pads=[1] * 4),
+        node("Add", "c ink", "a"),
+        node("Reshape", "a s", "r"),
+        node("Conv", "r v", "d", kernel_shape=[1, 1]),
+        node("Flatten", "d", "logits", axis=1),
+        w=numbers(1, 1, 3, 3),
+        s=whole(-1, 784, 1, 1),
+        v=numbers(10, 784, 1, 1),
+    ),
     "batch norm after relu, and on a vector": case(
         node("Conv", "ink w", "c", kernel_shape=[5, 5], strides=[4, 4]),
         node("Relu", "c", "r"),
@@ -181,9 +208,12 @@ def check(folder: Path, float32: Path, precision: str) -> None:
     assert ours.shape == expected.shape
     if details["as_source"]:
         assert np.array_equal(ours.view(np.uint32), expected.view(np.uint32)), np.abs(ours - expected).max()
-    # a byte may round otherwise where onnxruntime makes one operator of a sum between bytes, which moves logits by a step of their range
-    part = 1e-5 if precision == "float32" else 0.02
-    assert np.abs(ours - expected).max() <= 1e-4 + part * np.abs(expected).max()
+    part, distance = 1e-5, np.abs(ours - expected).max()
+    if (
+        precision != "float32" and not details["as_source"]
+    ):  # onnxruntime makes one operator of a sum or a mean between bytes, and rounds otherwise
+        part, distance = 0.02, min(distance, np.abs(ours - c_code.as_written(file)).max())
+    assert distance <= 1e-4 + part * np.abs(expected).max()
 
 
 @pytest.mark.slow

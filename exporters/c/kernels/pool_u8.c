@@ -1,4 +1,4 @@
-/* x: h x w x c. The mean is computed in float, as onnxruntime does. */
+/* x: h x w x c. The mean is computed in float, and the zero point is added before it is rounded, as in onnxruntime. */
 INLINE void pool_u8(const uint8_t *x, const conv_shape s, float scale_x, int zero_x, float scale_y, int zero_y, uint8_t *RESTRICT y)
 {
     for (int py = 0; py < s.pooled_h; py++)
@@ -13,7 +13,7 @@ INLINE void pool_u8(const uint8_t *x, const conv_shape s, float scale_x, int zer
                         largest = larger(largest, byte);
                     }
                 if (s.average)
-                    y[(py * s.pooled_w + px) * s.c + c] = to_byte(sum / (float)(s.pool_h * s.pool_w) / scale_y, zero_y);
+                    y[(py * s.pooled_w + px) * s.c + c] = to_byte(sum / (float)(s.pool_h * s.pool_w) / scale_y + (float)zero_y, 0);
                 else
                     y[(py * s.pooled_w + px) * s.c + c] = (uint8_t)largest;
             }

@@ -50,8 +50,8 @@ def _binary(lowering: Lowering, node: Node) -> None:
         other, size = second, second.elements
     if value.shape != shape or size not in (1, result.elements):
         raise ExportError(f"format c has no kernel for {node.op} that broadcasts {value.shape} (node {node.name})")
-    # from bytes to bytes, onnxruntime makes one operator of it, whose sums are rounded as the processor's instructions do it
-    fused = all(map(lowering.bytes_of, node.inputs)) and lowering.follower(node.outputs[0], "QuantizeLinear") is not None
+    # from bytes to bytes, across a Reshape too, onnxruntime makes one operator of it, whose sums are rounded as the processor's instructions do it
+    fused = all(map(lowering.bytes_of, node.inputs)) and not relu
     arguments = (value, other, size, relu, result.elements, result)
     lowering.add(f"{kernel}_f32", ("pointwise_f32",), arguments, result, layer_of(node), tensor=name, fused=fused)
 

@@ -126,7 +126,9 @@ def _pool(lowering: Lowering, node: Node) -> None:
                 y.zero,
                 y,
             )
-            lowering.add("pool_u8", ("window", "dot_u8", "pool_u8"), arguments, y, layer_of(node), tensor=name)
+            # the mean of a whole image is another kernel in onnxruntime, which rounds as the processor's instructions do it
+            fused = node.op == "AveragePool" and (window["pool_h"], window["pool_w"]) == (h, w)
+            lowering.add("pool_u8", ("window", "dot_u8", "pool_u8"), arguments, y, layer_of(node), tensor=name, fused=fused)
             return
     value = lowering.pixels_together(node.inputs[0])
     result = Value(node.outputs[0], lowering.graph.shape(node.outputs[0]), channels_last=True)
