@@ -18,10 +18,14 @@ _USUAL = "cortex-m4"
 #: Multiplications for one image up to which it is: 10,000 images then take about a minute.
 _QUICK = 1_000_000
 
+#: What ``--target`` takes instead of a chip.
+_NONE = "none"
+
 TARGET = Option(
     "target",
-    f"Prove it on this emulated chip before it is published; may be repeated. Left out: {_USUAL}, if its emulator is there and the network is small.",
-    choices=tuple(_CHIPS),
+    f"Prove it on this emulated chip, too, before it is published; may be repeated. {_NONE}: on no chip. "
+    f"Left out: {_USUAL}, if its emulator is there and the network is small.",
+    choices=(*_CHIPS, _NONE),
     multiple=True,
     metavar="CHIP",
 )
@@ -29,7 +33,7 @@ TARGET = Option(
 
 def _chips(options: Mapping[str, Any], details: Mapping[str, Any]) -> tuple[str, ...]:
     if named := options.get(TARGET.name):
-        return tuple(dict.fromkeys(_CHIPS[name] for name in named))
+        return tuple(dict.fromkeys(_CHIPS[name] for name in named if name != _NONE))
     return (_USUAL,) if 0 < details.get("macs", 0) <= _QUICK and not RUNTIMES[_USUAL].missing() else ()
 
 

@@ -17,6 +17,7 @@ from exporters.registry import Target
 from mnist_edge.common.errors import ExportError
 from mnist_edge.proof import golden as goldens
 from mnist_edge.proof.golden import Golden
+from mnist_edge.runtimes import native
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -53,7 +54,7 @@ def export(source: Path, target: Target) -> dict[str, Any]:
     as_source = target.precision != "float32" and all(step.kernel in _EXACT and not step.fused for step in network.steps)
     if target.golden is None:
         raise ExportError(f"{target.name}: format c writes a self-test, and has no golden inputs for it")
-    test = _self_test(source, target, target.golden, as_source)
+    pixels, logits = _one_each(target.golden)
     words = {
         "name": name,
         "macro": name.upper(),
@@ -62,7 +63,7 @@ def export(source: Path, target: Target) -> dict[str, Any]:
         "source": source.name,
         "classes": str(len(target.classes)),
         "last": str(len(target.classes) - 1),
-        "golden": str(len(test.pixels)),
+        "golden": str(len(pixels)),
         "constants": f"{constants:,}",
         "workspace": f"{plan.bytes:,}",
         "logits_bytes": str(4 * len(target.classes)),
@@ -76,19 +77,19 @@ def export(source: Path, target: Target) -> dict[str, Any]:
         ),
         "plan": _table(network, plan),
     }
-    files = {
-        f"{name}.h": text.header(name, network, plan, constants),
-        f"{name}.c": text.source(name, network, plan),
-        f"{name}_self_test.c": text.self_test(name, test.pixels, test.logits, test.tolerance),
-        "README.md": _filled("README.md", words),
-        "CMakeLists.txt": _filled("CMakeLists.txt", words),
-        "library.properties": _filled("library.properties", words),
-        f"examples/{name}/{name}.ino": _filled("example.ino", words),
-    }
-    for file, content in files.items():
-        path = target.path / file
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content, "utf-8", newline="\n")
+    _write(
+        target.path,
+        {
+            f"{name}.h": text.header(name, network, plan, constants),
+            f"{name}.c": text.source(name, network, plan),
+            "README.md": _filled("README.md", words),
+            "CMakeLists.txt": _filled("CMakeLists.txt", words),
+            "library.properties": _filled("library.properties", words),
+            f"examples/{name}/{name}.ino": _filled("example.ino", words),
+        },
+    )
+    logits, tolerance = _expected(source, target, pixels, logits, as_source)
+    _write(target.path, {f"{name}_self_test.c": text.self_test(name, pixels.reshape(len(pixels), -1), logits, tolerance)})
     sizes = {"workspace_bytes": plan.bytes, "constant_bytes": constants, "macs": macs}
     return {"c_name": name, **sizes, "bit_for_bit": True, "as_source": as_source, "oldest_runtime": "any C99 compiler"}
 
@@ -104,31 +105,34 @@ def _constant_bytes(network: Network) -> int:
     return sum(array.bytes for array in arrays.values())
 
 
-class _SelfTest:
-    """Images, uint8 N×784, with logits, float32 N×classes, and how far an answer may be from them; 0: bit for bit."""
+def _write(folder: Path, files: dict[str, str]) -> None:
+    for file, content in files.items():
+        path = folder / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, "utf-8", newline="\n")
 
-    def __init__(self, pixels: NDArray[np.uint8], logits: NDArray[np.float32], tolerance: float) -> None:
-        self.pixels, self.logits, self.tolerance = pixels, logits, tolerance
 
-
-def _self_test(source: Path, target: Target, golden: Golden, as_source: bool) -> _SelfTest:
-    """Choose one golden input a class. The logits are PyTorch's, or onnxruntime's where they have to be equal."""
+def _one_each(golden: Golden) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Choose one golden input a class: pixels, uint8 N×1×28×28, and PyTorch's logits, float32 N×classes."""
     answers = golden.logits.argmax(axis=1)
     chosen = [int(np.flatnonzero(answers == answer)[0]) for answer in np.unique(answers)]
-    pixels, logits = golden.pixels[chosen], golden.logits[chosen]
-    if target.precision == "float32":
-        return _SelfTest(pixels.reshape(len(chosen), -1), logits, goldens.tolerance("float32", 0.0))
-    here = _onnxruntime(source, pixels)
+    return golden.pixels[chosen], golden.logits[chosen]
+
+
+def _expected(
+    source: Path, target: Target, pixels: NDArray[np.uint8], pytorch: NDArray[np.float32], as_source: bool
+) -> tuple[NDArray[np.float32], float]:
+    """Return the logits that the self-test asks for, and how far an answer may be from them; 0: bit for bit.
+
+    They are PyTorch's, or onnxruntime's where they have to be equal. A lower precision that need not be equal may be as far as `goldens.tolerance`
+    says, given how far the C itself is.
+    """
     if as_source:
-        return _SelfTest(pixels.reshape(len(chosen), -1), here, 0.0)
-    distance = float(np.abs(here - logits).max())
-    return _SelfTest(pixels.reshape(len(chosen), -1), logits, goldens.tolerance(target.precision, distance))
+        from mnist_edge.runtimes import ort
 
-
-def _onnxruntime(source: Path, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    from mnist_edge.runtimes import ort
-
-    return ort.load(source)(pixels)
+        return ort.load(source)(pixels), 0.0
+    distance = 0.0 if target.precision == "float32" else float(np.abs(native.load(target.path)(pixels) - pytorch).max())
+    return pytorch, goldens.tolerance(target.precision, distance)
 
 
 def _filled(template: str, words: dict[str, str]) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporters.c.memory import Plan
-from exporters.c.steps import SIZES, Argument, Array, Network, Scratch, Step, Value, float_text
+from exporters.c.steps import SIZES, Argument, Array, Network, Scratch, Value, float_text
 
 _KERNELS = Path(__file__).parent / "kernels"
 
@@ -149,8 +149,3 @@ def _argument(argument: Argument, network: Network, plan: Plan) -> str:
         place = f"memory + {plan.offset(argument) + start * SIZES[argument.type]}"
         return place if argument.type == "uint8_t" else f"({argument.type} *)(void *)({place})"
     return str(argument)
-
-
-def kernels_used(steps: tuple[Step, ...]) -> list[str]:
-    """Return the names of the kernels that steps call, each once."""
-    return list(dict.fromkeys(step.kernel for step in steps))

@@ -16,13 +16,15 @@ class CFolder(NamedTuple):
 
     Attributes:
         name: what its public functions' names begin with.
-        source: its one C file, without the self-test.
+        source: the C file of the network.
+        self_test: the C file of its self-test; None if there is none.
         workspace: bytes of memory that a call needs, aligned to 4.
         classes: how many logits it gives.
     """
 
     name: str
     source: Path
+    self_test: Path | None
     workspace: int
     classes: int
 
@@ -35,5 +37,6 @@ def read(folder: Path) -> CFolder:
         }
         source = header.with_suffix(".c")
         if len(found) == 2 and source.is_file():
-            return CFolder(header.stem, source, found["WORKSPACE_BYTES"], found["CLASSES"])
+            self_test = folder / f"{header.stem}_self_test.c"
+            return CFolder(header.stem, source, self_test if self_test.is_file() else None, found["WORKSPACE_BYTES"], found["CLASSES"])
     raise ModelError(f"{folder}: no network in C, which is a folder with NAME.c and NAME.h; export it again with --format c")

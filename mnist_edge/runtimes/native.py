@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _FLAGS = ("-std=c99", "-O3", "-ffp-contract=off", "-shared", "-fPIC")
 
 #: One call for a whole batch.
-_BATCH = """#include "{source}"
+_BATCH = """#include "{name}.c"
 
 void mnist_edge_batch(const uint8_t *pixels, float *logits, void *workspace, int n)
 {{
@@ -44,11 +44,13 @@ void mnist_edge_batch(const uint8_t *pixels, float *logits, void *workspace, int
 }}
 """
 
+_SELF_TEST = '#include "{name}_self_test.c"\n'
+
 
 def load(path: Path, threads: int = 1) -> Run:
     """Compile a folder of format ``c``, or take the library that was compiled before. It computes on the thread that calls it.
 
-    Raises ModelError if it does not compile or load, MissingExtraError without a compiler.
+    Raises ModelError if it does not compile or load, or fails its own self-test, MissingExtraError without a compiler.
     """
     import numpy as np
 
@@ -123,12 +125,25 @@ def _library(found: CFolder) -> ctypes.CDLL:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:  # Windows cannot remove a library that is in use
         made = Path(scratch) / "network.so"
         _compile(found, flags, Path(scratch) / "batch.c", made)
+        library = ctypes.CDLL(str(made))
+        _check(found, library)
         if kept is not None:
             with suppress(OSError):
                 kept.parent.mkdir(parents=True, exist_ok=True)
                 write_atomically(kept.with_suffix(".sha256"), sha256_file(made).encode())
                 write_atomically(kept, made.read_bytes())
-        return ctypes.CDLL(str(made))
+        return library
+
+
+def _check(found: CFolder, library: ctypes.CDLL) -> None:
+    """Run the folder's self-test. Raises ModelError if it fails."""
+    if found.self_test is None:
+        return
+    workspace = (ctypes.c_uint32 * -(-found.workspace // 4))()
+    if image := getattr(library, f"{found.name}_self_test")(workspace):
+        raise ModelError(
+            f"{found.source}: compiled by {version()}, it fails its own self-test at image {image}; try another compiler, with CC="
+        )
 
 
 def _kept(found: CFolder, flags: list[str]) -> Path | None:
@@ -136,7 +151,8 @@ def _kept(found: CFolder, flags: list[str]) -> Path | None:
     home = cache_dir()
     if home is None:
         return None
-    code = found.source.read_bytes() + found.source.with_suffix(".h").read_bytes()
+    files = (found.source, found.source.with_suffix(".h"), *filter(None, [found.self_test]))
+    code = b"".join(file.read_bytes() for file in files)
     command = _compiler()
     program = Path(shutil.which(command[0]) or command[0])
     changed = program.stat().st_mtime_ns if program.exists() else 0  # another compiler may say that it is the same release
@@ -153,7 +169,8 @@ def _is_sound(library: Path) -> bool:
 
 
 def _compile(found: CFolder, flags: list[str], batch: Path, made: Path) -> None:
-    batch.write_text(_BATCH.format(source=found.source.name, name=found.name, classes=found.classes), "utf-8")
+    text = _BATCH + (_SELF_TEST if found.self_test else "")
+    batch.write_text(text.format(name=found.name, classes=found.classes), "utf-8")
     command = [*_compiler(), *flags, "-iquote", str(found.source.parent.absolute()), "-o", str(made), str(batch)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)

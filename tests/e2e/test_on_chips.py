@@ -114,20 +114,25 @@ def test_damaged_c_is_refused(old: str, new: str, words: str, folders: Path, tmp
         RUNTIMES["cortex-m4"].load(changed(folders, tmp_path, old, new))
 
 
+WRITES_NOWHERE, RUNS_ON = "*(volatile int *)0x90000000 = 1;", "for (volatile int i = 0; ; i++) {}"
+DEEP = "volatile char deep[20000]; for (int i = 19999; i >= 0; i--) deep[i] = 1;"
+
+
 @pytest.mark.parametrize(
-    ("body", "words"),
+    ("chip", "body", "words"),
     [
-        ("*(volatile int *)0x90000000 = 1;", "on an emulated Cortex-M4: ended with code 1: the chip stopped at a fault"),
-        ("volatile char deep[20000]; for (int i = 19999; i >= 0; i--) deep[i] = 1;", "ended with code 1: the chip stopped at a fault"),
-        ("for (volatile int i = 0; ; i++) {}", "did not answer within 3 seconds"),
+        ("cortex-m4", WRITES_NOWHERE, "on an emulated Cortex-M4: ended with code 1: the chip stopped at a fault"),
+        ("cortex-m0", DEEP, "ended with code 1: the chip stopped at a fault"),
+        ("cortex-m4", DEEP, "ended with code 1: the network needs more stack than there is"),
+        ("riscv32", DEEP, "ended with code 1: the network needs more stack than there is"),
+        ("cortex-m4", RUNS_ON, "did not answer within 3 seconds"),
     ],
 )
 def test_a_network_that_ends_the_chip_is_an_error_in_words(
-    body: str, words: str, folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    chip: str, body: str, words: str, folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = RUNTIMES["cortex-m4"].load(changed(folders, tmp_path, BODY, f"{body}\n{BODY}"))
-    if "seconds" in words:
-        monkeypatch.setattr(run, "_limit", 3.0)
+    run = RUNTIMES[chip].load(changed(folders, tmp_path, BODY, f"{body}\n{BODY}"))
+    monkeypatch.setattr(run, "_limit", 3.0 if "seconds" in words else 20.0)
     with pytest.raises(ModelError, match=words):
         run(np.zeros((1, 1, 28, 28), np.uint8))
     with pytest.raises(ModelError, match="has ended"):

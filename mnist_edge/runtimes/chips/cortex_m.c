@@ -7,6 +7,8 @@
 #define SYST_CVR REGISTER(0xe000e018) /* where it is */
 #define CPACR REGISTER(0xe000ed88)    /* which coprocessors may be used */
 
+void on_fault(void);
+void say_fault(void);
 extern uint32_t stack_of_the_harness[]; /* its upper end, by the linker script */
 
 static volatile uint32_t rounds __attribute__((section(".harness_ram")));
@@ -27,7 +29,14 @@ __asm__(".syntax unified\n"
         "    mov sp, r3\n"
         "    bl " LOGITS_NAME "\n"
         "    mov sp, r4\n"
-        "    pop {r4, pc}\n");
+        "    pop {r4, pc}\n"
+        ".thumb_func\n"
+        ".global on_fault\n"
+        "on_fault:\n"
+        "    ldr r0, =stack_of_the_harness\n" /* before anything is pushed: the network's stack may be what is at fault */
+        "    mov sp, r0\n"
+        "    bl say_fault\n"
+        ".pool\n");
 
 uint32_t chip_ticks(void)
 {
@@ -46,10 +55,8 @@ uint32_t chip_calibrate(void)
     return 4000000;
 }
 
-static void on_fault(void)
+void say_fault(void)
 {
-    uint32_t *const top = stack_of_the_harness;
-    __asm__ volatile("mov sp, %0" : : "r"(top)); /* the network's may be what is at fault */
     chip_fault("the chip stopped at a fault: memory that is not there, or an instruction that it does not know");
 }
 
