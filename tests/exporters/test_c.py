@@ -18,10 +18,11 @@ from conftest import Command, train_small
 from exporters.c import memory
 from exporters.c.memory import Place, Plan
 from exporters.c.steps import Network, Scratch, Step, Value
+from exporters.registry import find
 from mnist_edge import store
 from mnist_edge.common.trees import read_tree
 from mnist_edge.dataset import Dataset
-from mnist_edge.runtimes import c_folder, native
+from mnist_edge.runtimes import Runtime, c_folder, native
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 
@@ -381,3 +382,12 @@ def test_an_operator_without_a_kernel_is_refused_before_anything_is_published(gr
     done = run_command("export", "grouped", "--format", "c", *place, check=1)
     assert "error: format c has no kernel for Conv with groups" in done.stderr and "(node second/Conv)" in done.stderr.splitlines()[-1]
     assert sorted(path.name for path in grouped.folder.iterdir()) == before
+
+
+def test_target_none_asks_no_chip(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Runtime, "missing", lambda self: {})  # the emulators are there
+    further = find("c").further
+    assert further is not None
+    assert further({}, {"macs": 5}) == ("cortex-m4",)
+    assert further({"target": ("none",)}, {"macs": 5}) == ()
+    assert further({"target": ("microbit", "cortex-m0", "none")}, {}) == ("cortex-m0",)
