@@ -17,7 +17,7 @@ from mnist_edge.benchmark.measure import benchmark
 from mnist_edge.common.errors import ModelError
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_every_artifact_and_the_network_get_a_row(
     run_command: Command, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,7 +64,7 @@ def test_every_page_is_linked() -> None:
     assert [page.name for page in (ROOT / "docs").glob("*.md") if page not in linked] == []
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_the_example_of_a_plug_in_works(tmp_path: Path, seven: object) -> None:
     """The page's files as a distribution on the module path, and its commands as they stand, on less data."""
     page = ROOT / "docs" / "plug-ins.md"

@@ -24,7 +24,7 @@ from mnist_edge.report.findings import gather
 from mnist_edge.store import housekeeping, publishing
 from mnist_edge.store.manifest import FILE_NAME
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.proof
 
 
 @dataclass(frozen=True)

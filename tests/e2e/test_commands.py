@@ -25,7 +25,7 @@ def test_the_three_commands_of_the_readme(run_process: Command, picture: Path, t
     assert sorted(p.name for p in (tmp_path / "models").iterdir()) == ["lenet"]
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_json_is_one_document_on_standard_output(run_command: Command, models: Path, picture: Path) -> None:
     place = ("--models-dir", models, "--json")
     for arguments in (

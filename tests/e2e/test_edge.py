@@ -13,7 +13,7 @@ from conftest import Quantized
 from once import install_apart, once
 from PIL import Image
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.proof
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -92,7 +92,6 @@ def test_the_other_commands_work_or_name_what_is_missing(edge: Path, tmp_path: P
     assert "runtime torchscript needs torch" in run(edge, tmp_path, "evaluate", "--runtime", "torchscript", check=1).stderr
 
 
-@pytest.mark.proof
 def test_every_precision_is_verified_without_torch(edge: Path, tmp_path: Path, quantized: Quantized, mnist_dir: Path) -> None:
     """At boot, `--quick`; where the test set is, the whole of it. What needs torch is skipped, and that is no failure."""
     copied = shutil.copytree(quantized.folder, tmp_path / "copied")

@@ -61,7 +61,7 @@ def run(exported: Path, site: Path, tmp_path: Path) -> Installed:
     return run
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_both_are_listed_with_what_installs_them(run: Installed) -> None:
     document = json.loads(run("formats", "--json").stdout)
     format = next(one for one in document["formats"] if one["name"] == "foldernet")
@@ -78,7 +78,7 @@ def test_both_are_listed_with_what_installs_them(run: Installed) -> None:
     assert "--digits float8: no such choice (did you mean 'float64'?)" in done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_the_folder_is_proven_and_every_command_takes_it(run: Installed, exported: Path, picture: Path, tmp_path: Path) -> None:
     printed = json.loads((exported / "printed.json").read_text())
     assert printed["published"]
@@ -112,7 +112,7 @@ def test_the_folder_is_proven_and_every_command_takes_it(run: Installed, exporte
     assert "lenet.folder" in card
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_a_runtimes_option_reaches_it_and_counts_for_the_proof(run: Installed, picture: Path) -> None:
     predict = ("predict", picture, "--runtime", "foldernet")
     done = run(*predict, "--chunk", "1")
@@ -154,7 +154,7 @@ def test_where_the_distribution_is_not_installed_the_rest_works(run: Installed, 
     assert "left out: lenet.folder needs runtime foldernet" in measured.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_a_built_in_runtime_starts_without_it(run: Installed, site: Path, picture: Path, tmp_path: Path) -> None:
     """Its entry points are not even looked at."""
     code = f"import sys\nfrom mnist_edge.cli import cli\ntry: cli.main(args=['predict', {str(picture)!r}])\nexcept SystemExit as end: assert not end.code\n"

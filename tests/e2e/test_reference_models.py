@@ -108,14 +108,10 @@ def test_the_card_says_what_the_manifest_says(name: str, mnist_dir: Path) -> Non
 PLAIN = ROOT / "benchmarks" / "plain" / "accuracy.py"
 
 
-#: Two transformers take half a minute together.
-LONGEST = {"vit", "vit-cls"}
-
-
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.proof if name in LONGEST else pytest.mark.slow)
+        pytest.param(name, marks=pytest.mark.slow if name == "lenet" else pytest.mark.proof)
         for name, model in MODELS.items()
         if model.artifacts
     ],
@@ -150,7 +146,7 @@ def test_a_network_is_used_by_its_name(run_command: Command, picture: Path) -> N
     assert all(re.search(rf"^{name} ", listed, re.MULTILINE) for name in MODELS)
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_what_is_too_large_is_left_out_and_the_rest_still_proves_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_command: Command, mnist_dir: Path, mnist_test: Dataset
 ) -> None:

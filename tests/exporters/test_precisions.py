@@ -68,6 +68,7 @@ def test_int8_weights_leave_a_bit_for_processors_that_saturate(reduced: store.Mo
     assert max(np.abs(weight.astype(int)).max() for weight in weights) <= 64
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("precision", LOWER)
 def test_the_same_calibration_gives_the_same_bytes(
     reduced: store.Model, models: Path, drawn_train: Dataset, drawn_test: Dataset, precision: str
@@ -88,6 +89,7 @@ def fragile(tmp_path_factory: pytest.TempPathFactory, drawn_train: Dataset, draw
     return train_small(models, "outlier:Outlier", data=drawn_train, test=drawn_test, name="fragile", recipe=Recipe(epochs=3, batch_size=32))
 
 
+@pytest.mark.proof
 def test_the_layer_that_costs_most_is_named_and_keeping_it_in_float_passes(
     fragile: store.Model, drawn_train: Dataset, drawn_test: Dataset
 ) -> None:
@@ -115,6 +117,7 @@ def test_the_layer_that_costs_most_is_named_and_keeping_it_in_float_passes(
     assert forced.artifact.details["kept_float"] == ["first/Gemm"]
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("precision", LOWER)
 def test_layers_to_be_kept_in_float_are_kept(
     models: Path, reduced: store.Model, drawn_train: Dataset, drawn_test: Dataset, precision: str
@@ -176,6 +179,7 @@ def test_a_file_that_kills_its_runtime_is_refused(models: Path, drawn_test: Data
     assert sorted(p.name for p in (models / "lenet").iterdir()) == before
 
 
+@pytest.mark.proof
 def test_a_gru_gains_nothing_from_int8(tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset) -> None:
     model = train_small(tmp_path, "gru", data=drawn_train.first(240), test=drawn_test)
     for precision in ("int8-static", "int8-dynamic"):
@@ -210,6 +214,7 @@ def test_options_that_make_no_sense_are_refused(reduced: store.Model, drawn_test
         )
 
 
+@pytest.mark.proof
 def test_percentile_clips_what_minmax_keeps(models: Path, drawn_train: Dataset, drawn_test: Dataset) -> None:
     ranges = {}
     for method in ("minmax", "percentile"):
@@ -239,6 +244,7 @@ def test_the_command_says_what_it_is_good_for(quantized: Quantized) -> None:
     assert "verdict          half the size; " in quantized.printed["fp16"]
 
 
+@pytest.mark.proof
 def test_wrong_things_are_named_in_one_line(
     run_command: Command, models: Path, drawn_train: Dataset, drawn_test: Dataset, tmp_path: Path
 ) -> None:
