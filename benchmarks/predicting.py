@@ -5,6 +5,7 @@ The parent process imports nothing heavy, and what is compared runs in processes
 
 import sys
 from pathlib import Path
+from shutil import copytree
 from tempfile import TemporaryDirectory
 
 from processes import COMMAND, Cost, compare, run, verdict
@@ -20,6 +21,8 @@ def main() -> None:
         run([sys.executable, str(HERE / "make_inputs.py"), "picture", str(picture)])
         print("## One picture, whole process\n")
         _one_picture(picture)
+        print("\n## One picture in C, whole process\n")
+        _in_c(picture, Path(folder))
         print("\n## Start\n")
         _start()
         print("\n## Inside a process\n", flush=True)
@@ -65,6 +68,18 @@ def _one_picture(picture: Path) -> None:
     print(
         f"| peak memory, ours to the smaller of the onnxruntime scripts | {verdict(ours.memory / min(c.memory for c in plain_ort), 1.1)} | 1.1 |"
     )
+
+
+def _in_c(picture: Path, folder: Path) -> None:
+    model = str(copytree(MODEL, folder / "lenet"))
+    run([COMMAND, "export", model, "--format", "c", "--target", "none"])
+    run([COMMAND, "verify", model])  # so that neither runtime warns
+    command = [COMMAND, "predict", str(picture), "--model", model, "--runtime"]
+    ort, native = compare({name: [*command, name] for name in ("ort", "native")}, rounds=31).values()
+    print("| `mnist-edge predict` | `--runtime ort` | `--runtime native` | ratio | aim, at most |")
+    print("|---|---|---|---|---|")
+    print(f"| CPU, ms | {1000 * ort.cpu:.0f} | {1000 * native.cpu:.0f} | {verdict(native.cpu / ort.cpu, 0.6)} | 0.6 |")
+    print(f"| peak memory, MB | {ort.memory / 1e6:.0f} | {native.memory / 1e6:.0f} | {native.memory / ort.memory:.3f} | |")
 
 
 def _start() -> None:

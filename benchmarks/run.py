@@ -33,6 +33,7 @@ def main() -> None:
         + ".",
         _artifacts(),
         _part("predicting.py"),
+        _part("in_c.py"),
         _part("training.py"),
     ]
     OUTPUT.write_text("\n\n".join(part.strip() for part in parts) + "\n")

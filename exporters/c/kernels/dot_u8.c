@@ -152,11 +152,54 @@ INLINE void dot_avx2(const uint8_t *x, const int8_t *w, int k, int filters, int 
 }
 #endif
 
+#if defined(__wasm_simd128__) && defined(__clang__) && !defined(PLAIN_C)
+#include <wasm_simd128.h>
+#define FAST_WASM 1
+
+/* 8 bytes as 16-bit numbers; of the last 4 bytes, zeros behind them. */
+INLINE v128_t unsigned_8(const uint8_t *p, int n)
+{
+    return n >= 8 ? wasm_u16x8_load8x8(p) : wasm_u16x8_extend_low_u8x16(wasm_v128_load32_zero(p));
+}
+
+INLINE v128_t signed_8(const int8_t *p, int n)
+{
+    return n >= 8 ? wasm_i16x8_load8x8(p) : wasm_i16x8_extend_low_i8x16(wasm_v128_load32_zero(p));
+}
+
+INLINE int32_t sum_of_4(v128_t v)
+{
+    const v128_t two = wasm_i32x4_add(v, wasm_i32x4_shuffle(v, v, 2, 3, 0, 1));
+    return wasm_i32x4_extract_lane(two, 0) + wasm_i32x4_extract_lane(two, 1);
+}
+
+INLINE void dot_wasm(const uint8_t *x, const int8_t *w, int k, int filters, int patches, int32_t *RESTRICT best)
+{
+    v128_t s00 = wasm_i32x4_const_splat(0), s01 = s00, s10 = s00, s11 = s00;
+    for (int i = 0; i < k; i += 8) {
+        const v128_t w0 = signed_8(w + i, k - i), w1 = filters == 2 ? signed_8(w + k + i, k - i) : w0;
+        const v128_t x0 = unsigned_8(x + i, k - i), x1 = patches == 2 ? unsigned_8(x + k + i, k - i) : x0;
+        s00 = wasm_i32x4_add(s00, wasm_i32x4_dot_i16x8(w0, x0));
+        if (patches == 2)
+            s01 = wasm_i32x4_add(s01, wasm_i32x4_dot_i16x8(w0, x1));
+        if (filters == 2)
+            s10 = wasm_i32x4_add(s10, wasm_i32x4_dot_i16x8(w1, x0));
+        if (filters == 2 && patches == 2)
+            s11 = wasm_i32x4_add(s11, wasm_i32x4_dot_i16x8(w1, x1));
+    }
+    best[0] = larger(best[0], patches == 2 ? larger(sum_of_4(s00), sum_of_4(s01)) : sum_of_4(s00));
+    if (filters == 2)
+        best[1] = larger(best[1], patches == 2 ? larger(sum_of_4(s10), sum_of_4(s11)) : sum_of_4(s10));
+}
+#endif
+
 /* Filters with patches, at most two of each: best[f] becomes the largest sum of filter f and a patch, if that is larger. */
 INLINE void dot_u8(const uint8_t *x, const int8_t *w, int k, int filters, int patches, int32_t *RESTRICT best)
 {
 #if defined(FAST_X86)
     dot_avx2(x, w, k, filters, patches, best);
+#elif defined(FAST_WASM)
+    dot_wasm(x, w, k, filters, patches, best);
 #else
 #if defined(FAST_DOT)
     if (filters == 2) {
