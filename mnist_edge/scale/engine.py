@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -219,12 +220,23 @@ def _connected() -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    # without an address, Ray would look for the cluster that was last started here, and wait for ever for one that is gone
+    address = os.environ.get("RAY_ADDRESS") or "local"
     try:
-        ray.init(log_to_driver=False, logging_level="ERROR", include_dashboard=False if not os.environ.get("RAY_ADDRESS") else None)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        where = os.environ.get("RAY_ADDRESS", "this machine")
-        raise MnistEdgeError(f"no Ray cluster at {where}: {one_line(error)}; start one with ray start, or unset RAY_ADDRESS") from error
+        _knock(address)
+        ray.init(address, log_to_driver=False, logging_level="ERROR", **({"include_dashboard": False} if address == "local" else {}))
+    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+        raise MnistEdgeError(
+            f"no Ray cluster at {printable(address)}: {one_line(error)}; start one with ray start --head, or unset RAY_ADDRESS to use this machine"
+        ) from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raise OSError if nothing answers at ``host:port``; Ray itself waits for minutes."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdigit() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()

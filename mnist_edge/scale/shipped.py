@@ -60,7 +60,9 @@ def unpack(shipped: Shipped) -> tuple[Predictor, tuple[str, ...]]:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UnprovenWarning)
             predictor = Predictor.load(Path(scratch) / "model" / shipped.file, shipped.runtime, require_proof=shipped.require_proof)
-        return predictor, tuple(str(one.message) for one in caught if issubclass(one.category, UnprovenWarning))
+        # how to prove it names the folder that is about to go
+        told = [str(one.message).partition("; ")[0] for one in caught if issubclass(one.category, UnprovenWarning)]
+        return predictor, tuple(f"{line}; to prove it there, run mnist-edge verify on such a machine" for line in told)
 
 
 def _contents(path: Path, name: str) -> dict[str, bytes]:
