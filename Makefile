@@ -8,7 +8,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 ENVIRONMENT := .venv/.made$(if $(filter cpu,$(TORCH)),-cpu)
 OTHER := $(if $(filter cpu,$(TORCH)),.venv/.made,.venv/.made-cpu)
 
-.PHONY: help demo test test-fast proofs runtimes litert lint mutants bench matrix models aarch64 chips clean
+.PHONY: help demo test test-fast proofs runtimes litert lint mutants bench matrix models aarch64 chips clients clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' Makefile
@@ -24,8 +24,8 @@ test: $(ENVIRONMENT)  ## all tests, on all cores; those on MNIST run where it is
 test-fast: $(ENVIRONMENT)  ## the tests that take under a minute together, for while one works
 	$(PYTEST) -m "not slow and not proof"
 
-proofs: $(ENVIRONMENT) litert  ## what is slow by nature: emulated processors (needs apt), node, a browser (chromium), converters, the oldest onnxruntime, the largest networks
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[executorch]" playwright
+proofs: $(ENVIRONMENT) litert clients  ## what is slow by nature: emulated processors (needs apt), node, a browser (chromium), converters, the oldest onnxruntime, the largest networks
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[executorch,ray]" playwright
 	$(PYTEST) -m proof
 
 runtimes: $(ENVIRONMENT)  ## install what else runs our ONNX files: OpenVINO, tract, and onnxruntime-web (needs npm); proofs use them
@@ -35,6 +35,12 @@ runtimes: $(ENVIRONMENT)  ## install what else runs our ONNX files: OpenVINO, tr
 litert: $(ENVIRONMENT)  ## what format litert converts with, into the user's cache: 0.9 GB, no TensorFlow
 	@$(BIN)/python -c 'import exporters, shlex, subprocess, sys; \
 	  [subprocess.run([sys.executable, *shlex.split(line)[1:], "--quiet"], check=True) for line in exporters.find("litert").missing().values()]'
+
+clients: build/clients/.made  ## the classes that Triton and KServe read their settings with, in an environment of their own, for proofs
+build/clients/.made:
+	$(PYTHON) -m venv --clear build/clients
+	@build/clients/bin/python -m pip install --quiet "tritonclient[grpc]>=2.73,<3" "kserve>=0.21,<0.22"  # they want other versions than torch's tools
+	@touch $@
 
 lint: $(ENVIRONMENT)  ## ruff and mypy
 	$(BIN)/ruff check .

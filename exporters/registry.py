@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ENTRY_POINTS = "mnist_edge.exporters"
 
 #: The modules of this package's formats; each registers its format when it is imported.
-_BUILT_IN = ("exporters.onnx", "exporters.torchscript", "exporters.litert", "exporters.executorch", "exporters.c", "exporters.web")
+_BUILT_IN = tuple(f"exporters.{name}" for name in ("onnx", "torchscript", "litert", "executorch", "c", "web", "triton"))
 
 
 @dataclass(frozen=True)

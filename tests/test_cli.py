@@ -268,7 +268,7 @@ def test_completes_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     assert complete("mnist-edge predict --model ./x") == ["file"]
     assert complete("mnist-edge predict img") == ["file"]
     assert complete("mnist-edge train resnet") == ["resnet-tiny", "resnet18"]
-    assert complete("mnist-edge export --format ") == ["c", "executorch", "litert", "onnx", "torchscript", "web"]
+    assert complete("mnist-edge export --format ") == ["c", "executorch", "litert", "onnx", "torchscript", "triton", "web"]
     assert complete("mnist-edge export --quantize s") == ["static"]
     assert complete("mnist-edge evaluate --runtime t") == ["tract", "torchscript", "torch"]
     assert complete("mnist-edge data im") == ["images"]

@@ -32,9 +32,9 @@ def line_of(text: str) -> int:
     return next(i for i, line in enumerate(Path(own.__file__).read_text().splitlines(), start=1) if text in line)
 
 
-def tried(data: Dataset, name: str, *, last_batch: int = 64, images: int = 1100, **recipe: object) -> None:
-    settings = settings_for(data, name, recipe=Recipe(epochs=1, batch_size=64, **recipe))  # type: ignore[arg-type]
-    check_network(settings, data.images, last_batch, images)
+def tried(data: Dataset, name: str, *, images: int = 1088, processes: int = 1, **recipe: object) -> None:
+    settings = settings_for(data, name, recipe=Recipe(epochs=1, batch_size=64, **recipe), processes=processes)  # type: ignore[arg-type]
+    check_network(settings, data.images, images)
 
 
 @pytest.mark.parametrize(
@@ -84,13 +84,24 @@ def test_a_softmax_at_the_end_is_warned_of(drawn_train: Dataset) -> None:
 
 
 def test_a_last_batch_of_one_is_tried_where_there_will_be_one(drawn_train: Dataset) -> None:
-    tried(drawn_train, "own:Norm", last_batch=2)
-    tried(drawn_train, "own:Sound", last_batch=1)
+    tried(drawn_train, "own:Norm", images=1026)
+    tried(drawn_train, "own:Sound", images=1025)
     with pytest.raises(UsageError, match="1,025 training images in batches of 64 leave a last batch of one.*: take --batch-size 63"):
-        tried(drawn_train, "own:Norm", last_batch=1, images=1025)
+        tried(drawn_train, "own:Norm", images=1025)
     for images in range(2, 200):
         for size in (1, 2, 8, 64, images - 1, images):
-            assert images % check._without_single(images, max(size, 1)) != 1
+            assert images % check._nearest_size(images, max(size, 1), 1, 2) != 1
+
+
+def test_every_process_gets_an_image_of_every_batch(drawn_train: Dataset) -> None:
+    tried(drawn_train, "own:Norm", images=1024 + 4, processes=2)
+    with pytest.raises(
+        UsageError, match=r"leave one image to one of 2 processes, and it cannot be trained on one image: take --batch-size 63"
+    ):
+        tried(drawn_train, "own:Norm", images=1024 + 3, processes=2)
+    tried(drawn_train, "own:Sound", images=1024 + 3, processes=2)
+    with pytest.raises(UsageError, match=r"1,026 training images in batches of 64 leave none for one of 3 processes: take --batch-size 63"):
+        tried(drawn_train, "own:Sound", images=1024 + 2, processes=3)
 
 
 def test_training_counts_its_last_batch_before_it_begins(tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset) -> None:

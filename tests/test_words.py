@@ -29,12 +29,12 @@ from mnist_edge.proof.parity import Budget, compare
         (["data", "imges", "x"], "unknown command of data 'imges' (did you mean 'images'?); known: download, images, status"),
         (
             ["export"],
-            "export needs a format; add --format onnx, or one of c, executorch, litert, torchscript, web; mnist-edge formats says what each is for",
+            "export needs a format; add --format onnx, or one of c, executorch, litert, torchscript, triton, web; mnist-edge formats says what each is for",
         ),
         (["export", "--format"], "Option '--format' requires an argument. See: mnist-edge export --help"),
         (
             ["export", "--format", "ONNX"],
-            "unknown format 'ONNX' (did you mean 'onnx'?); known: c, executorch, litert, onnx, torchscript, web",
+            "unknown format 'ONNX' (did you mean 'onnx'?); known: c, executorch, litert, onnx, torchscript, triton, web",
         ),
         (["train", "lenet", "--epochs", "abc"], "Invalid value for '--epochs': 'abc' is not a whole number. See: mnist-edge train --help"),
         (["train", "lenet", "--lr", "abc"], "Invalid value for '--lr': 'abc' is not a number. See: mnist-edge train --help"),

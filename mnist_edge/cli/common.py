@@ -74,8 +74,12 @@ class Output:
     """
 
     def __init__(self, as_json: bool, quiet: bool = False, verbose: bool = False) -> None:
-        self.as_json, self.quiet, self.verbose = as_json, quiet, verbose
+        self.as_json, self.quiet, self.verbose, self.silent = as_json, quiet, verbose, False
         self._started = time.perf_counter()
+
+    def silence(self) -> None:
+        """Say nothing from now on, not even a result or a warning: another process speaks for this one."""
+        self.quiet, self.verbose, self.silent = True, False, True
 
     @property
     def shows_progress(self) -> bool:
@@ -104,6 +108,8 @@ class Output:
 
     def result(self, document: Any, text: str) -> None:
         """Print the result: the document as JSON, or the text."""
+        if self.silent:
+            return
         click.echo(_json(document) if self.as_json else printable_lines(text))
         if self.as_json:
             interrupt.document_written()
@@ -126,6 +132,8 @@ class Output:
         return update
 
     def _write(self, message: str) -> None:
+        if self.silent:
+            return
         message = printable_lines(message)
         click.echo(f"[{time.perf_counter() - self._started:6.2f} s] {message}" if self.verbose else message, err=True)
 

@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnist_edge.cli import completing
-from mnist_edge.cli.common import PATH, Number, Output, is_terminal, option, subcommand
+from mnist_edge.cli.common import PATH, Number, Output, is_terminal, option, subcommand, was_typed
 from mnist_edge.cli.declared import declares, given, runtime_options
 from mnist_edge.cli.group import EXIT_FAILED
 from mnist_edge.cli.networks import builds_networks
 from mnist_edge.cli.pictures import STANDARD_INPUT, expand, standard_input
 from mnist_edge.cli.predict_output import Answer, Csv, Files, JsonLines, Table
 from mnist_edge.common.errors import DataError, UsageError, printable
-from mnist_edge.common.text import percent
+from mnist_edge.common.text import count, percent
 
 if TYPE_CHECKING:
     from mnist_edge.image import Prepared
     from mnist_edge.predictor import Prediction, Predictor
+    from mnist_edge.scale.shipped import Shipped
 
 #: How many images of an idx file are answered at a time.
 _BATCH = 256
@@ -63,6 +64,9 @@ _BATCH = 256
 @option(
     "--save-input", type=PATH, metavar="OUT", help="Write the 28×28 that the network sees, as a .png, or into a folder for many pictures."
 )
+@option("--engine", type=click.Choice(["local", "ray"]), default="local", help="Where to answer: on this machine, or on a Ray cluster.")
+@option("--output", type=PATH, help="Folder for the answers of --engine ray; the same command continues what is in it.")
+@option("--parquet", is_flag=True, show_default=False, help="Write the answers of --engine ray as Parquet.  [default: JSON lines]")
 @builds_networks
 @click.pass_context
 def command(
@@ -79,6 +83,9 @@ def command(
     as_csv: bool,
     explain: Path | None,
     save_input: Path | None,
+    engine: str,
+    output: Path | None,
+    parquet: bool,
     models_dir: Path | None,
     out: Output,
     **declared: Any,
@@ -86,7 +93,8 @@ def command(
     """Read pictures of digits: files, folders, patterns, - for standard input, or idx files like MNIST's. Needs no torch.
 
     One bad picture does not stop the rest, but the exit code is then 1. --json prints one line per picture. Many pictures are decoded
-    on all cores, and answers appear while the rest is still being read.
+    on all cores, and answers appear while the rest is still being read. --engine ray answers on the cluster that RAY_ADDRESS names, or on one
+    that it starts here, and writes a file for each few hundred pictures into --output.
     """
     from mnist_edge import runtimes
     from mnist_edge.predictor import Predictor
@@ -94,6 +102,12 @@ def command(
     if as_csv and out.as_json:
         raise UsageError("--csv and --json cannot be used together; leave one out")
     names: Iterable[tuple[str, str | None]] = expand(pictures, recursive)
+    if engine == "ray":
+        _refuse_local(ctx, pictures, runtime)
+        _on_ray(ctx, names, _packed(model, runtime, models_dir, require_proof), output, parquet, ink, out)
+        return
+    if output is not None or parquet:
+        raise UsageError("--output and --parquet are for --engine ray; this one prints")
     if explain is not None or save_input is not None:
         names = list(names)
     drawings = _Drawings(explain, save_input, names)
@@ -123,6 +137,53 @@ def command(
             progress.step()
     progress.clear()
     if failed:
+        ctx.exit(EXIT_FAILED)
+
+
+def _refuse_local(ctx: click.Context, pictures: tuple[str, ...], runtime: str) -> None:
+    """Raise UsageError for what only this process can do."""
+    from mnist_edge import runtimes
+
+    declared = [one.name for one in runtimes.get(runtime).options]
+    for name in ("explain", "save_input", "as_csv", "min_confidence", "threads", *declared):
+        if was_typed(ctx, name):
+            raise UsageError(f"--{name.removeprefix('as_').replace('_', '-')} does not go with --engine ray; leave one out")
+    if STANDARD_INPUT in pictures:
+        raise UsageError("- reads standard input, which other machines do not have; name files for --engine ray")
+
+
+def _packed(model: str | None, runtime: str, models_dir: Path | None, require_proof: bool) -> Shipped:
+    from mnist_edge.scale.shipped import pack
+
+    return pack(model, runtime, models_dir, require_proof)
+
+
+def _on_ray(
+    ctx: click.Context, names: Iterable[tuple[str, str | None]], model: Shipped, output: Path | None, parquet: bool, ink: str, out: Output
+) -> None:
+    """Answer on a Ray cluster, into a folder."""
+    from mnist_edge.scale.engine import Job
+    from mnist_edge.scale.parts import split
+
+    if output is None:
+        raise UsageError("--engine ray writes into a folder; name it with --output")
+    job = Job(split(names, _is_idx), model, output, "parquet" if parquet else "jsonl", ink)
+    out.say(f"model: {model.file}, runtime {model.runtime}; {count(len(job.parts), 'part')}, into {output}")
+    progress = _Progress(out, every=1)
+    try:
+        done = job.run(progress.reach)
+    except KeyboardInterrupt:
+        progress.clear()
+        out.problem(f"stopped; the finished parts are kept in {output}, and the same command continues")
+        raise
+    progress.clear()
+    for line in done.unproven:
+        out.problem(f"warning: {line}")
+    text = f"{count(done.rows, 'answer')}, {count(done.errors, 'error')} among them, in {count(done.parts, 'file')}, in {output}"
+    text += f"; {count(done.kept, 'file was', 'files were')} there before" if done.kept else ""
+    document = {"output": str(output), "answers": done.rows, "errors": done.errors, "parts": done.parts, "kept": done.kept}
+    out.result(document, text)
+    if done.errors:
         ctx.exit(EXIT_FAILED)
 
 
@@ -223,14 +284,18 @@ def _explained(prepared: Prepared, prediction: Prediction) -> Any:
 class _Progress:
     """A count of finished pictures on the terminal's last line, shown when the answers go elsewhere."""
 
-    def __init__(self, out: Output) -> None:
-        self._shown = out.shows_progress and not is_terminal(sys.stdout)
-        self._done, self._next = 0, 0.0
+    def __init__(self, out: Output, every: int = 16) -> None:
+        self._shown = out.shows_progress and (every == 1 or not is_terminal(sys.stdout))
+        self._done, self._next, self._every = 0, 0.0, every
 
     def step(self) -> None:
         """Count one."""
-        self._done += 1
-        if self._shown and self._done % 16 == 0 and (now := time.monotonic()) >= self._next:
+        self.reach(self._done + 1)
+
+    def reach(self, done: int) -> None:
+        """Show how many are finished."""
+        self._done = done
+        if self._shown and self._done % self._every == 0 and (now := time.monotonic()) >= self._next:
             self._next = now + 0.2
             click.echo(f"\r{self._done:,} read", err=True, nl=False)
 

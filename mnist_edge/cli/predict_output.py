@@ -12,6 +12,7 @@ import click
 from mnist_edge.cli.common import png
 from mnist_edge.cli.pictures import STANDARD_INPUT
 from mnist_edge.common.errors import UsageError, printable
+from mnist_edge.scale.rows import row
 
 if TYPE_CHECKING:
     from mnist_edge.image import Prepared
@@ -61,15 +62,7 @@ class JsonLines:
 
     def add(self, answer: Answer) -> None:
         """Print an answer."""
-        line: dict[str, Any] = {"path": answer.path, "digit": None, "confidence": None, "probabilities": None, "warnings": []}
-        if answer.prediction is not None:
-            line |= answer.prediction.to_json()
-        if answer.prepared is not None and answer.prediction is not None:
-            line |= {"ink": answer.prepared.ink, "box": list(answer.prepared.box)}
-        if answer.position is not None:
-            line["index"] = answer.position
-        if answer.error is not None:
-            line |= {"digit": None, "error": answer.error}
+        line = row(answer.path, answer.prediction, answer.prepared, answer.position, answer.error)
         # ASCII, so that a name that is not UTF-8 survives
         click.echo(json.dumps(line | {"milliseconds": round(1000 * answer.seconds, 3)}, ensure_ascii=True))
 

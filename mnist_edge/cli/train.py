@@ -1,7 +1,9 @@
 """``mnist-edge train``."""
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -11,13 +13,14 @@ import click
 
 from mnist_edge.cli import completing
 from mnist_edge.cli.common import TRAIN_IMAGES, Number, Output, command_line, option, subcommand
-from mnist_edge.common.errors import DataError, UsageError
+from mnist_edge.common.errors import DataError, MnistEdgeError, UsageError
 from mnist_edge.common.extras import require
 from mnist_edge.common.text import count, data_name, duration, percent
 from mnist_edge.common.trust import allow, allowing, own_network
 
 if TYPE_CHECKING:
     from mnist_edge.dataset import Dataset
+    from mnist_edge.training.processes import Processes
     from mnist_edge.training.run import Run
     from mnist_edge.training.settings import Settings
 
@@ -85,28 +88,46 @@ def command(
     from mnist_edge import store
     from mnist_edge.cli.training_progress import show_training
     from mnist_edge.dataset import describe
-    from mnist_edge.training.run import Run, train
+    from mnist_edge.training.processes import joined
+    from mnist_edge.training.run import Run, train, train_along
 
     if own_network(architecture):
         allow(architecture)  # the user typed this name, so its code may run
-    again = resume_line(
-        architecture, name=name, data=None if data == "mnist" else data, train_images=train_images, models_dir=models_dir, data_dir=data_dir
-    )
-    with Run(store.models_dir(models_dir), _default_name(architecture) if name is None else name) as run:
-        earlier = run.read_settings() if resume else None
-        asked = new_settings(architecture, given, earlier.arguments if earlier else {})
-        training, test = load_data(data, data_dir, out, train_images)
-        settings = settle(run, replace(asked, data=describe(training), train_images=train_images), given, resume, out)
-        out.say(
-            f"training {architecture} as {run.name!r} on {count(len(training), 'image')} of {data_name(training.name)}, "
-            f"{count(settings.recipe.epochs, 'epoch')}, {settings.device}"
+    place = store.models_dir(models_dir), _default_name(architecture) if name is None else name
+    with joined() as processes, _one_speaks(processes, out):
+        if not processes.is_first:
+            settings = processes.from_first()
+            processes.take_device(settings.device)
+            train_along(settings, load_data(data, data_dir, out, train_images)[0], processes)
+            return
+        again = resume_line(
+            architecture,
+            processes,
+            name=name,
+            data=None if data == "mnist" else data,
+            train_images=train_images,
+            models_dir=models_dir,
+            data_dir=data_dir,
         )
-        try:
-            with show_training(settings.recipe.epochs, out) as listener:
-                finished = train(run, settings, training, test, listener)
-        except KeyboardInterrupt:
-            out.problem(f"stopped; every finished epoch is kept. Continue with: {again}")
-            raise
+        resume = resume or processes.restarts > 0
+        with Run(*place) as run:
+            earlier = run.read_settings() if resume else None
+            asked = new_settings(architecture, given, earlier.arguments if earlier else {})
+            processes.take_device(asked.device)
+            training, test = load_data(data, data_dir, out, train_images)
+            asked = replace(asked, data=describe(training), train_images=train_images, processes=processes.count)
+            settings = processes.from_first(settle(run, asked, given, resume, out))
+            out.say(
+                f"training {architecture} as {run.name!r} on {count(len(training), 'image')} of {data_name(training.name)}, "
+                f"{count(settings.recipe.epochs, 'epoch')}, {settings.device}"
+                + (f", {processes.count} processes" if processes.count > 1 else "")
+            )
+            try:
+                with show_training(settings.recipe.epochs, out) as listener:
+                    finished = train(run, settings, training, test, listener, processes)
+            except KeyboardInterrupt:
+                out.problem(f"stopped; every finished epoch is kept. Continue with: {again}")
+                raise
     model, scores = finished.model, finished.model.manifest.scores
     if finished.replaced is not None:
         out.say(f"the model that was there is kept in {finished.replaced} ({_restore_line(run, model.name)} puts it back)")
@@ -118,9 +139,27 @@ def command(
     out.next_step("export", model.name, "--format", "onnx", models_dir=models_dir, allow_network=own_network(architecture))
 
 
-def resume_line(architecture: str, **given: object) -> str:
+@contextmanager
+def _one_speaks(processes: "Processes", out: Output) -> Iterator[None]:
+    """Let one process print: the first, but for an error that only another one has."""
+    if not processes.is_first:
+        out.silence()
+    try:
+        yield
+    except (Exception, KeyboardInterrupt) as error:
+        if processes.told_by_another(error):
+            click.get_current_context().exit(1)
+        if isinstance(error, MnistEdgeError):
+            raise processes.name_it(error) from error
+        raise
+
+
+def resume_line(architecture: str, processes: "Processes", **given: object) -> str:
     """Return the command that continues a run, without the options that the run itself remembers."""
-    return command_line("train", architecture, "--resume", **given)
+    line = command_line("train", architecture, "--resume", **given)
+    if processes.count == 1:
+        return line
+    return f"torchrun --nproc-per-node={os.environ['LOCAL_WORLD_SIZE']} -m mnist_edge {line.partition(' ')[2]}"
 
 
 def _restore_line(run: "Run", name: str) -> str:
@@ -162,6 +201,11 @@ def settle(run: "Run", asked: "Settings", given: dict[str, Any], resume: bool, o
         raise DataError(
             f"the run in {run.folder} was started on {_in_words(settings.data)}, this is {_in_words(asked.data)}; "
             "give the same --data and --train-images"
+        )
+    if settings.processes != asked.processes:
+        raise UsageError(
+            f"the run in {run.folder} was started with {count(settings.processes, 'process', 'processes')}, not {asked.processes}; "
+            "start as many (torchrun --nproc-per-node), or start over without --resume"
         )
     for what, was, now in (
         ("network", settings.architecture, asked.architecture),

@@ -68,8 +68,10 @@ def is_idx(path: str | Path) -> bool:
         return False
 
 
-def stream_images(path: str | Path, batch: int) -> Generator[NDArray[np.uint8], None, None]:
+def stream_images(path: str | Path, batch: int, start: int = 0, stop: int | None = None) -> Generator[NDArray[np.uint8], None, None]:
     """Yield the images of an idx file of any length, plain or gzipped, as uint8 n×1×28×28, `batch` at a time and then the rest.
+
+    `start` and `stop` choose a part of them. What is wrong with the file behind its images is noticed only without `stop`.
 
     Raises DataError, naming the file, if there are none, they are not 28×28, or the file is damaged, too short or too long:
     then after what was whole.
@@ -86,15 +88,17 @@ def stream_images(path: str | Path, batch: int) -> Generator[NDArray[np.uint8], 
                 raise DataError(f"{path}: images of {height}×{width} pixels; an idx file is read as it is, and the network takes 28×28")
             if not count:
                 raise DataError(f"{path}: an idx file without images")
-            for start in range(0, count, batch):
-                wanted = min(batch, count - start)
+            file.seek(16 + 784 * start)
+            end = count if stop is None else min(stop, count)
+            for first in range(start, end, batch):
+                wanted = min(batch, end - first)
                 data = file.read(wanted * 784)
                 whole = len(data) // 784
                 if whole:
                     yield np.frombuffer(data, np.uint8, whole * 784).reshape(whole, 1, 28, 28)
                 if whole < wanted:
-                    raise DataError(f"{path}: truncated: it ends in image {start + whole + 1:,} of {count:,}")
-            if file.read(1):
+                    raise DataError(f"{path}: truncated: it ends in image {first + whole + 1:,} of {count:,}")
+            if stop is None and file.read(1):
                 raise DataError(f"{path}: too long: there is more after the {count:,} images that its header promises")
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: damaged gzip data ({error}); delete the file and fetch it again") from error

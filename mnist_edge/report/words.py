@@ -1,5 +1,8 @@
 """A model in sentences, for its page and its card: plain text, each without its full stop."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from mnist_edge.common.text import count, data_name, duration, percent
 from mnist_edge.report.findings import Findings
 from mnist_edge.report.origin import Origin
@@ -32,9 +35,13 @@ def training(findings: Findings) -> list[str]:
         f"Recipe {recipe['name']}: {count(run['epochs'], 'epoch')}, {recipe['optimizer']}, batches of {recipe['batch_size']}, learning rate {rate}, "
         f"weight decay {recipe['weight_decay']:g}{'; multiplied in bfloat16, the weights in float32' if recipe.get('precision') == 'bfloat16' else ''}",
         _augmentation(recipe["augmentation"]),
-        f"Seed {run['seed']}, {run['device']}, {count(run['threads'], 'thread')}: {duration(run['seconds'])}; {versions}",
+        f"Seed {run['seed']}, {run['device']}, {_processes(run)}{count(run['threads'], 'thread')}: {duration(run['seconds'])}; {versions}",
         f"{percent(manifest.scores['validation_accuracy'])} on the held-out images; the test images were read once, at the end",
     ]
+
+
+def _processes(run: Mapping[str, Any]) -> str:
+    return f"{run['processes']} processes of " if run.get("processes", 1) > 1 else ""
 
 
 def again(findings: Findings, origin: Origin) -> str:

@@ -29,5 +29,15 @@ def check(path: Path, inputs: Sequence[Port], outputs: Sequence[Port]) -> None:
         raise FixedBatchError(f"{path}: its batch is fixed to {batch}; the contract is any number of images", batch)
 
 
+def onnx_file(path: Path) -> Path:
+    """Return the ONNX file of an artifact: itself, or the one in a model repository for Triton. Raises ModelError if that has none, or several."""
+    if not path.is_dir():
+        return path
+    found = sorted(path.glob("*/*/model.onnx"))
+    if len(found) != 1:
+        raise ModelError(f"{path}: {len(found) or 'no'} files */*/model.onnx in it; a model repository for Triton has one here")
+    return found[0]
+
+
 def _but_for_the_batch(ports: Sequence[Port]) -> list[tuple[str, str, tuple[int | None, ...]]]:
     return [(port.name, port.dtype, port.shape[1:]) for port in ports]

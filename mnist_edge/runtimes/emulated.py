@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mnist_edge.common.errors import FixedBatchError, MissingExtraError, ModelError, unknown_name
-from mnist_edge.runtimes import machines, usable_threads
+from mnist_edge.runtimes import contract, machines, usable_threads
 from mnist_edge.runtimes.child import Child
 from mnist_edge.runtimes.platforms import Platform
 
@@ -90,7 +90,11 @@ def load(path: Path, machine: str, threads: int = 1) -> Child:
     set up, UnknownNameError.
     """
     chosen = get(machine)
-    child = Child(_command(chosen, path, usable_threads(threads)), f"{path}: onnxruntime on {machine}, emulated", _environment(chosen))
+    child = Child(
+        _command(chosen, contract.onnx_file(path), usable_threads(threads)),
+        f"{path}: onnxruntime on {machine}, emulated",
+        _environment(chosen),
+    )
     try:
         _check(path, child)
     except ModelError:

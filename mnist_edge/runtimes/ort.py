@@ -24,13 +24,15 @@ ort.set_default_logger_severity(3)  # errors; its warnings at start-up (no GPU, 
 
 
 def load(path: Path, threads: int = 1) -> Run:
-    """Load an ONNX file. Raises ModelError if ONNX Runtime refuses it or it does not take pixels and give logits."""
+    """Load an ONNX file, or the one in a model repository for Triton. Raises ModelError if ONNX Runtime refuses it or it does not take pixels and give logits."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = usable_threads(threads)
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     try:
-        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(str(contract.onnx_file(path)), options, providers=["CPUExecutionProvider"])
+    except ModelError:
+        raise
     except Exception as error:  # its exceptions share no base class
         reason = _first_line(error)
         hint = "; it lacks that operator: upgrade onnxruntime, or export another --quantize" if "NOT_IMPLEMENTED" in reason else ""

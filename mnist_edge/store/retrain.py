@@ -37,7 +37,9 @@ def training_command(manifest: Manifest, name: str, usual: Mapping[str, Any] | N
     known, every option of the recipe is given. A folder of pictures is called by its name, for its place is not kept.
     """
     training, recipe = manifest.training, recipe_of(manifest)
-    words = ["mnist-edge", "train", manifest.architecture]
+    processes = training.get("processes", 1)
+    words = ["mnist-edge"] if processes == 1 else ["torchrun", f"--nproc-per-node={processes}", "-m", "mnist_edge"]
+    words += ["train", manifest.architecture]
     if name != manifest.architecture:
         words += ["--name", name]
     for key, value in manifest.arguments.items():

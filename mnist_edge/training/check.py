@@ -32,18 +32,19 @@ from mnist_edge.training.settings import Settings
 _FEW, _AT_THE_END = 5, 300
 
 
-def check_network(settings: Settings, pixels: NDArray[np.uint8], last_batch: int, images: int) -> int:
+def check_network(settings: Settings, pixels: NDArray[np.uint8], images: int) -> int:
     """Try a network once, in training and in use, and return the size of its weights in bytes.
 
-    It is tried on `pixels`, uint8 N×1×28×28. An epoch of `images` ends with a last batch of `last_batch`.
+    It is tried on `pixels`, uint8 N×1×28×28. An epoch has this many `images`.
     Warns of a softmax at the end. Raises UsageError, in one line, for a network that
 
     - raises anything, or does not turn float32 N×1×28×28 into float32 N×10, in training mode and in eval mode;
     - has nothing to train;
     - answers NaN or infinity, or answers differently the second time or in another batch;
     - cannot be saved, or answers differently after it was saved and loaded;
-    - cannot be trained on the last batch.
+    - cannot be trained on the last batch, or on a process's share of it.
     """
+    _check_shares(settings, images)
     name = settings.architecture
     tried = with_extremes(pixels[:_FEW])
     with _nothing_moved(), told_as_its_own(name):
@@ -52,7 +53,7 @@ def check_network(settings: Settings, pixels: NDArray[np.uint8], last_batch: int
             _check_logits(name, deployed.eval()(_on_device(tried, settings)), len(tried), "in eval mode")
         _check_trainable(name, deployed.network)
         _check_step(settings, deployed, tried)
-        if last_batch == 1:
+        if _least_share(images, settings.recipe.batch_size, settings.processes) == 1:
             _check_single(settings, deployed, tried[-1:], images)
         deployed = _as_used(deployed)
         logits = deployed(torch.from_numpy(tried))
@@ -184,15 +185,32 @@ def _check_single(settings: Settings, deployed: Deployed, pixels: NDArray[np.uin
     except Exception as error:  # the user's own network, which may raise anything
         if is_out_of_memory(error):
             raise
+        last = "a last batch of one" if settings.processes == 1 else f"one image to one of {settings.processes} processes"
         raise UsageError(
-            f"{raised(name, error)}; {images:,} training images in batches of {size} leave a last batch of one, and it cannot be trained on one image: "
-            f"take --batch-size {_without_single(images, size)}"
+            f"{raised(name, error)}; {images:,} training images in batches of {size} leave {last}, and it cannot be trained on one image: "
+            f"take --batch-size {_nearest_size(images, size, settings.processes, 2)}"
         ) from error
 
 
-def _without_single(images: int, size: int) -> int:
-    """Return the batch size nearest to `size` that leaves no batch of one image."""
-    return min((n for n in range(2, max(size, 2) + images) if images % n != 1), key=lambda n: (abs(n - size), n))
+def _check_shares(settings: Settings, images: int) -> None:
+    """Refuse batches that leave a process without an image."""
+    size, processes = settings.recipe.batch_size, settings.processes
+    if not _least_share(images, size, processes):
+        raise UsageError(
+            f"{images:,} training images in batches of {size} leave none for one of {processes} processes: "
+            f"take --batch-size {_nearest_size(images, size, processes, 1)}"
+        )
+
+
+def _least_share(images: int, size: int, processes: int) -> int:
+    """Return the smallest number of images that a process gets of any batch."""
+    return min(size, images % size or size) // processes
+
+
+def _nearest_size(images: int, size: int, processes: int, share: int) -> int:
+    """Return the batch size nearest to `size` that leaves every process at least `share` images of each batch."""
+    fitting = (n for n in range(2, max(size, 2) + images) if _least_share(images, n, processes) >= share)
+    return min(fitting, key=lambda n: (abs(n - size), n), default=images)
 
 
 def _warn_of_softmax(name: str, logits: Tensor) -> None:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any, Protocol
 
 import torch
@@ -17,6 +18,7 @@ from mnist_edge.architectures.own import told_as_its_own
 from mnist_edge.architectures.recipe import Recipe
 from mnist_edge.common.errors import TrainingError
 from mnist_edge.training.augment import augment
+from mnist_edge.training.processes import ALONE, Processes
 
 #: Images per step when nothing is learned; this affects only memory.
 EVALUATION_BATCH = 1000
@@ -71,12 +73,22 @@ class Images:
 class Trainer:
     """A network in training: weights, optimiser and schedule, which go into a checkpoint and come back from it.
 
-    `name` is what a user calls the network.
+    `name` is what a user calls the network. Of several `processes`, each trains on its share of every batch.
     """
 
-    def __init__(self, name: str, deployed: Deployed, recipe: Recipe, seed: int, training: Images, validation: Images) -> None:
+    def __init__(
+        self,
+        name: str,
+        deployed: Deployed,
+        recipe: Recipe,
+        seed: int,
+        training: Images,
+        validation: Images,
+        processes: Processes = ALONE,
+    ) -> None:
         self.name, self.deployed, self.recipe, self.seed = name, deployed, recipe, seed
-        self.training, self.validation = training, validation
+        self.training, self.validation, self.processes = training, validation, processes
+        self.parameters = [parameter for parameter in deployed.parameters() if parameter.requires_grad]
         self.batches = math.ceil(len(training) / recipe.batch_size)
         self.optimizer = _optimizer(deployed, recipe)
         self.schedule = _schedule(self.optimizer, recipe, self.batches)
@@ -119,42 +131,50 @@ class Trainer:
 
     def _train(self, number: int, listener: Listener) -> tuple[float, float]:
         random = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
-        torch.manual_seed(self.seed * 1_000_003 + number + 500_000)  # dropout draws from the global stream, which is a different one
+        own = self.seed + (self.processes.rank << 32)  # each process changes and drops out its own images; the order is everybody's
+        torch.manual_seed(own * 1_000_003 + number + 500_000)  # dropout draws from the global stream, which is a different one
         order = torch.randperm(len(self.training), generator=random).to(self.training.labels.device)
+        if not self.processes.is_first:
+            random.manual_seed(own * 1_000_003 + number)
         self.deployed.train()
         loss_sum, correct = 0.0, torch.zeros((), dtype=torch.int64, device=order.device)
         for batch, indices in enumerate(order.split(self.recipe.batch_size), start=1):
-            pixels, labels = self.training.pixels[indices].float(), self.training.labels[indices]
+            share = self.processes.share(indices)
+            pixels, labels = self.training.pixels[share].float(), self.training.labels[share]
             if self.recipe.augmentation is not None:
                 pixels = augment(pixels, self.recipe.augmentation, random)
             with self._told_as_its_own(f"epoch {number}, batch {batch} of {self.batches}"):
                 loss, logits = loss_of(self.deployed, self.recipe, pixels, labels)
-                value = loss.item()
+                loss = loss * (len(share) / len(indices))
+                self.optimizer.zero_grad()
+                loss.backward()
+            right = (logits.detach().argmax(dim=1) == labels).sum()
+            total, right = self.processes.sum_gradients(self.parameters, loss, right)
+            value = total.item()
             if not math.isfinite(value):
                 raise TrainingError(
                     f"the loss is {value} in epoch {number}, batch {batch} of {self.batches}; try a lower --lr than {self.recipe.lr:g}"
                 )
             with self._told_as_its_own(f"epoch {number}, batch {batch} of {self.batches}"):
-                self.optimizer.zero_grad()
-                loss.backward()
                 self.optimizer.step()
             self.schedule.step()
-            loss_sum += value * len(labels)
-            correct += (logits.detach().argmax(dim=1) == labels).sum()
+            loss_sum += value * len(indices)
+            correct += right.to(torch.int64)
             listener.on_batch(number, batch, self.batches, value)
         return loss_sum / len(self.training), int(correct) / len(self.training)
 
     @torch.no_grad()
     def _validate(self) -> tuple[float, float]:
+        self.processes.average_buffers(self.deployed)
         self.deployed.eval()
         loss, correct = 0.0, 0
-        for pixels, labels in zip(
-            self.validation.pixels.split(EVALUATION_BATCH), self.validation.labels.split(EVALUATION_BATCH), strict=True
-        ):
+        batches = zip(self.validation.pixels.split(EVALUATION_BATCH), self.validation.labels.split(EVALUATION_BATCH), strict=True)
+        for pixels, labels in islice(batches, self.processes.rank, None, self.processes.count):
             with self._told_as_its_own(f"epoch {self.done + 1}, held-out images"):
                 logits = self.deployed(pixels)
             loss += cross_entropy(logits, labels, reduction="sum").item()
             correct += int((logits.argmax(dim=1) == labels).sum())
+        loss, correct = self.processes.sum(torch.tensor([loss, correct], dtype=torch.float64)).tolist()
         return loss / len(self.validation), correct / len(self.validation)
 
     def _told_as_its_own(self, when: str) -> AbstractContextManager[None]:

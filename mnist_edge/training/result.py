@@ -77,6 +77,7 @@ def write_model(
             "epochs": len(history),
             "device": settings.device,
             "threads": settings.threads,
+            "processes": settings.processes,
             "seconds": seconds,
             "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "versions": versions(),

@@ -17,7 +17,7 @@ from mnist_edge import dataset as datasets
 from mnist_edge import store
 from mnist_edge.architectures.deployed import torch_logits
 from mnist_edge.architectures.own import told_as_its_own
-from mnist_edge.common.errors import TrainingError, UsageError
+from mnist_edge.common.errors import DataError, TrainingError, UsageError
 from mnist_edge.common.files import folder_aside, unused, write_atomically
 from mnist_edge.dataset import Dataset
 from mnist_edge.proof.confidence import find_threshold
@@ -27,6 +27,7 @@ from mnist_edge.training import places
 from mnist_edge.training.check import assemble, check_disk, check_network, check_trained
 from mnist_edge.training.loop import Epoch, Images, Listener, Trainer
 from mnist_edge.training.memory import keep_freed_memory
+from mnist_edge.training.processes import ALONE, Processes
 from mnist_edge.training.result import write_model
 from mnist_edge.training.settings import Settings
 
@@ -141,8 +142,10 @@ def _removed_if_unused(folder: Path) -> Iterator[None]:
                 folder.rmdir()
 
 
-def train(run: Run, settings: Settings, data: Dataset, test: Dataset, listener: Listener) -> Finished:
+def train(run: Run, settings: Settings, data: Dataset, test: Dataset, listener: Listener, processes: Processes = ALONE) -> Finished:
     """Train `run`, or continue it, while its lock is held. Test once at the end. Publish the model in one step.
+
+    This is the first of the `processes`; the others call `train_along`.
 
     The network is tried before the first epoch and before it is published (`check`). The checkpoint of every finished epoch stays
     until the model is in its place. Raises UsageError for a network that cannot be trained, TrainingError, DataError, OSError.
@@ -151,12 +154,13 @@ def train(run: Run, settings: Settings, data: Dataset, test: Dataset, listener: 
     torch.set_num_threads(settings.threads)
     keep_freed_memory()
     try:
-        trainer = _trainer(run, settings, data)
+        trainer = _trainer(settings, data, processes, run.models_dir)
     except Exception:
         if not run.has_checkpoint:  # this network cannot be trained, so there is nothing to continue
             run.remove()
         raise
     history = run.load(trainer)
+    processes.from_first(trainer.state())
     started = time.time()
     before = sum(epoch.seconds for epoch in history)
     for epoch in trainer.epochs(listener):
@@ -184,14 +188,42 @@ def train(run: Run, settings: Settings, data: Dataset, test: Dataset, listener: 
     return Finished(store.Model(place, made, f"folder {place}"), replaced)
 
 
-def _trainer(run: Run, settings: Settings, data: Dataset) -> Trainer:
+class _Nobody(Listener):
+    """Hears nothing."""
+
+    def on_batch(self, epoch: int, batch: int, batches: int, loss: float) -> None:
+        """Do nothing."""
+
+    def on_epoch(self, epoch: Epoch) -> None:
+        """Do nothing."""
+
+
+def train_along(settings: Settings, data: Dataset, processes: Processes) -> None:
+    """Train with the first process, as another one: nothing is written or published here.
+
+    Raises UsageError for a network that cannot be trained, TrainingError, DataError.
+    """
+    if datasets.describe(data) != settings.data:
+        raise DataError(
+            f"the data set here ({len(data):,} images, SHA-256 {data.sha256[:12]}…) is not that of the first process; copy that one"
+        )
+    torch.set_num_threads(settings.threads)
+    keep_freed_memory()
+    trainer = _trainer(settings, data, processes)
+    trainer.restore(processes.from_first())
+    for _ in trainer.epochs(_Nobody()):
+        pass
+
+
+def _trainer(settings: Settings, data: Dataset, processes: Processes, models_dir: Path | None = None) -> Trainer:
     kept, held_out = datasets.split_validation(data)
     if not len(held_out):
         raise UsageError(f"{len(data)} training images are too few: every {datasets.VALIDATION_EVERY}th is held out for validation")
     extra = round(settings.recipe.drawn * len(kept))
     images = len(kept) + extra
-    last_batch = images % settings.recipe.batch_size or settings.recipe.batch_size
-    check_disk(run.models_dir, check_network(settings, data.images[kept], last_batch, images))
+    size = check_network(settings, data.images[kept], images)
+    if models_dir is not None:
+        check_disk(models_dir, size)
 
     torch.manual_seed(settings.seed)
     deployed = assemble(settings)
@@ -211,4 +243,5 @@ def _trainer(run: Run, settings: Settings, data: Dataset) -> Trainer:
         settings.seed,
         on_device(training, labels),
         on_device(validation, data.labels[held_out]),
+        processes,
     )

@@ -23,6 +23,7 @@ class Settings:
         data: name, number of images and hash of the training set.
         licence: SPDX identifier of the trained weights.
         train_images: the part of the training set that was asked for; None for all of it, and in runs of older versions.
+        processes: how many train together; another number changes the bits.
     """
 
     architecture: str
@@ -34,6 +35,7 @@ class Settings:
     data: dict[str, Any]
     licence: str
     train_images: int | None = None
+    processes: int = 1
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as JSON values."""
