@@ -1,0 +1,210 @@
+"""uvicorn with limits that it does not have: slow and endless headers, slow bodies, clients that do not read, too many connections.
+
+Its errors are JSON. A worker that stops answers each open connection once more, and says that it closes it; so no client loses a request to a
+connection that was closed under its hands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from mnist_edge.serving import refusals
+
+if TYPE_CHECKING:
+    from mnist_edge.serving.app import App
+    from mnist_edge.serving.settings import Settings
+
+#: A worker that stops keeps connections without a request for so long: a client that is about to use one gets its answer.
+_LINGER_SECONDS = 1.0
+
+# uvicorn logs for people; what they should know, this server says itself
+logging.getLogger("uvicorn").addHandler(logging.NullHandler())
+logging.getLogger("uvicorn").propagate = False
+
+
+class Connection(HttpToolsProtocol):
+    """A client's connection."""
+
+    settings: Settings
+    shed: Callable[[], None]
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take a client, or refuse it if there are too many."""
+        self.since = self.loop.time()
+        self.in_headers = self.in_body = self.is_stopping = False
+        self.header_bytes = self.skipped = 0
+        self.refusal: tuple[int, str] | None = None
+        super().connection_made(transport)
+        if len(self.connections) > self.settings.max_connections:
+            self.shed()
+            self.refuse(503, "there are too many connections; try again")
+
+    # ---- a request's parts, as they come
+
+    def on_message_begin(self) -> None:
+        """Begin a request."""
+        super().on_message_begin()
+        self.since, self.in_headers, self.header_bytes = self.loop.time(), True, 0
+
+    def on_url(self, url: bytes) -> None:
+        """Take a part of the address."""
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header."""
+        self._count(len(name) + len(value) + 4)
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Start to answer."""
+        self.in_headers, self.in_body, self.skipped = False, True, 0
+        super().on_headers_complete()
+        if self.is_stopping:
+            self.cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body; one that was refused already is skipped, up to a limit."""
+        if self.cycle.response_complete:
+            self.skipped += len(body)
+            if self.skipped > self.settings.max_body:
+                self.transport.abort()
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """End a request."""
+        self.in_body = False
+        super().on_message_complete()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes. A header is counted when it is complete, so what is not is counted here."""
+        if self.transport.is_closing():
+            return
+        super().data_received(data)
+        if self.in_headers:
+            self.header_bytes += len(data)
+            if self.header_bytes > self.settings.max_headers and not self.transport.is_closing():
+                self.refuse(431, self._too_large())
+
+    def _count(self, size: int) -> None:
+        self.header_bytes += size
+        if self.header_bytes > self.settings.max_headers:
+            self.refusal = 431, self._too_large()
+            raise ValueError
+
+    def _too_large(self) -> str:
+        return f"the headers are larger than {self.settings.max_headers:,} bytes, which is this server's limit"
+
+    # ---- refusing
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP."""
+        self.refuse(*self.refusal or (400, "this is not an HTTP/1.1 request"))
+
+    def refuse(self, status: int, message: str) -> None:
+        """Answer with an error and close, unless an answer is on its way; then only close."""
+        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+            self.transport.write(_error(status, message))
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.scope["mnist_edge.refused"] = status  # for the log
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.pipeline.clear()
+        self.transport.close()
+
+    def check(self, now: float) -> None:
+        """Refuse a client that is too slow; called a few times a second."""
+        settings, waited = self.settings, now - self.since
+        if self.transport.is_closing():
+            if waited > settings.body_seconds:  # it does not read what it asked for
+                self.transport.abort()
+        elif self.in_headers or self.cycle is None:
+            if waited > settings.header_seconds:
+                self.refuse(408, f"the headers did not come within {settings.header_seconds:g} s")
+        elif self.in_body:
+            if waited > settings.body_seconds:
+                self.refuse(408, f"the body did not come within {settings.body_seconds:g} s")
+        elif waited > settings.body_seconds and self.transport.get_write_buffer_size():
+            self.transport.abort()
+        elif (
+            self.cycle.response_complete
+            and waited > settings.header_seconds + settings.idle_seconds
+            and self.timeout_keep_alive_task is None
+        ):
+            self.transport.close()  # it sends empty lines, which are no request
+
+    # ---- stopping
+
+    def shutdown(self) -> None:
+        """Answer what is in progress, or one request more, and close."""
+        self.is_stopping = True
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+        else:
+            self.loop.call_later(_LINGER_SECONDS, self._close_if_idle)
+
+    def _close_if_idle(self) -> None:
+        if not self.in_headers and (self.cycle is None or self.cycle.response_complete):
+            self.transport.close()
+
+
+def _error(status: int, message: str) -> bytes:
+    body = refusals.body(message)
+    again = b"retry-after: 1\r\n" if status == 503 else b""
+    head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n"
+    return head.encode() + again + b"\r\n" + body
+
+
+class Server(uvicorn.Server):
+    """A worker's server. It calls `ready` when it takes requests."""
+
+    def __init__(self, app: App, settings: Settings, ready: Callable[[], None]) -> None:
+        connection = type("Connection", (Connection,), {"settings": settings, "shed": staticmethod(app.row.shed)})
+        config = uvicorn.Config(
+            app,
+            http=connection,
+            ws="none",
+            loop="asyncio",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=settings.idle_seconds,  # type: ignore[arg-type]
+            timeout_graceful_shutdown=settings.stop_seconds,  # type: ignore[arg-type]
+        )
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: Any = None) -> None:
+        """Take requests from now on."""
+        await super().startup(sockets)
+        self._ready()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Look at the connections a few times a second, or stop."""
+        if counter % 5 == 0:
+            now = asyncio.get_running_loop().time()
+            for connection in list(self.server_state.connections):
+                connection.check(now)  # type: ignore[union-attr]
+        return await super().on_tick(counter)
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Stop at SIGTERM. uvicorn would send itself the signal again at the end, and so not exit with 0."""
+        signal.signal(signal.SIGTERM, lambda *_: self.stop())
+        yield
+
+    def stop(self) -> None:
+        """Stop taking requests, and end when those in progress are answered."""
+        self.should_exit = True
