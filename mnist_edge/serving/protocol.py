@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
@@ -75,6 +76,9 @@ def parse(body: bytes, json_length: bytes | None) -> Question:
 
 def answer(model: Served, question: Question, logits: NDArray[np.float32]) -> tuple[bytes, list[tuple[bytes, bytes]]]:
     """Return the body of an answer, and the headers that say how to read it."""
+    if question.binary and question.id is None:
+        head, length = _head(model.name, model.version, logits.shape)
+        return head + logits.astype("<f4", copy=False).tobytes(), [(b"content-type", _BYTES), (JSON_LENGTH, length)]
     output: dict[str, Any] = {"name": "logits", "datatype": "FP32", "shape": list(logits.shape)}
     document: dict[str, Any] = {"model_name": model.name, "model_version": model.version, "outputs": [output]}
     if question.id is not None:
@@ -82,10 +86,17 @@ def answer(model: Served, question: Question, logits: NDArray[np.float32]) -> tu
     if not question.binary:
         output["data"] = logits.ravel().tolist()
         return _encode(document), [(b"content-type", _JSON)]
-    values = logits.astype("<f4", copy=False).tobytes()
-    output["parameters"] = {"binary_data_size": len(values)}
+    output["parameters"] = {"binary_data_size": 4 * logits.size}
     head = _encode(document)
-    return head + values, [(b"content-type", _BYTES), (JSON_LENGTH, str(len(head)).encode())]
+    return head + logits.astype("<f4", copy=False).tobytes(), [(b"content-type", _BYTES), (JSON_LENGTH, str(len(head)).encode())]
+
+
+@lru_cache(128)
+def _head(model: str, version: str, shape: tuple[int, ...]) -> tuple[bytes, bytes]:
+    """Return the JSON before an answer's bytes, and its length."""
+    output = {"name": "logits", "datatype": "FP32", "shape": list(shape), "parameters": {"binary_data_size": 4 * math.prod(shape)}}
+    head = _encode({"model_name": model, "model_version": version, "outputs": [output]})
+    return head, str(len(head)).encode()
 
 
 _encode_text = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode

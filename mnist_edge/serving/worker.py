@@ -30,22 +30,30 @@ def run(settings: Settings, listening: socket.socket, metrics: Metrics, row: int
         ours = isinstance(error, MnistEdgeError)
         _tell(tell, {"error": str(error) if ours else one_line(error), "kind": type(error).__name__ if ours else "ModelError"})
         return 1
+    import asyncio
+
     from mnist_edge.serving.app import App
     from mnist_edge.serving.connections import Server
 
     counts = metrics.row(row)
     counts.start()
 
-    def write(line: bytes) -> None:
+    lines: list[bytes] = []
+
+    def flush() -> None:
         with suppress(OSError):  # a full disk must not stop the answers
-            os.write(log, line)
+            os.write(log, b"".join(lines))
+        lines.clear()
+
+    def write(line: bytes) -> None:
+        if not lines:
+            asyncio.get_running_loop().call_soon(flush)  # with all lines of the same turn
+        lines.append(line)
 
     app = App(served, settings, metrics, counts, write)
     about = [{"name": one.name, "version": one.version, "description": one.predictor.description} for one in served.values()]
 
     def ready() -> None:
-        import asyncio
-
         loop = asyncio.get_running_loop()
 
         def orphaned() -> None:
