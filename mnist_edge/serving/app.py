@@ -49,7 +49,7 @@ _JSON_SECONDS = 40e-9
 
 #: What a page of this server may do. ``frame-ancestors`` only works in a header.
 _POLICY = (
-    b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' blob:; "
+    b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
     b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
@@ -372,9 +372,11 @@ class App:
         more = f',"model":{json.dumps(request.model)}' if request.model else ""
         if request.error:
             more += f',"error":{json.dumps(request.error)}'
+        path = self._quoted.get(scope["path"]) or json.dumps(scope["path"])
+        when = f"{self._stamp}.{int(now % 1 * 1000):03d}Z"
         return (
-            f'{{"time":"{self._stamp}.{int(now % 1 * 1000):03d}Z","id":"{request.id.decode()}","client":"{client}","method":"{scope["method"]}",'
-            f'"path":{self._quoted.get(scope["path"]) or json.dumps(scope["path"])},"status":{status},"ms":{1000 * seconds:.3f},"in":{request.body_size},"out":{size}{more}}}\n'
+            f'{{"time":"{when}","id":"{request.id.decode()}","client":"{client}","method":"{scope["method"]}","path":{path},'
+            f'"status":{status},"ms":{1000 * seconds:.3f},"in":{request.body_size},"out":{size}{more}}}\n'
         ).encode()
 
 

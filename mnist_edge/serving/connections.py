@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 #: A worker that stops keeps connections without a request for so long: a client that is about to use one gets its answer.
 _LINGER_SECONDS = 1.0
 
+#: A client may send so many requests before the first is answered; each takes some kB.
+_WAITING = 64
+
 # uvicorn logs for people; what they should know, this server says itself
 logging.getLogger("uvicorn").addHandler(logging.NullHandler())
 logging.getLogger("uvicorn").propagate = False
@@ -69,6 +72,9 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Start to answer."""
         self.in_headers, self.in_body, self.skipped = False, True, 0
+        if len(self.pipeline) >= _WAITING:
+            self.refusal = 503, f"more than {_WAITING} requests wait on this connection"
+            raise ValueError
         super().on_headers_complete()
         if self.is_stopping:
             self.cycle.keep_alive = False
@@ -133,7 +139,7 @@ class Connection(HttpToolsProtocol):
 
     def refuse(self, status: int, message: str) -> None:
         """Answer with an error and close, unless an answer is on its way; then only close."""
-        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+        if not self.pipeline and (self.cycle is None or self.cycle.response_complete or not self.cycle.response_started):
             self.transport.write(_error(status, message))
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.scope["mnist_edge.refused"] = status  # for the log

@@ -84,7 +84,7 @@ class Row:
 
     def __init__(self, memory: mmap.mmap, number: int) -> None:
         whole = memoryview(memory)[8 * _ROW * number : 8 * _ROW * (number + 1)]
-        self.bytes, self.counts, self.sums = whole, whole.cast("Q"), whole.cast("d")
+        self.bytes, self.counts, self.sums = whole, whole.cast("q"), whole.cast("d")
 
     def start(self) -> None:
         """Count a start; what was in flight in the worker before is not any more."""
