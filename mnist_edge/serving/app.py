@@ -80,6 +80,7 @@ class _Request:
     def __init__(self, scope: Mapping[str, Any], receive: Callable[[], Awaitable[Any]]) -> None:
         self.scope, self.receive = scope, receive
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.id = b""
         self.kind, self.model, self.error = "other", "", ""
         self.body_size = self.held = 0
 
@@ -390,7 +391,8 @@ def _tally(logits: NDArray[np.float32]) -> Tally:
     shares = softmax(logits)
     confidences = shares.max(axis=1)
     buckets = np.searchsorted(CONFIDENCES, confidences)
-    return Tally(*(list(enumerate(np.bincount(of).tolist())) for of in (shares.argmax(axis=1), buckets)), float(confidences.sum()))
+    digits, found = (list(enumerate(np.bincount(of).tolist())) for of in (shares.argmax(axis=1), buckets))
+    return Tally(digits, found, float(confidences.sum()))
 
 
 def _explained(prepared: image.Prepared, prediction: Prediction) -> bytes:

@@ -142,7 +142,7 @@ class Connection(HttpToolsProtocol):
         if not self.pipeline and (self.cycle is None or self.cycle.response_complete or not self.cycle.response_started):
             self.transport.write(_error(status, message))
         if self.cycle is not None and not self.cycle.response_complete:
-            self.cycle.scope["mnist_edge.refused"] = status  # for the log
+            self.cycle.scope["mnist_edge.refused"] = status  # type: ignore[typeddict-unknown-key]  # for the log
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         self.pipeline.clear()

@@ -156,8 +156,8 @@ def _lines(rows: Sequence[Row]) -> Iterator[str]:
     yield from _head("mnist_edge_requests_total", "counter", "Requests by kind of path and status code.")
     for p, path in enumerate(PATHS):
         for c, code in enumerate(CODES):
-            if total := sum(row.counts[_REQUESTS + p * len(CODES) + c] for row in rows):
-                yield f'mnist_edge_requests_total{{path="{path}",code="{code}"}} {total}\n'
+            if many := sum(row.counts[_REQUESTS + p * len(CODES) + c] for row in rows):
+                yield f'mnist_edge_requests_total{{path="{path}",code="{code}"}} {many}\n'
     yield from _head("mnist_edge_request_seconds", "histogram", "Seconds from a request's headers to the end of its answer.")
     for p, path in enumerate(PATHS):
         at = _LATENCY + p * _BUCKETS

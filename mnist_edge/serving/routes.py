@@ -48,7 +48,7 @@ _HTML = {"text/html": {"type": "string"}}
 _TEXT = {"text/plain": {"type": "string"}}
 _MODEL = {"application/json": _schema("ModelMetadata")}
 _READY = {"application/json": _schema("ModelReady")}
-_INFER = {
+_INFER: dict[str, Any] = {
     "takes": {"application/json": _schema("InferenceRequest"), "application/octet-stream": _BINARY},
     "answers": {"application/json": _schema("InferenceResponse"), "application/octet-stream": _BINARY},
     "headers": {
