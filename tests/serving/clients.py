@@ -37,8 +37,7 @@ def triton() -> dict[str, list]:
                     outputs=outputs,
                     request_id="mine",
                     model_version=version if sent else "",
-                    request_compression_algorithm=packing,
-                    response_compression_algorithm=packing,
+                    **packed,
                 )
                 assert reply.get_response()["id"] == "mine" and reply.get_response()["model_version"] == version
                 found[f"triton sent={sent} wanted={wanted} packing={packing}"] = reply.as_numpy("logits").tolist()

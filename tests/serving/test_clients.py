@@ -64,7 +64,7 @@ def test_the_page_in_a_browser(server: Running, serve: Any, tmp_path: Path) -> N
     if chromium is None:
         lacking("chromium is not on this machine")
     try:
-        from playwright.sync_api import sync_playwright
+        from playwright.sync_api import expect, sync_playwright
     except ImportError:
         lacking("playwright is not installed; run: pip install playwright")
     (tmp_path / "token").write_text("correct-horse-battery")
@@ -87,11 +87,11 @@ def test_the_page_in_a_browser(server: Running, serve: Any, tmp_path: Path) -> N
             for x, y in strokes[1:]:
                 page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=10)
             page.mouse.up()
-            page.wait_for_function(f"document.getElementById('digit').textContent === '{digit}'")
+            expect(page.locator("#digit")).to_have_text(digit)
             page.click("#clear")
             assert page.inner_text("#digit") == "–"
         page.set_input_files("#file", ROOT / "docs" / "photo.jpg")
-        page.wait_for_function("document.getElementById('digit').textContent === '5'")
+        expect(page.locator("#digit")).to_have_text("5")
         assert page.inner_text("#state").startswith("Read by lenet, version ")
         assert problems == [] and all(url.startswith((f"http://127.0.0.1:{server.port}/", "data:")) for url in asked)
         page.screenshot(path=str(tmp_path / "page.png"), full_page=True)
@@ -103,6 +103,6 @@ def test_the_page_in_a_browser(server: Running, serve: Any, tmp_path: Path) -> N
         assert page.locator("#model option").all_inner_texts() == ["lenet", "cnn-small"]
         page.select_option("#model", "cnn-small")
         page.set_input_files("#file", ROOT / "docs" / "photo.jpg")
-        page.wait_for_function("document.getElementById('digit').textContent === '5'")
+        expect(page.locator("#digit")).to_have_text("5")
         assert page.inner_text("#state").startswith("Read by cnn-small, version ")
         browser.close()
