@@ -8,7 +8,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 ENVIRONMENT := .venv/.made$(if $(filter cpu,$(TORCH)),-cpu)
 OTHER := $(if $(filter cpu,$(TORCH)),.venv/.made,.venv/.made-cpu)
 
-.PHONY: help demo test test-fast proofs runtimes litert lint mutants bench matrix models aarch64 chips clean
+.PHONY: help demo test test-fast proofs runtimes litert lint mutants bench matrix models clients aarch64 chips clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' Makefile
@@ -24,7 +24,7 @@ test: $(ENVIRONMENT)  ## all tests, on all cores; those on MNIST run where it is
 test-fast: $(ENVIRONMENT)  ## the tests that take under a minute together, for while one works
 	$(PYTEST) -m "not slow and not proof"
 
-proofs: $(ENVIRONMENT) litert  ## what is slow by nature: emulated processors (needs apt), node, a browser (chromium), converters, the oldest onnxruntime, the largest networks
+proofs: $(ENVIRONMENT) litert clients  ## what is slow by nature: emulated processors (needs apt), node, a browser (chromium), converters, the oldest onnxruntime, the largest networks
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[executorch]" playwright
 	$(PYTEST) -m proof
 
@@ -40,6 +40,12 @@ lint: $(ENVIRONMENT)  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+clients: build/clients/.made  ## install tritonclient and KServe's client in build/clients, for the proofs of the server
+build/clients/.made: $(ENVIRONMENT)
+	$(PYTHON) -m venv build/clients
+	build/clients/bin/python -m pip install --quiet "tritonclient[http]==2.73.0" kserve==0.21.0 prometheus_client openapi-spec-validator
+	@touch $@
 
 ONLY ?=
 SAMPLE ?=

@@ -106,7 +106,8 @@ element("file").addEventListener("change", async (event) => {
   const bitmap = await createImageBitmap(file).catch(() => null);
   if (bitmap) {
     const scale = Math.min(board.width / bitmap.width, board.height / bitmap.height);
-    pen.drawImage(bitmap, 0, 0, bitmap.width * scale, bitmap.height * scale);
+    const [width, height] = [bitmap.width * scale, bitmap.height * scale];
+    pen.drawImage(bitmap, (board.width - width) / 2, (board.height - height) / 2, width, height);
   }
   await read(file);
   event.target.value = "";
