@@ -107,9 +107,10 @@ def _load(given: str | None, settings: Settings) -> Served:
     model = found.model or store.find(given, settings.models_dir)  # which says that the file belongs to no model
     runtime = runtimes.get(settings.runtime)
     predictor = Predictor.load(
-        found.file or model.folder,
+        given,
         settings.runtime,
         threads=settings.threads,
+        models_dir=settings.models_dir,
         self_test=True,
         require_proof=settings.require_proof,
         options=settings.options,
