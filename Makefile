@@ -8,7 +8,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 ENVIRONMENT := .venv/.made$(if $(filter cpu,$(TORCH)),-cpu)
 OTHER := $(if $(filter cpu,$(TORCH)),.venv/.made,.venv/.made-cpu)
 
-.PHONY: help demo test test-fast proofs runtimes litert lint mutants bench matrix models clients aarch64 chips clean
+.PHONY: help demo test test-fast proofs runtimes litert lint mutants bench soak matrix models clients aarch64 chips clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' Makefile
@@ -57,6 +57,10 @@ mutants: $(ENVIRONMENT)  ## break the code that proves, a thing at a time: do th
 
 bench: $(ENVIRONMENT)  ## measure, and write benchmarks/RESULTS.md
 	$(BIN)/python benchmarks/run.py
+
+soak: $(ENVIRONMENT)  ## the server under 100,000 mutated requests, and under a million good ones with restarts and a kill (some 15 minutes)
+	$(BIN)/python benchmarks/serving_fuzz.py
+	$(BIN)/python benchmarks/serving.py
 
 matrix: $(ENVIRONMENT) runtimes litert aarch64  ## every reference artifact on every runtime and platform: docs/matrix.md (hours; it can be interrupted)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[executorch]"
