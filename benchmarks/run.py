@@ -34,6 +34,7 @@ def main() -> None:
         _artifacts(),
         _part("predicting.py"),
         _part("training.py"),
+        _part("serving.py"),
     ]
     OUTPUT.write_text("\n\n".join(part.strip() for part in parts) + "\n")
     print(OUTPUT.read_text())

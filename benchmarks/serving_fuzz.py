@@ -1,7 +1,8 @@
 """Mutated requests to a server: make soak
 
-Bodies in JSON, as binary tensors, raw, packed, and forms with pictures, with one to eight changes each; one in ten bodies is sent as it is, and one request in ten is changed as a whole, headers included. The
-server must answer all with 200, 4xx or 503, never hang, stay one process, and not grow.
+Bodies in JSON, as binary tensors, raw, packed, and forms with pictures, with one to eight changes each; one in ten bodies is sent as
+it is, and one request in ten is changed as a whole, headers included. The server must answer all with 200, 4xx or 503, never hang, stay
+one process, and not grow.
 """
 
 import argparse

@@ -67,6 +67,11 @@ class Running:
         pid = self.process.pid
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
+    def peak_memory(self) -> int:
+        """Return the largest memory that a worker had, in bytes."""
+        texts = [Path(f"/proc/{pid}/status").read_text() for pid in self.workers()]
+        return max(1024 * int(text.partition("VmHWM:")[2].split()[0]) for text in texts)
+
     def log(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """Wait for a line of the log."""
         return until(lambda: next((found for line in list(self.lines) if wanted(found := json.loads(line))), None))
