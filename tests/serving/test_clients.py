@@ -12,9 +12,7 @@ import pytest
 from conftest import ROOT
 from once import lacking
 from PIL import Image
-from serving_process import Running, logits, pixels, serve, server
-
-__all__ = ["logits", "pixels", "serve", "server"]  # fixtures
+from serving_process import Running
 
 #: Where make proofs installs the clients: they bring a hundred packages, some in versions of their own.
 CLIENTS = ROOT / "build" / "clients" / "bin" / "python"

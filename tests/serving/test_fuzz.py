@@ -2,9 +2,7 @@
 
 import pytest
 import serving_fuzz
-from serving_process import Running, server
-
-__all__ = ["server"]  # a fixture
+from serving_process import Running
 
 
 @pytest.mark.slow

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from serving_process import LENET, Running, pixels, read_all, serve, server
+from serving_process import LENET, Running, read_all, started
 
-__all__ = ["pixels", "serve", "server"]  # fixtures
+pytestmark = pytest.mark.slow
 
 HEAD = b"POST /v2/models/lenet/infer HTTP/1.1\r\nHost: localhost\r\nInference-Header-Content-Length: 0\r\n"
 
@@ -26,8 +26,6 @@ def refusal(reply: bytes) -> tuple[int, str]:
 @pytest.fixture(scope="module")
 def strict() -> object:
     """A server with small limits."""
-    from serving_process import started
-
     limits = {"max-body": 0.01, "max-headers": 2000, "max-pixels": 90_000, "max-connections": 4, "header-timeout": 0.5, "body-timeout": 0.7}
     running = started(LENET, *(word for name, value in {**limits, "idle-timeout": 1}.items() for word in (f"--{name}", value)))
     yield running

@@ -13,9 +13,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, Command
 from PIL import Image
-from serving_process import LENET, Running, pixels, serve, server
-
-__all__ = ["pixels", "serve", "server"]  # fixtures
+from serving_process import LENET, Running
 
 PHOTO = ROOT / "docs" / "photo.jpg"
 
@@ -114,6 +112,7 @@ def test_a_query_that_is_wrong(server: Running, query: str, status: int, words: 
     assert answer.status == status and words in answer.error
 
 
+@pytest.mark.slow
 def test_the_limit_of_pixels(serve: Callable[..., Running]) -> None:
     small = serve(LENET, "--max-pixels", 100_000)
     answer = small.ask("/predict", PHOTO.read_bytes())
@@ -177,7 +176,8 @@ def figures(running: Running) -> dict[str, float]:
     return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if not line.startswith("#"))}
 
 
-def test_the_figures_are_those_of_all_workers(serve: Callable[..., Running], pixels: np.ndarray, logits_of: np.ndarray) -> None:
+@pytest.mark.slow
+def test_the_figures_are_those_of_all_workers(serve: Callable[..., Running], pixels: np.ndarray, logits: np.ndarray) -> None:
     running = serve(LENET, "--workers", 2)
     for _ in range(20):
         assert running.infer(pixels.tobytes()).status == 200
@@ -189,7 +189,7 @@ def test_the_figures_are_those_of_all_workers(serve: Callable[..., Running], pix
     assert seen['mnist_edge_request_seconds_count{path="infer"}'] == seen['mnist_edge_request_seconds_bucket{path="infer",le="+Inf"}'] == 21
     assert seen["mnist_edge_in_flight"] == 1  # this one
     version = running.ask("/v2/models/lenet").json()["versions"][0]
-    expected = np.bincount(logits_of.argmax(1), minlength=10) * 20
+    expected = np.bincount(logits.argmax(1), minlength=10) * 20
     expected[5] += 1  # the photo
     answers = [seen[f'mnist_edge_answers_total{{model="lenet",version="{version}",digit="{digit}"}}'] for digit in range(10)]
     assert answers == expected.tolist()
@@ -197,17 +197,6 @@ def test_the_figures_are_those_of_all_workers(serve: Callable[..., Running], pix
     buckets = [value for name, value in seen.items() if name.startswith(f"mnist_edge_confidence_bucket{{{labels}")]
     assert buckets == sorted(buckets) and buckets[-1] == seen[f"mnist_edge_confidence_count{{{labels}}}"] == 101
     assert 0 < seen[f"mnist_edge_confidence_sum{{{labels}}}"] <= 101
-
-
-@pytest.fixture
-def logits_of(pixels: np.ndarray) -> np.ndarray:
-    import warnings
-
-    from mnist_edge import Predictor
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return Predictor.load(LENET).logits(pixels)
 
 
 def test_a_client_that_waits_on_one_connection_gets_all_its_answers(server: Running) -> None:

@@ -8,11 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from serving_process import LENET, Running, logits, pixels, serve, server
+from serving_process import LENET, Running
 
 from mnist_edge.common.version import __version__
-
-__all__ = ["logits", "pixels", "serve", "server"]  # fixtures
 
 INFER = "/v2/models/lenet/infer"
 
@@ -283,6 +281,7 @@ def test_a_chunked_body(server: Running, pixels: np.ndarray, logits: np.ndarray)
     assert np.array_equal(np.frombuffer(reply[-200:], "<f4").reshape(5, 10), logits)
 
 
+@pytest.mark.slow
 def test_several_models_and_all_of_a_folder(serve: Callable[..., Running], pixels: np.ndarray, tmp_path: Any) -> None:
     several = serve(LENET, LENET.parent / "cnn-small")
     names = [one["name"] for one in several.ask("/v2/repository/index", b"").json()]

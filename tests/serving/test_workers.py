@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Command
-from serving_process import LENET, Running, serve, until
+from serving_process import LENET, Running, until
 
-__all__ = ["serve"]  # a fixture
+pytestmark = pytest.mark.slow
 
 
 class Asking:
@@ -80,7 +80,6 @@ def test_workers_end_with_their_parent(serve: Callable[..., Running]) -> None:
     until(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes() for pid in pids))
 
 
-@pytest.mark.slow
 def test_a_worker_that_dies_is_replaced(serve: Callable[..., Running]) -> None:
     running = serve(LENET, "--workers", 2)
     first = running.workers()
@@ -95,7 +94,6 @@ def test_a_worker_that_dies_is_replaced(serve: Callable[..., Running]) -> None:
     assert 'mnist_edge_requests_total{path="infer",code="200"} 10\n' in running.ask("/metrics").body.decode()
 
 
-@pytest.mark.slow
 def test_a_new_version_is_taken_up_and_no_request_is_lost(serve: Callable[..., Running], tmp_path: Path) -> None:
     """The artifact changes on the disk; nothing happens until SIGHUP; then both workers are exchanged under load."""
     shutil.copytree(LENET, tmp_path / "models" / "lenet")
@@ -126,7 +124,6 @@ def test_a_new_version_is_taken_up_and_no_request_is_lost(serve: Callable[..., R
     assert until(lambda: [line for line in running.errors if "the workers were exchanged; now served: lenet" in line])
 
 
-@pytest.mark.slow
 def test_a_damaged_new_version_is_not_taken_up(serve: Callable[..., Running], tmp_path: Path) -> None:
     shutil.copytree(LENET, tmp_path / "lenet")
     running = serve(tmp_path / "lenet", "--workers", 2)
