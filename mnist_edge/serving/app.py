@@ -99,7 +99,7 @@ class App:
         # one thread: a picture of the largest size takes 100 MB while it is decoded; more workers give more threads
         self._thread = ThreadPoolExecutor(1, "answers")
         self._counts = {name: row.model(name, one.version, one.classes) for name, one in models.items()}
-        self._hosts = _hosts(settings.host)
+        self._hosts, self._last_host = _hosts(settings.host), b""
         self._table = self._paths()
         self._quoted = {path: json.dumps(path) for path in self._table}
 
@@ -188,9 +188,10 @@ class App:
 
     def _admit(self, request: _Request, route: Route) -> None:
         host = request.headers.get(b"host")
-        if self._hosts and host is not None and _without_port(host) not in self._hosts:
-            # a website can point a name of its own at this machine
-            raise RefusalError(421, "this server answers for this machine only; start it with --host to let others in")
+        if self._hosts and host is not None and host != self._last_host:
+            if _without_port(host) not in self._hosts:  # a website can point a name of its own at this machine
+                raise RefusalError(421, "this server answers for this machine only; start it with --host to let others in")
+            self._last_host = host
         token = self.settings.token
         if token is None or route.open:
             return

@@ -44,8 +44,8 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a client, or refuse it if there are too many."""
         self.since = self.loop.time()
-        self.in_headers = self.in_body = self.is_stopping = False
-        self.header_bytes = self.skipped = 0
+        self.in_headers = self.in_body = self.is_stopping = self.are_headers_split = False
+        self.header_bytes = self.skipped = self.begun = 0
         self.refusal: tuple[int, str] | None = None
         super().connection_made(transport)
         if len(self.connections) > self.settings.max_connections:
@@ -57,21 +57,18 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin a request."""
         super().on_message_begin()
-        self.since, self.in_headers, self.header_bytes = self.loop.time(), True, 0
-
-    def on_url(self, url: bytes) -> None:
-        """Take a part of the address."""
-        self._count(len(url))
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header."""
-        self._count(len(name) + len(value) + 4)
-        super().on_header(name, value)
+        self.since, self.in_headers = self.loop.time(), True
+        self.begun += 1
 
     def on_headers_complete(self) -> None:
         """Start to answer."""
         self.in_headers, self.in_body, self.skipped = False, True, 0
+        if self.are_headers_split or self.header_bytes > self.settings.max_headers:  # a body may have come with them
+            self.are_headers_split = False
+            self.header_bytes = len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers])
+            if self.header_bytes > self.settings.max_headers:
+                self.refusal = 431, self._too_large()
+                raise ValueError
         if len(self.pipeline) >= _WAITING:
             self.refusal = 503, f"more than {_WAITING} requests wait on this connection"
             raise ValueError
@@ -113,20 +110,29 @@ class Connection(HttpToolsProtocol):
         super().on_message_complete()
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes. A header is counted when it is complete, so what is not is counted here."""
+        """Take bytes."""
         if self.transport.is_closing():
             return
+        self.header_bytes += len(data)
+        before = int(self.in_headers or self.in_body)
+        self.begun = 0
         super().data_received(data)
-        if self.in_headers:
-            self.header_bytes += len(data)
-            if self.header_bytes > self.settings.max_headers and not self.transport.is_closing():
-                self.refuse(431, self._too_large())
+        if not self.in_headers:
+            self.header_bytes = 0
+        elif before + self.begun > 1:  # behind what belongs to other requests
+            self.header_bytes, self.are_headers_split = 0, True
+        elif self.header_bytes > self.settings.max_headers and not self.transport.is_closing():
+            self.refuse(431, self._too_large())
 
-    def _count(self, size: int) -> None:
-        self.header_bytes += size
-        if self.header_bytes > self.settings.max_headers:
-            self.refusal = 431, self._too_large()
-            raise ValueError
+    def on_response_complete(self) -> None:
+        """Go on with the next request. uvicorn would set a timer here, and stop it at the next request; `check` does without."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.since = self.loop.time()
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
 
     def _too_large(self) -> str:
         return f"the headers are larger than {self.settings.max_headers:,} bytes, which is this server's limit"
@@ -162,12 +168,8 @@ class Connection(HttpToolsProtocol):
                 self.refuse(408, f"the body did not come within {settings.body_seconds:g} s")
         elif waited > settings.body_seconds and self.transport.get_write_buffer_size():
             self.transport.abort()
-        elif (
-            self.cycle.response_complete
-            and waited > settings.header_seconds + settings.idle_seconds
-            and self.timeout_keep_alive_task is None
-        ):
-            self.transport.close()  # it sends empty lines, which are no request
+        elif self.cycle.response_complete and waited > settings.idle_seconds:
+            self.transport.close()
 
     # ---- stopping
 
@@ -207,7 +209,6 @@ class Server(uvicorn.Server):
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            timeout_keep_alive=settings.idle_seconds,  # type: ignore[arg-type]
             timeout_graceful_shutdown=settings.stop_seconds,  # type: ignore[arg-type]
         )
         super().__init__(config)

@@ -71,6 +71,22 @@ def test_an_address_that_is_too_long(strict: Running) -> None:
     assert status == 431 and "2,000 bytes" in error
 
 
+def test_headers_are_counted_without_what_came_with_them(strict: Running) -> None:
+    """Requests in a row, the last one cut in its headers: together they are larger than the limit, none is."""
+    whole = HEAD + b"Content-Length: 784\r\n\r\n" + bytes(784)
+    last = HEAD + b"X-A: " + b"a" * 1500 + b"\r\nConnection: close\r\nContent-Length: 784\r\n\r\n" + bytes(784)
+    with connect(strict) as client:
+        client.sendall(whole * 4 + last[:1000])
+        time.sleep(0.2)
+        client.sendall(last[1000:])
+        assert read_all(client).count(b"200 OK") == 5
+    with connect(strict) as client:
+        client.sendall(b"GET /v2 HTTP/1.1\r\nX-A: " + b"a" * 1900)
+        time.sleep(0.2)
+        client.sendall(b"a" * 200 + b"\r\n\r\n")
+        assert refusal(read_all(client))[0] == 431
+
+
 @pytest.mark.parametrize("start", [b"", b"GET /v2 HT", b"GET /v2 HTTP/1.1\r\nHost: lo", b"\r\n\r\n"])
 def test_slow_headers(strict: Running, start: bytes) -> None:
     began = time.monotonic()
