@@ -8,7 +8,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 ENVIRONMENT := .venv/.made$(if $(filter cpu,$(TORCH)),-cpu)
 OTHER := $(if $(filter cpu,$(TORCH)),.venv/.made,.venv/.made-cpu)
 
-.PHONY: help demo test test-fast proofs runtimes litert lint mutants bench matrix models aarch64 chips clients clean
+.PHONY: help demo test test-fast proofs runtimes litert lint mutants bench soak matrix models clients aarch64 chips clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' Makefile
@@ -36,16 +36,16 @@ litert: $(ENVIRONMENT)  ## what format litert converts with, into the user's cac
 	@$(BIN)/python -c 'import exporters, shlex, subprocess, sys; \
 	  [subprocess.run([sys.executable, *shlex.split(line)[1:], "--quiet"], check=True) for line in exporters.find("litert").missing().values()]'
 
-clients: build/clients/.made  ## the classes that Triton and KServe read their settings with, in an environment of their own, for proofs
-build/clients/.made:
-	$(PYTHON) -m venv --clear build/clients
-	@build/clients/bin/python -m pip install --quiet "tritonclient[grpc]>=2.73,<3" "kserve>=0.21,<0.22"  # they want other versions than torch's tools
-	@touch $@
-
 lint: $(ENVIRONMENT)  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+clients: build/clients/.made  ## install the clients of Triton and KServe, for the proofs of the server, in an environment of their own
+build/clients/.made: $(ENVIRONMENT)
+	$(PYTHON) -m venv build/clients
+	build/clients/bin/python -m pip install --quiet "tritonclient[http,grpc]==2.73.0" kserve==0.21.0 prometheus_client openapi-spec-validator
+	@touch $@
 
 ONLY ?=
 SAMPLE ?=
@@ -57,6 +57,10 @@ mutants: $(ENVIRONMENT)  ## break the code that proves, a thing at a time: do th
 
 bench: $(ENVIRONMENT)  ## measure, and write benchmarks/RESULTS.md
 	$(BIN)/python benchmarks/run.py
+
+soak: $(ENVIRONMENT)  ## the server under 100,000 mutated requests, and under a million good ones with restarts and a kill (some 15 minutes)
+	$(BIN)/python benchmarks/serving_fuzz.py
+	$(BIN)/python benchmarks/serving.py
 
 matrix: $(ENVIRONMENT) runtimes litert aarch64  ## every reference artifact on every runtime and platform: docs/matrix.md (hours; it can be interrupted)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[executorch]"

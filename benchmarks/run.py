@@ -35,6 +35,7 @@ def main() -> None:
         _part("predicting.py"),
         _part("in_c.py"),
         _part("training.py"),
+        _part("serving.py"),
     ]
     OUTPUT.write_text("\n\n".join(part.strip() for part in parts) + "\n")
     print(OUTPUT.read_text())

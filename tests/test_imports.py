@@ -31,6 +31,8 @@ def loaded_by(code: str, env: dict[str, str] | None = None) -> set[str]:
         ("import mnist_edge.runtimes.ort", {"numpy", "PIL", "onnxruntime"}),
         ("import mnist_edge.runtimes.platforms; mnist_edge.runtimes.platforms.here()", set()),
         ("import mnist_edge.runtimes.emulated", {"numpy"}),
+        ("import mnist_edge.serving.supervisor", set()),  # so that it forks in no time, and takes 17 MB
+        ("import mnist_edge.serving.app, mnist_edge.serving.models", {"numpy", "PIL"}),
         ("import exporters; exporters.formats()", {"numpy", "PIL"}),
         ("import mnist_edge.report.findings, mnist_edge.report.card, mnist_edge.report.page, mnist_edge.report.table", {"numpy", "PIL"}),
     ],

@@ -30,6 +30,7 @@ COMMANDS = {
     "evaluate": "Measure a model's accuracy on a data set.",
     "predict": "Read pictures of digits.",
     "open": "Open a model's page, to draw digits in the browser.",
+    "serve": "Serve models over HTTP, to other programs and to people.",
     "benchmark": "Measure size, start, speed and memory of every artifact.",
     "report": "Draw what a model is good and bad at, and write its model card.",
     "list": "List the models.",

@@ -27,7 +27,7 @@ def command(model: str | None, port: int, browser: bool, models_dir: Path | None
     Of several pages the smallest is taken; MODEL can also be the folder of a page.
     """
     from mnist_edge import store
-    from mnist_edge.cli.serving import serve
+    from mnist_edge.serving.files import serve
 
     found = store.resolve(model, models_dir)
     chosen = found.model or store.find(model, models_dir)  # which says that the file belongs to no model

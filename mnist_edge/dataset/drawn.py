@@ -6,9 +6,11 @@ moves the points, bends and slants the whole, draws it with a round pen, and pla
 kept, and its centre of mass lies in the middle of 28×28.
 """
 
+from __future__ import annotations  # so that no annotation loads numpy.random
+
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from mnist_edge.dataset.base import Dataset
 from mnist_edge.dataset.shapes import SHAPES, Stroke
@@ -89,6 +91,8 @@ def _place(points: NDArray[np.float64], pen: NDArray[np.float64]) -> NDArray[np.
 
 
 def _ink(strokes: list[NDArray[np.float64]], width: float) -> NDArray[np.uint8]:
+    from PIL import ImageDraw  # with its fonts it takes as long as all the rest of this file
+
     canvas = Image.new("L", (28 * _ZOOM, 28 * _ZOOM))
     pen = ImageDraw.Draw(canvas)
     radius = width * _ZOOM / 2

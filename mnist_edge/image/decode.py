@@ -62,25 +62,25 @@ class Decoded(NamedTuple):
     warnings: tuple[str, ...] = ()
 
 
-def decode(picture: Picture) -> Decoded:
-    """Decode a picture. Raises PictureError, in one line that names the picture, if it cannot be read."""
+def decode(picture: Picture, max_pixels: int = MAX_PIXELS) -> Decoded:
+    """Decode a picture of at most `max_pixels`. Raises PictureError, in one line that names the picture, if it cannot be read."""
     if isinstance(picture, np.ndarray):
         return _decode_array(picture)
     if isinstance(picture, Image.Image):
         with _reasons("image"):
-            _check_size(picture.size, "image")
+            _check_size(picture.size, "image", max_pixels)
             _load(picture)
             return _upright(picture.copy(), picture.size, picture.info, (), "image")
     if isinstance(picture, (str, Path)):
         name = printable(picture)
         with _reasons(name), _open_regular(picture) as file:
-            return _decode_bytes(file.read(), name)
+            return _decode_bytes(file.read(), name, max_pixels)
     if isinstance(picture, (bytes, bytearray, memoryview)):
-        return _decode_bytes(bytes(picture), "bytes")
+        return _decode_bytes(bytes(picture), "bytes", max_pixels)
     if hasattr(picture, "read"):
         name = printable(getattr(picture, "name", None) or "file")
         with _reasons(name):
-            return _decode_bytes(picture.read(MAX_BYTES + 1), name)
+            return _decode_bytes(picture.read(MAX_BYTES + 1), name, max_pixels)
     raise PictureError(f"cannot read a picture from {type(picture).__name__}: give a path, bytes, a file, a Pillow image or an array")
 
 
@@ -125,7 +125,7 @@ def _open_regular(path: str | Path) -> Iterator[IO[bytes]]:
         yield file
 
 
-def _decode_bytes(data: Any, name: str) -> Decoded:
+def _decode_bytes(data: Any, name: str, max_pixels: int) -> Decoded:
     if not isinstance(data, bytes):
         raise PictureError(f"{name}: gives {type(data).__name__}, not bytes; open it in binary mode")
     if len(data) > MAX_BYTES:
@@ -134,7 +134,7 @@ def _decode_bytes(data: Any, name: str) -> Decoded:
         form = _form(data)
         file = examine(form, data)
         with _open(form, file.data) as opened:
-            size = _decode_pixels(opened, name)
+            size = _decode_pixels(opened, name, max_pixels)
             notes = file.doubts + (_ask(file.probe, form, opened) if file.probe else ())
             # Pillow finds what `examine` cannot
             animated = getattr(opened, "is_animated", False) if file.animated is None else file.animated
@@ -179,10 +179,10 @@ def _open(form: str, data: bytes) -> Image.Image:
     return opened
 
 
-def _decode_pixels(opened: Image.Image, name: str) -> tuple[int, int]:
+def _decode_pixels(opened: Image.Image, name: str, max_pixels: int) -> tuple[int, int]:
     """Decode the pixels, if they are neither too many nor too few. Return width and height before a JPEG was made smaller."""
     size = opened.size
-    _check_size(size, name)
+    _check_size(size, name, max_pixels)
     opened.draft(None, (WORKING_SIDE, WORKING_SIDE))  # lets a JPEG be decoded at a half, a quarter or an eighth of its size
     _load(opened)
     return size
@@ -242,9 +242,10 @@ def _load(image: Image.Image) -> None:
         raise
 
 
-def _check_size(size: tuple[int, int], name: str) -> None:
-    if size[0] * size[1] > MAX_PIXELS:
-        raise PictureError(f"{name}: too many pixels ({size[0]}×{size[1]}); {_AT_MOST}")
+def _check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
+    if size[0] * size[1] > max_pixels:
+        at_most = _AT_MOST if max_pixels == MAX_PIXELS else f"at most {max_pixels:,} are read here"
+        raise PictureError(f"{name}: too many pixels ({size[0]}×{size[1]}); {at_most}")
     if max(size) < MIN_LENGTH or min(size) < MIN_WIDTH:
         raise PictureError(f"{name}: {size[0]}×{size[1]} pixels are too few for a digit; at least {MIN_WIDTH}×{MIN_LENGTH}")
 
@@ -349,7 +350,7 @@ def _decode_array(array: NDArray[Any]) -> Decoded:
     name = f"array of {array.dtype}, shape {'×'.join(map(str, array.shape))}"
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3)) or 0 in array.shape:
         raise PictureError(f"{name}: a picture is H×W, or H×W×3 in colour")
-    _check_size((array.shape[1], array.shape[0]), name)
+    _check_size((array.shape[1], array.shape[0]), name, MAX_PIXELS)
     image = Image.fromarray(np.ascontiguousarray(_bytes(array[..., 0] if array.shape[2:] == (1,) else array, name)))
     return Decoded(name, np.asarray(_smaller(image), np.uint8), image.size)
 

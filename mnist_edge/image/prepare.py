@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from mnist_edge.common.errors import UsageError
-from mnist_edge.image.decode import Decoded, Picture, decode
+from mnist_edge.image.decode import MAX_PIXELS, Decoded, Picture, decode
 from mnist_edge.image.digit import find_digit, find_doubts
 from mnist_edge.image.ink import CLEAR_POLARITY, denoise, find_polarity
 from mnist_edge.image.strokes import BOX, MIDDLE, SIZE, centre_of_mass, fit, place, stroke_width, strokes_met, thicken
@@ -50,8 +50,8 @@ def read(picture: Picture, ink: str = "auto") -> NDArray[np.uint8]:
     return prepare(picture, ink).pixels
 
 
-def prepare(picture: Picture, ink: str = "auto") -> Prepared:
-    """Find the digit in a picture and place it as MNIST would have.
+def prepare(picture: Picture, ink: str = "auto", max_pixels: int = MAX_PIXELS) -> Prepared:
+    """Find the digit in a picture of at most `max_pixels`, and place it as MNIST would have.
 
     A picture that MNIST's recipe has placed already comes back as its own bytes, inverted if its ink is dark.
 
@@ -59,7 +59,7 @@ def prepare(picture: Picture, ink: str = "auto") -> Prepared:
     """
     if ink not in INKS:
         raise UsageError(f"unknown ink {ink!r}; known: {', '.join(INKS)}")
-    decoded = decode(picture)
+    decoded = decode(picture, max_pixels)
     placed = _as_placed_by_mnist(decoded, ink)
     if placed is not None:
         return placed

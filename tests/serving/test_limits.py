@@ -1,0 +1,252 @@
+"""What the server refuses so that it can go on: too much, too slow, too many, a stranger."""
+
+import contextlib
+import http.client
+import json
+import socket
+import struct
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from serving_process import LENET, Running, read_all, started
+
+pytestmark = pytest.mark.slow
+
+HEAD = b"POST /v2/models/lenet/infer HTTP/1.1\r\nHost: localhost\r\nInference-Header-Content-Length: 0\r\n"
+
+
+def refusal(reply: bytes) -> tuple[int, str]:
+    head, _, body = reply.partition(b"\r\n\r\n")
+    assert b"content-type: application/json" in head
+    return int(head[9:12]), json.loads(body)["error"]
+
+
+@pytest.fixture(scope="module")
+def strict() -> object:
+    """A server with small limits."""
+    limits = {"max-body": 0.01, "max-headers": 2000, "max-pixels": 90_000, "max-connections": 4, "header-timeout": 0.5, "body-timeout": 0.7}
+    running = started(LENET, *(word for name, value in {**limits, "idle-timeout": 1}.items() for word in (f"--{name}", value)))
+    yield running
+    running.stop()
+
+
+def connect(running: Running) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", running.port), timeout=10)
+
+
+def test_a_body_that_is_too_large(strict: Running) -> None:
+    answer = strict.infer(bytes(784 * 14))
+    assert answer.status == 413 and "10,485 bytes" in answer.error
+    assert strict.infer(bytes(784 * 13)).status == 200
+    chunk = b"2000\r\n" + bytes(0x2000) + b"\r\n"
+    reply = strict.raw(HEAD + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n" + chunk + chunk)
+    assert refusal(reply)[0] == 413
+
+
+def test_a_declared_size_is_refused_before_it_is_sent_and_the_rest_is_not_read_for_ever(strict: Running) -> None:
+    with connect(strict) as client:
+        client.sendall(HEAD + b"Content-Length: 999999999999\r\n\r\n")
+        assert b"413" in client.recv(65536)
+        with pytest.raises(ConnectionError):
+            for _ in range(10_000):
+                client.sendall(bytes(4096))
+
+
+@pytest.mark.parametrize("header", [b"X-A: " + b"a" * 3000, b"X-A: b\r\n" * 1000, b"X-A: " + b"a" * 3_000_000])
+def test_headers_that_are_too_large(strict: Running, header: bytes) -> None:
+    with connect(strict) as client:
+        try:
+            client.sendall(b"GET /v2 HTTP/1.1\r\n" + header)
+        except ConnectionError:  # refused while it still sends
+            return
+        reply = read_all(client)
+    if reply:  # the system drops it where the client goes on sending
+        assert refusal(reply)[0] == 431
+
+
+def test_an_address_that_is_too_long(strict: Running) -> None:
+    status, error = refusal(strict.raw(b"GET /" + b"a" * 3000 + b" HTTP/1.1\r\n\r\n"))
+    assert status == 431 and "2,000 bytes" in error
+
+
+def test_headers_are_counted_without_what_came_with_them(strict: Running) -> None:
+    """Requests in a row, the last one cut in its headers: together they are larger than the limit, none is."""
+    whole = HEAD + b"Content-Length: 784\r\n\r\n" + bytes(784)
+    last = HEAD + b"X-A: " + b"a" * 1500 + b"\r\nConnection: close\r\nContent-Length: 784\r\n\r\n" + bytes(784)
+    with connect(strict) as client:
+        client.sendall(whole * 4 + last[:1000])
+        time.sleep(0.2)
+        client.sendall(last[1000:])
+        assert read_all(client).count(b"200 OK") == 5
+    with connect(strict) as client:
+        client.sendall(b"GET /v2 HTTP/1.1\r\nX-A: " + b"a" * 1900)
+        time.sleep(0.2)
+        client.sendall(b"a" * 200 + b"\r\n\r\n")
+        assert refusal(read_all(client))[0] == 431
+
+
+@pytest.mark.parametrize("start", [b"", b"GET /v2 HT", b"GET /v2 HTTP/1.1\r\nHost: lo", b"\r\n\r\n"])
+def test_slow_headers(strict: Running, start: bytes) -> None:
+    began = time.monotonic()
+    reply = strict.raw(start)
+    assert time.monotonic() - began < 5
+    assert refusal(reply)[0] == 408
+
+
+def test_headers_that_trickle(strict: Running) -> None:
+    with connect(strict) as client:
+        client.sendall(b"GET /v2 HTTP/1.1\r\n")
+        with pytest.raises(ConnectionError):
+            for _ in range(100):
+                client.sendall(b"X-A: b\r\n")
+                time.sleep(0.05)
+
+
+def test_a_slow_body(strict: Running) -> None:
+    status, error = refusal(strict.raw(HEAD + b"Content-Length: 784\r\n\r\n" + bytes(100)))
+    assert status == 408 and "0.7 s" in error
+    assert strict.log(lambda line: line["status"] == 408)["path"] == "/v2/models/lenet/infer"
+
+
+def test_a_client_that_goes_away_is_logged_and_nothing_else_happens(strict: Running) -> None:
+    with connect(strict) as client:
+        client.sendall(HEAD + b"Content-Length: 784\r\n\r\n" + bytes(100))
+        time.sleep(0.1)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
+    assert strict.log(lambda line: line["status"] == 499)["in"] in (0, 100)
+    assert strict.infer(bytes(784)).status == 200
+
+
+def test_too_many_connections(strict: Running) -> None:
+    time.sleep(1.6)  # those of other tests are closed
+    clients = [connect(strict) for _ in range(4)]
+    try:
+        for client in clients:
+            client.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert b"200 OK" in client.recv(65536)
+        reply = strict.raw(b"")
+        assert refusal(reply)[0] == 503 and b"retry-after: 1" in reply
+    finally:
+        for client in clients:
+            client.close()
+    assert "mnist_edge_connections_refused_total 1\n" in strict.ask("/metrics").body.decode()
+
+
+def test_an_idle_connection_is_closed(strict: Running) -> None:
+    with connect(strict) as client:
+        client.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        began = time.monotonic()
+        assert b"200 OK" in read_all(client)
+    assert time.monotonic() - began < 5
+
+
+def test_too_many_requests_at_once(serve: Callable[..., Running]) -> None:
+    """One batch keeps the thread busy; a second one finds no room, and is told to come again. What is quick is answered all the while."""
+    busy = serve(LENET.parent / "vit-cls", "--max-requests", 1, "--request-timeout", 0.5)
+    batch = bytes(784 * 3000)
+    head = HEAD.replace(b"lenet", b"vit-cls") + f"Content-Length: {len(batch)}\r\n\r\n".encode()
+    with connect(busy) as first:
+        first.sendall(head + batch)
+        time.sleep(0.1)
+        second = busy.ask("/v2/models/vit-cls/infer", batch, Inference_Header_Content_Length="0")
+        assert (second.status, second.headers["retry-after"]) == (503, "1") and "being answered already" in second.error
+        assert busy.ask("/v2/health/live").status == 200
+        reply = first.recv(65536)
+    assert b"503" in reply and b"there was no answer within 0.5 s" in reply
+
+
+def test_bodies_that_are_too_large_together(serve: Callable[..., Running]) -> None:
+    small = serve(LENET, "--max-buffered", 0.05)
+    with connect(small) as first:
+        first.sendall(HEAD + b"Content-Length: 47040\r\n\r\n" + bytes(47039))
+        time.sleep(0.2)
+        answer = small.infer(bytes(7840))
+        assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+    time.sleep(0.2)
+    assert small.infer(bytes(7840)).status == 200
+
+
+def test_a_client_that_never_reads(serve: Callable[..., Running]) -> None:
+    """It asks and takes nothing: its connection is dropped, and others are answered."""
+    running = serve(LENET, "--body-timeout", 0.5)
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        client.connect(("127.0.0.1", running.port))
+        with pytest.raises(ConnectionError):
+            for _ in range(300):
+                client.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                assert running.ask("/v2/health/live").status == 200
+                time.sleep(0.05)
+
+
+def test_too_many_requests_in_a_row(serve: Callable[..., Running]) -> None:
+    """A client that sends thousands before it reads an answer is cut off, and takes no memory for them."""
+    running = serve(LENET)
+    ask = b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    assert running.raw(ask * 60 + ask.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")).count(b"200 OK") == 61
+    with contextlib.suppress(ConnectionError):
+        running.raw(ask * 50_000)
+    assert running.ask("/v2/health/live").status == 200
+    assert running.peak_memory() < 160e6
+
+
+def test_the_token(serve: Callable[..., Running], tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("correct-horse-battery\n")
+    guarded = serve(LENET, "--token-file", tmp_path / "token")
+    for path in ("/v2/health/live", "/v2/health/ready", "/", "/page.js", "/docs", "/openapi.json"):
+        assert guarded.ask(path).status == 200, path
+    for path in ("/v2", "/v2/models/lenet", "/metrics"):
+        for headers in (
+            {},
+            {"Authorization": "Bearer wrong-horse-battery"},
+            {"Authorization": "correct-horse-battery"},
+            {"Authorization": "Basic x"},
+        ):
+            answer = guarded.ask(path, **headers)
+            assert (answer.status, answer.headers["www-authenticate"]) == (401, "Bearer") and "Bearer TOKEN" in answer.error
+        assert guarded.ask(path, Authorization="Bearer correct-horse-battery").status == 200
+    assert guarded.infer(bytes(784)).status == 401
+    assert "correct" not in Path(f"/proc/{guarded.process.pid}/cmdline").read_text()
+    assert guarded.ask("/openapi.json").json()["paths"]["/v2"]["get"]["security"] == [{"token": []}]
+    by_variable = serve(LENET, env={"MNIST_EDGE_TOKEN": "correct-horse-battery"})
+    assert (by_variable.ask("/v2").status, by_variable.ask("/v2", Authorization="bearer correct-horse-battery").status) == (401, 200)
+
+
+def test_another_name_for_this_machine_is_refused(server: Running) -> None:
+    """As when a website points its own name here (DNS rebinding)."""
+    for name, status in (
+        ("evil.example", 421),
+        (f"localhost:{server.port}", 200),
+        ("127.0.0.1", 200),
+        ("[::1]:80", 200),
+        ("localhost.evil", 421),
+    ):
+        answer = server.ask("/v2", Host=name)
+        assert answer.status == status, name
+    assert "this machine only" in server.ask("/v2", Host="evil.example").error
+
+
+def test_an_address_other_than_the_loopback_takes_any_name_and_says_that_all_can_ask(serve: Callable[..., Running]) -> None:
+    wide = serve(LENET, "--host", "0.0.0.0")
+    assert wide.ask("/v2", Host="digits.example").status == 200
+    assert any("anybody who reaches 0.0.0.0 can ask" in line for line in wide.errors)
+
+
+def test_a_request_id(server: Running) -> None:
+    assert server.ask("/v2", X_Request_Id="order-7:a").headers["x-request-id"] == "order-7:a"
+    assert server.log(lambda line: line["id"] == "order-7:a")["path"] == "/v2"
+    for bad in ('a"b', "x" * 200, "a b", ""):
+        made = server.ask("/v2", X_Request_Id=bad).headers["x-request-id"]
+        assert made != bad and len(made) < 40
+    first, second = (server.ask("/v2").headers["x-request-id"] for _ in range(2))
+    assert first != second
+
+
+def test_a_path_cannot_forge_a_line_of_the_log(server: Running) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port)
+    connection.request("GET", "/a%0a%7b%22status%22:1%7d%1b[31m%22")
+    connection.getresponse().read()
+    connection.close()
+    assert server.log(lambda line: line["path"].startswith("/a\n"))["status"] == 404

@@ -1,0 +1,235 @@
+"""Starting, stopping, and what happens to workers: killed, exchanged, orphaned."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Command
+from serving_process import LENET, Running, until
+
+pytestmark = pytest.mark.slow
+
+
+class Asking:
+    """A client that asks on one connection over and over, and connects again only where the server says that it closes."""
+
+    def __init__(self, running: Running) -> None:
+        self.statuses: list[int] = []
+        self.broken: list[str] = []
+        self.versions: set[str] = set()
+        self._stop = False
+        self._thread = threading.Thread(target=self._ask, args=(running.port,))
+        self._thread.start()
+
+    def _ask(self, port: int) -> None:
+        import http.client
+
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        while not self._stop:
+            try:
+                connection.request("POST", "/v2/models/lenet/infer", bytes(784), {"Inference-Header-Content-Length": "0"})
+                reply = connection.getresponse()
+                body = reply.read()
+                self.statuses.append(reply.status)
+                self.versions.add(json.loads(body[: int(reply.headers["Inference-Header-Content-Length"])])["model_version"])
+            except OSError as error:
+                self.broken.append(repr(error))
+                connection.close()
+
+    def stop(self) -> None:
+        self._stop = True
+        self._thread.join(30)
+
+
+def test_sigterm_ends_it_after_what_is_in_progress(serve: Callable[..., Running]) -> None:
+    running = serve(LENET)
+    head = b"POST /v2/models/lenet/infer HTTP/1.1\r\nHost: localhost\r\nInference-Header-Content-Length: 0\r\nContent-Length: 784\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", running.port), timeout=10) as client:
+        client.sendall(head + bytes(700))
+        time.sleep(0.2)
+        running.process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        with pytest.raises(OSError):
+            socket.create_connection(("127.0.0.1", running.port), timeout=5)
+        client.sendall(bytes(84))
+        reply = client.recv(65536)
+    assert b"200 OK" in reply and b"connection: close" in reply
+    assert running.process.wait(20) == 0
+    assert not any("error" in line for line in running.errors)
+
+
+def test_ctrl_c_ends_it(serve: Callable[..., Running]) -> None:
+    running = serve(LENET, "--workers", 2)
+    running.process.send_signal(signal.SIGINT)
+    assert running.process.wait(20) == 130
+    until(lambda: "error: interrupted\n" in running.errors)
+
+
+def test_workers_end_with_their_parent(serve: Callable[..., Running]) -> None:
+    running = serve(LENET, "--workers", 2)
+    pids = running.workers()
+    running.process.kill()
+    until(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes() for pid in pids))
+
+
+def test_a_worker_that_dies_is_replaced(serve: Callable[..., Running]) -> None:
+    running = serve(LENET, "--workers", 2)
+    first = running.workers()
+    for _ in range(10):
+        assert running.infer(bytes(784)).status == 200
+    time.sleep(0.2)  # a request is counted once it is answered
+    os.kill(first[0], signal.SIGKILL)
+    now = until(lambda: len(running.workers()) == 2 and first[0] not in running.workers() and running.workers())
+    assert first[1] in now
+    assert any("ended (SIGKILL); another takes its place" in line for line in running.errors)
+    until(lambda: "mnist_edge_worker_starts_total 3\n" in running.ask("/metrics").body.decode())
+    assert 'mnist_edge_requests_total{path="infer",code="200"} 10\n' in running.ask("/metrics").body.decode()
+
+
+def test_a_new_version_is_taken_up_and_no_request_is_lost(serve: Callable[..., Running], tmp_path: Path) -> None:
+    """The artifact changes on the disk; nothing happens until SIGHUP; then both workers are exchanged under load."""
+    shutil.copytree(LENET, tmp_path / "models" / "lenet")
+    target = tmp_path / "models" / "lenet"
+    running = serve(target, "--workers", 2)
+    (before,) = running.ask("/v2/models/lenet").json()["versions"]
+    # the same model with its int8 artifact under the usual name: other bytes, and still proven
+    manifest = json.loads((target / "manifest.json").read_text())
+    manifest["artifacts"] = [one for one in manifest["artifacts"] if one["file"] == "lenet.int8-static.onnx"]
+    del manifest["sha256"]
+    from mnist_edge.common.files import sha256_bytes
+
+    manifest["sha256"] = sha256_bytes(json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode())
+    (target / "manifest.json").write_text(json.dumps(manifest))
+    old = set(running.workers())
+    clients = [Asking(running) for _ in range(4)]
+    time.sleep(0.3)
+    assert running.ask("/v2/models/lenet").json()["versions"] == [before]
+    running.process.send_signal(signal.SIGHUP)
+    until(lambda: not old & set(running.workers()) and len(running.workers()) == 2, 60)
+    time.sleep(0.3)
+    for client in clients:
+        client.stop()
+    assert [client.broken for client in clients] == [[]] * 4
+    assert {status for client in clients for status in client.statuses} == {200}
+    (after,) = running.ask("/v2/models/lenet").json()["versions"]
+    assert after != before and set.union(*(client.versions for client in clients)) == {before, after}
+    assert until(lambda: [line for line in running.errors if "the workers were exchanged; now served: lenet" in line])
+
+
+def test_a_damaged_new_version_is_not_taken_up(serve: Callable[..., Running], tmp_path: Path) -> None:
+    shutil.copytree(LENET, tmp_path / "lenet")
+    running = serve(tmp_path / "lenet", "--workers", 2)
+    workers = running.workers()
+    artifact = tmp_path / "lenet" / "lenet.onnx"
+    whole = artifact.read_bytes()
+    artifact.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert running.infer(bytes(784)).status == 200
+    running.process.send_signal(signal.SIGHUP)
+    until(lambda: [line for line in running.errors if "those before it go on" in line and "refused, its SHA-256 is" in line])
+    time.sleep(1.5)  # it is tried once, and not for each worker
+    assert len([line for line in running.errors if line.startswith("error: ")]) == 1
+    assert running.workers() == workers and running.infer(bytes(784)).status == 200
+    for worker in workers:  # now there is none, until the file is mended
+        os.kill(worker, signal.SIGKILL)
+    until(lambda: [line for line in running.errors if "none is left; trying again" in line])
+    artifact.write_bytes(whole)
+    until(lambda: running.workers() and running.infer(bytes(784)).status == 200, 60)
+
+
+@pytest.mark.parametrize(
+    ("damage", "code", "words"),
+    [
+        ("artifact", 1, "lenet.onnx: refused, its SHA-256 is"),
+        ("golden", 1, "golden.npz: refused"),
+        ("manifest", 1, "manifest.json"),
+        ("answers", 3, "does not answer as PyTorch did"),
+    ],
+)
+def test_it_does_not_start_with_what_is_not_sound(run_process: Command, tmp_path: Path, damage: str, code: int, words: str) -> None:
+    folder = tmp_path / "models" / "lenet"
+    shutil.copytree(LENET, folder)
+    file = folder / {"artifact": "lenet.onnx", "golden": "golden.npz", "manifest": "manifest.json", "answers": "golden.npz"}[damage]
+    if damage == "answers":
+        from mnist_edge.common.files import sha256_bytes
+        from mnist_edge.proof.golden import Golden
+
+        golden = Golden.read(file)
+        file.write_bytes(Golden(golden.pixels, np.roll(golden.logits, 1, axis=1)).to_bytes())
+        manifest = json.loads((folder / "manifest.json").read_text())
+        manifest["golden"]["sha256"] = sha256_bytes(file.read_bytes())
+        manifest["golden"]["bytes"] = file.stat().st_size
+        del manifest["sha256"]
+        manifest["sha256"] = sha256_bytes(json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode())
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+    else:
+        content = file.read_bytes()
+        file.write_bytes(content[:50] + bytes([content[50] ^ 1]) + content[51:])
+    done = run_process("serve", folder, "--port", 0, "--workers", 2, check=code)
+    assert done.stdout == "" and done.stderr.splitlines()[-1].startswith("error: ") and words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_it_says_that_nothing_proves_this_machine(serve: Callable[..., Running], run_process: Command) -> None:
+    running = serve(LENET)
+    lines = until(lambda: [line for line in running.errors if line.startswith("warning: ")])
+    assert len(lines) == 1 and "lenet.onnx: not proven with" in lines[0]
+    done = run_process("serve", LENET, "--port", 0, "--require-proof", check=3)
+    assert "not proven with" in done.stderr
+
+
+def test_a_port_that_is_taken(run_process: Command) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = run_process("serve", LENET, "--port", port, check=2)
+    assert f"error: port {port} of 127.0.0.1 cannot be had: Address already in use; --port names another" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--all", "lenet"], "--all and names of models cannot be used together"),
+        (["--host", "no.such.host.invalid"], "no.such.host.invalid is no address of this machine"),
+        (["--token-file", "none"], "none: No such file or directory; --token-file names a file with a token"),
+        (["--max-body", "nan"], "not a finite number"),
+        (["--runtime", "other"], "unknown runtime 'other'"),
+        (["lenet", "lenet"], "two models have the name 'lenet'"),
+        (["nothing"], "unknown model 'nothing'"),
+    ],
+)
+def test_wrong_usage(run_process: Command, arguments: list[str], words: str) -> None:
+    assert words in run_process("serve", *arguments, "--port", 0, check=2).stderr
+
+
+def test_a_short_token_is_refused(run_process: Command) -> None:
+    done = run_process("serve", "--port", 0, env={"MNIST_EDGE_TOKEN": "short"}, check=2)
+    assert "MNIST_EDGE_TOKEN: a token has at least 8 characters" in done.stderr
+
+
+def test_without_the_extra_it_says_how_to_install_it(run_process: Command, tmp_path: Path) -> None:
+    (tmp_path / "uvicorn.py").write_text("")
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['uvicorn'] = None\n")
+    done = run_process("serve", env={"PYTHONPATH": str(tmp_path)}, check=1)
+    assert done.stderr == "error: mnist-edge serve needs uvicorn, which is not installed; run: pip install 'mnist-edge[serve]'\n"
+
+
+def test_the_server_loads_no_torch(serve: Callable[..., Running]) -> None:
+    running = serve(LENET)
+    (worker,) = running.workers()
+    for pid, foreign in ((running.process.pid, ("numpy", "onnxruntime", "torch")), (worker, ("torch",))):
+        mapped = Path(f"/proc/{pid}/maps").read_text()
+        assert [name for name in foreign if f"/{name}/" in mapped] == []
+
+
+def test_json_for_programs(run_process: Command, serve: Callable[..., Running]) -> None:
+    done = run_process("serve", LENET, "--json", "--port", 0, "--max-headers", 5, check=2)
+    assert json.loads(done.stdout)["exit_code"] == 2
