@@ -9,6 +9,7 @@ the first step of a process, so that with three processes or more a resumed trai
 
 import os
 import pickle
+import re
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -164,6 +165,11 @@ def _gone() -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise TrainingError(
-            f"a process of this training ended or cannot be reached ({one_line(error)[:120]}); the finished epochs are kept: "
+            f"a process of this training ended or cannot be reached ({_without_source(one_line(error))}); the finished epochs are kept: "
             "start all of them again with --resume"
         ) from error
+
+
+def _without_source(message: str) -> str:
+    """Leave out the line of gloo's own source, with which its messages begin."""
+    return re.sub(r"\[/[^\]]*\] ", "", message)
