@@ -303,18 +303,22 @@ def test_ray_serve_answers_pictures_and_refuses_others(cluster: Any, scans: Path
     serve.start(http_options={"host": "127.0.0.1", "port": port})
     try:
         serve.run(app({"model": str(REFERENCE)}))
-        url = f"http://127.0.0.1:{port}/"
-        with urllib.request.urlopen(url, timeout=60) as reply:
+        url = f"http://127.0.0.1:{port}"
+        with urllib.request.urlopen(f"{url}/v2/health/ready", timeout=60) as reply:
             assert json.load(reply)["ready"] is True
         path = scans / "png" / "0005.png"
-        with urllib.request.urlopen(urllib.request.Request(url, path.read_bytes()), timeout=60) as reply:
+        with urllib.request.urlopen(urllib.request.Request(f"{url}/predict", path.read_bytes()), timeout=60) as reply:
             answer = json.load(reply)
         (expected,) = locally(run_command, path)
-        assert answer == {key: expected[key] for key in answer} and answer["digit"] is not None
-        for body, code in ((b"no picture", 400), (bytes(65 * 2**20), 413)):
-            with pytest.raises(urllib.error.HTTPError) as error:
-                urllib.request.urlopen(urllib.request.Request(url, body), timeout=60)
-            assert error.value.code == code and "error" in json.load(error.value)
+        assert answer["digit"] == expected["digit"] and answer["probabilities"] == expected["probabilities"]
+        pixels = np.random.default_rng(2).integers(0, 256, (3, 1, 28, 28), np.uint8)
+        raw = {"Inference-Header-Content-Length": "0"}
+        with urllib.request.urlopen(urllib.request.Request(f"{url}/v2/models/lenet/infer", pixels.tobytes(), raw), timeout=60) as reply:
+            content, header = reply.read(), int(reply.headers["Inference-Header-Content-Length"])
+        assert content[header:] == Predictor.load(REFERENCE).logits(pixels).tobytes()
+        with pytest.raises(urllib.error.HTTPError) as error:
+            urllib.request.urlopen(urllib.request.Request(f"{url}/predict", b"no picture"), timeout=60)
+        assert error.value.code == 400 and "error" in json.load(error.value)
     finally:
         serve.shutdown()
     with pytest.raises(UsageError, match="unknown argument modl"):
