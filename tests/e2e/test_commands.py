@@ -72,7 +72,7 @@ def test_the_doctor_finds_an_incomplete_mnist(run_command: Command, tmp_path: Pa
         (["train", "lenet", "--data", "drawn", "--name", "../x"], 2, "cannot be a model's name"),
         (["train", "lenet", "--data", "nowhere"], 1, "nowhere: no such folder"),
         (["train", "nowhere:Net", "--data", "drawn"], 2, "nowhere"),
-        (["export", "lenet"], 2, "add --format onnx, or one of c, executorch, litert, torchscript, web"),
+        (["export", "lenet"], 2, "add --format onnx, or one of c, executorch, litert, torchscript, triton, web"),
         (["export", "lenet", "--format", "onx"], 2, "did you mean 'onnx'"),
         (["export", "lenet", "--format", "onnx", "--opset", "11", "--data", "drawn"], 2, "--opset 11"),
         (

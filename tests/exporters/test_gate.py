@@ -164,7 +164,8 @@ def test_weights_or_code_that_answer_otherwise_than_stored_are_no_reference(
 def test_wrong_options_are_refused_before_anything_is_done(models: Path, drawn_test: Dataset) -> None:
     model = store.find("lenet", models)
     with pytest.raises(
-        UnknownNameError, match=r"unknown format 'onx' \(did you mean 'onnx'\?\); known: c, executorch, litert, onnx, torchscript, web"
+        UnknownNameError,
+        match=r"unknown format 'onx' \(did you mean 'onnx'\?\); known: c, executorch, litert, onnx, torchscript, triton, web",
     ):
         gate.export(model, "onx", drawn_test)
     with pytest.raises(UnknownNameError, match="unknown option of format torchscript in float32 'opset'"):
