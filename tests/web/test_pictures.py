@@ -137,11 +137,11 @@ def test_real_pictures(photographed: list[Path], tmp_path: Path) -> None:
 @pytest.mark.parametrize("effect", [*hard_pictures.EFFECTS, *hard_pictures.LIMITS])
 def test_real_pictures_in_hard_light(effect: str, photographed: list[Path], tmp_path: Path) -> None:
     pictures: Pictures = []
-    for number, path in enumerate(photographed):
+    for number, path in list(enumerate(photographed))[::3]:
         random = np.random.default_rng([5, number])
         light = (hard_pictures.EFFECTS | hard_pictures.LIMITS)[effect]
         pictures.append((f"{path.name} {effect}", hard_pictures.camera(light(hard_pictures.ink_of(path), random), random), "auto"))
-    assert compare(pictures, tmp_path)[0] > 80
+    assert compare(pictures, tmp_path)[0] > 80 / 3
 
 
 def test_a_large_photo_is_made_smaller_alike(tmp_path: Path) -> None:
