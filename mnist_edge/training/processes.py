@@ -20,7 +20,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.distributed_c10d import Store
+from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from mnist_edge.common.errors import MnistEdgeError, TrainingError, UsageError, one_line
@@ -122,7 +122,7 @@ class Processes:
         """
         if self.store is None:
             return False
-        failed, spoken = f"mnist-edge/{self.restarts}/failed", f"mnist-edge/{self.restarts}/spoken"
+        failed, spoken = "failed", "spoken"
         with suppress(RuntimeError):  # the store is torchrun's, and may be gone
             if self.is_first:
                 self.store.set(failed, "")
@@ -148,11 +148,15 @@ def joined() -> Iterator[Processes]:
     if not dist.is_available() or not dist.is_torchelastic_launched() or os.environ["WORLD_SIZE"] == "1":
         yield ALONE
         return
+    restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))
     with _gone():
         store, rank, count = next(rendezvous("env://"))
+        store = PrefixStore(
+            f"mnist-edge/{restarts}", store
+        )  # a restart may find the store of the processes that died, with their addresses
         dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", store=store, rank=rank, world_size=count)
     try:
-        yield Processes(rank, count, int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)), store)
+        yield Processes(rank, count, restarts, store)
     finally:
         with suppress(RuntimeError):  # a process is gone
             dist.destroy_process_group()
