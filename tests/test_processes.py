@@ -111,7 +111,8 @@ def test_killed_in_any_process_and_resumed_a_training_ends_with_the_same_bits(tm
             _, err = process.communicate(timeout=60)
             assert process.returncode == 1
             assert "Traceback (most recent call last)" not in err.partition("E1")[0], err
-            if rank == 1:  # torchrun may end the first process before it can tell
+            assert "failed (exitcode: -9)" in err, err
+            if rank == 1:  # torchrun may end the first process before it can tell, too
                 assert sum(line.startswith("error: ") for line in ours(err)) <= 1, err
     assert not (tmp_path / "models" / "killed").exists()
     run(tmp_path, *LONG, "--name", "killed", "--resume")
