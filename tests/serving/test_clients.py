@@ -34,8 +34,9 @@ def test_tritonclient_and_kserve_get_the_very_logits(server: Running, pixels: np
         assert np.array_equal(np.array(answer, np.float32).reshape(logits.shape), logits), way
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
 def test_curl(server: Running, pixels: np.ndarray, logits: np.ndarray, tmp_path: Path) -> None:
+    if shutil.which("curl") is None:
+        lacking("there is no curl")
     url = f"http://127.0.0.1:{server.port}"
     (tmp_path / "raw").write_bytes(pixels[:1].tobytes())
 
