@@ -47,6 +47,11 @@ build/clients/.made: $(ENVIRONMENT)
 	build/clients/bin/python -m pip install --quiet "tritonclient[http,grpc]==2.73.0" kserve==0.21.0 prometheus_client openapi-spec-validator
 	@touch $@
 
+build/mlserver/.made:
+	$(PYTHON) -m venv build/mlserver
+	build/mlserver/bin/python -m pip install --quiet "mlserver==1.7.*" "uvloop<0.22" onnxruntime
+	@touch $@
+
 ONLY ?=
 SAMPLE ?=
 SEED ?=
@@ -55,7 +60,7 @@ mutants: $(ENVIRONMENT)  ## break the code that proves, a thing at a time: do th
 	$(BIN)/python -m pip install --quiet "cosmic-ray>=8.4,<9" "coverage>=7"
 	nice -n 10 $(BIN)/python tests/mutants/run.py --jobs $(JOBS) $(if $(ONLY),--only $(ONLY)) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED))
 
-bench: $(ENVIRONMENT)  ## measure, and write benchmarks/RESULTS.md
+bench: $(ENVIRONMENT) build/mlserver/.made  ## measure, and write benchmarks/RESULTS.md
 	$(BIN)/python benchmarks/run.py
 
 soak: $(ENVIRONMENT)  ## the server under 100,000 mutated requests, and under a million good ones with restarts and a kill (some 15 minutes)

@@ -92,22 +92,30 @@ def _copy(models_dir: Path) -> None:
 
 
 def _exported(model: Model, test: Dataset, wanted: set[str]) -> Model:
-    """Export a model to each wanted format that can be written here and is not there; what the gate refuses is said and left out."""
+    """Export a model to each wanted format that can be written here and is not there; what the gate refuses is said and left out.
+
+    A format that is made from another one is written in each precision that the model has of that one.
+    """
     if not (model.folder / model.manifest.weights.file).is_file():
         return model
     for format in exporters.formats():
-        if format.name not in wanted or format.missing() or any(artifact.format == format.name for artifact in model.artifacts):
+        if format.name not in wanted or format.missing():
             continue
-        try:
-            model, _ = gate.export(model, format.name, test)
-        except MnistEdgeError as error:
-            print(f"{model.name}: not exported to {format.name}: {error}")
+        sources = {artifact.precision for artifact in model.artifacts if artifact.format == format.source}
+        have = {artifact.precision for artifact in model.artifacts if artifact.format == format.name}
+        for precision in (sources & set(format.precisions) if format.source else {"float32"}) - have:
+            # this table has no column for chips: docs/c.md has them
+            options = {"target": ("none",)} if any(option.name == "target" for option in format.options) else {}
+            try:
+                model, _ = gate.export(model, format.name, test, precision=precision, options=options)
+            except MnistEdgeError as error:
+                print(f"{model.name}: not exported to {format.name} in {precision}: {error}")
     return model
 
 
 def columns() -> list[Column]:
-    """Return the columns: each runtime that takes artifacts, then each emulated machine."""
-    here = [Column(name, one) for name, one in runtimes.runtimes().items() if not one.from_weights]
+    """Return the columns: each runtime that takes artifacts and is no chip, then each emulated machine."""
+    here = [Column(name, one) for name, one in runtimes.runtimes().items() if not (one.from_weights or one.target)]
     return here + [Column(name, runtimes.get("ort"), name) for name in emulated.PLATFORMS]
 
 

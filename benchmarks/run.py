@@ -36,6 +36,7 @@ def main() -> None:
         _part("in_c.py"),
         _part("training.py"),
         _part("serving.py"),
+        _part("beside_mlserver.py"),
     ]
     OUTPUT.write_text("\n\n".join(part.strip() for part in parts) + "\n")
     print(OUTPUT.read_text())

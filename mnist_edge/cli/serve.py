@@ -127,7 +127,12 @@ def command(
             out.say(f"model: {model['description']}, version {model['version']}")
         if settings.token is None and host not in ("127.0.0.1", "localhost", "::1"):
             out.problem(f"warning: anybody who reaches {host} can ask; --token-file asks for a token")
-        out.result({"url": started.url, "models": [{key: one[key] for key in ("name", "version")} for one in started.models]}, started.url)
+        try:
+            out.result(
+                {"url": started.url, "models": [{key: one[key] for key in ("name", "version")} for one in started.models]}, started.url
+            )
+        except OSError as error:  # a full disk must not stop a server, as it does not stop one that runs
+            out.problem(f"warning: {started.url} and the log cannot be written to standard output: {error.strerror or error}")
         out.say("serving; Ctrl-C ends it")
 
     serve(settings, ready, out.problem)

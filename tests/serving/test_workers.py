@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Command
+from conftest import COMMAND, Command
 from serving_process import LENET, Running, until
 
 pytestmark = pytest.mark.slow
@@ -192,6 +193,24 @@ def test_a_port_that_is_taken(run_process: Command) -> None:
         port = taken.getsockname()[1]
         done = run_process("serve", LENET, "--port", port, check=2)
     assert f"error: port {port} of 127.0.0.1 cannot be had: Address already in use; --port names another" in done.stderr
+
+
+def test_a_full_disk_stops_neither_the_start_nor_the_answers(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with Path("/dev/full").open("w") as full, (tmp_path / "errors").open("w") as errors:
+        process = subprocess.Popen([COMMAND, "serve", str(LENET), "--port", str(port)], stdout=full, stderr=errors)
+        try:
+            running = Running(process, port)
+            until(lambda: process.poll() is not None or "serving" in (tmp_path / "errors").read_text())
+            assert process.poll() is None, (tmp_path / "errors").read_text()
+            for _ in range(20):
+                assert running.infer(bytes(784)).status == 200
+        finally:
+            process.terminate()
+            assert process.wait(20) == 0
+    assert "cannot be written to standard output: No space left on device" in (tmp_path / "errors").read_text()
 
 
 @pytest.mark.parametrize(
