@@ -239,7 +239,7 @@ def test_a_job_that_was_stopped_goes_on_and_a_picture_that_kills_is_told(
             other.run()
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letter.txt").touch()
-    with pytest.raises(UsageError, match=r"holds letter\.txt, and no job\.json"):
+    with pytest.raises(UsageError, match=r"holds letter\.txt, and no _job\.json"):
         Job(job.parts, model, tmp_path / "full").run()
 
 
@@ -252,6 +252,7 @@ def test_the_command_writes_parquet_on_the_cluster(cluster: Any, scans: Path, tm
     assert document == {"output": "out", "answers": 10_700, "errors": 1, "parts": 6, "kept": 0}
     assert json.loads(run_command(*given, check=1).stdout) == document | {"kept": 6}
     found = [row for file in sorted((tmp_path / "out").glob("*.parquet")) for row in pq.read_table(file).to_pylist()]
+    assert pq.read_table(tmp_path / "out").to_pylist() == found  # the folder is one table for whoever reads it
     expected = locally(run_command, scans / "png", scans / "ten", check=1)
     assert [{key: row[key] for key in expected[0] if key != "index"} for row in found] == [
         {key: row.get(key) for key in expected[0] if key != "index"} for row in expected
@@ -263,12 +264,34 @@ def test_the_command_writes_parquet_on_the_cluster(cluster: Any, scans: Path, tm
 
 
 @pytest.mark.proof
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [({"require_proof": "1"}, "require_proof=1: give true or false"), ({"replicas": "x"}, "replicas=x: give a whole number from 1 on")],
+)
+def test_ray_serve_refuses_arguments_that_it_would_misread(arguments: dict[str, str], words: str) -> None:
+    from mnist_edge.scale.serve import app
+
+    with pytest.raises(UsageError, match=words):
+        app(arguments)
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("content", ["[]", "{"])
+def test_a_damaged_record_of_a_job_is_told(content: str, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "_job.json").write_text(content)
+    with pytest.raises(UsageError, match=r"_job\.json: damaged .*; name another --output"):
+        Job([], pack(REFERENCE, "ort", None, False), tmp_path / "out").run()
+
+
+@pytest.mark.proof
 def test_a_machine_on_which_nothing_is_proven_refuses_where_a_proof_is_required(cluster: Any, scans: Path, tmp_path: Path) -> None:
     shutil.copytree(REFERENCE, tmp_path / "lenet")
     names = tuple(named(scans / "png")[:3])
     proven_elsewhere = pack(tmp_path / "lenet", "openvino", None, True)
-    with pytest.raises(NotProvenError):
+    with pytest.raises(NotProvenError, match=r"to prove it there, run mnist-edge verify on such a machine$") as refused:
         Job([Pictures(names)], proven_elsewhere, tmp_path / "out").run()
+    assert "/" not in str(refused.value).partition(":")[2]  # where it was unpacked is gone
 
 
 @pytest.mark.proof

@@ -184,6 +184,7 @@ def _on_ray(
     document = {"output": str(output), "answers": done.rows, "errors": done.errors, "parts": done.parts, "kept": done.kept}
     out.result(document, text)
     if done.errors:
+        out.say("each error is in its row; to try a file of answers again, remove it and type the same command")
         ctx.exit(EXIT_FAILED)
 
 

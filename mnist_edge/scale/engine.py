@@ -32,8 +32,8 @@ INSTALL = "pip install 'mnist-edge[ray]'"
 #: How often Ray starts a task again whose process or machine died, before the part is divided to find the picture that kills.
 RETRIES = 3
 
-#: What a job is, in its output folder.
-JOB = "job.json"
+#: What a job is, in its output folder. Readers of a folder of Parquet files leave out names that begin so.
+JOB = "_job.json"
 
 
 class Answered(NamedTuple):
@@ -120,6 +120,8 @@ class Job:
             return
         except ValueError as error:
             raise UsageError(f"{path}: damaged ({error}); name another --output") from error
+        if not isinstance(before, dict):
+            raise UsageError(f"{path}: damaged (it holds no object); name another --output")
         if differing := [key for key in about if before.get(key) != about[key]]:
             what = "other pictures" if differing[0].startswith("parts") else f"another {differing[0].partition('_')[0]}"
             raise UsageError(f"{self.folder}: was begun with {what}; give the same as then, or name another --output")

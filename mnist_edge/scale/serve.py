@@ -27,7 +27,7 @@ def app(arguments: dict[str, Any]) -> serve.Application:
     settings = Settings(
         models=(given["model"],) if given["model"] else (),
         runtime=given["runtime"],
-        require_proof=given["require_proof"].lower() == "true",
+        require_proof=_truth("require_proof", given["require_proof"]),
         host="",  # Ray's proxy decides who may ask
         log=False,  # Ray logs requests
     )
@@ -37,5 +37,19 @@ def app(arguments: dict[str, Any]) -> serve.Application:
 
         return application(settings)
 
-    deployment = serve.deployment(serve.ingress(build)(), num_replicas=int(given["replicas"]), ray_actor_options={"num_cpus": 1})
+    deployment = serve.deployment(
+        serve.ingress(build)(), num_replicas=_number("replicas", given["replicas"]), ray_actor_options={"num_cpus": 1}
+    )
     return deployment.bind()
+
+
+def _truth(name: str, value: str) -> bool:
+    if value.lower() not in ("true", "false"):  # anything else would serve what is not proven, and nobody would notice
+        raise UsageError(f"{name}={value}: give true or false")
+    return value.lower() == "true"
+
+
+def _number(name: str, value: str) -> int:
+    if not (value.isascii() and value.isdigit() and int(value)):
+        raise UsageError(f"{name}={value}: give a whole number from 1 on")
+    return int(value)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mnist_edge import runtimes, store
-from mnist_edge.common.errors import UnprovenWarning, UsageError
+from mnist_edge.common.errors import NotProvenError, UnprovenWarning, UsageError
 from mnist_edge.predictor import Predictor
 from mnist_edge.store.manifest import FILE_NAME
 
@@ -59,10 +59,16 @@ def unpack(shipped: Shipped) -> tuple[Predictor, tuple[str, ...]]:
             path.write_bytes(content)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UnprovenWarning)
-            predictor = Predictor.load(Path(scratch) / "model" / shipped.file, shipped.runtime, require_proof=shipped.require_proof)
-        # how to prove it names the folder that is about to go
-        told = [str(one.message).partition("; ")[0] for one in caught if issubclass(one.category, UnprovenWarning)]
-        return predictor, tuple(f"{line}; to prove it there, run mnist-edge verify on such a machine" for line in told)
+            try:
+                predictor = Predictor.load(Path(scratch) / "model" / shipped.file, shipped.runtime, require_proof=shipped.require_proof)
+            except NotProvenError as error:
+                raise NotProvenError(_there(error)) from error
+        return predictor, tuple(_there(one.message) for one in caught if issubclass(one.category, UnprovenWarning))
+
+
+def _there(message: Warning | Exception | str) -> str:
+    """Return what is not proven, without how to prove it: that names a folder that is about to go."""
+    return f"{str(message).partition('; ')[0]}; to prove it there, run mnist-edge verify on such a machine"
 
 
 def _contents(path: Path, name: str) -> dict[str, bytes]:
