@@ -1,0 +1,226 @@
+"""A picture of a page → how strong the ink is at each place, and which pixels are ink; rules and the lines of boxes are taken out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from mnist_edge.image.components import Components, find_components
+from mnist_edge.image.ink import MIN_STRENGTH, closing, denoise, quantile
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: Pages are worked on with at most this many pixels.
+PAGE_PIXELS = 2_000_000
+
+#: A square of this share of the longer side that fits into a dark area makes it no stroke but a shadow, a table or a finger.
+PAPER_WINDOW = 0.12
+
+#: Beyond this it is clear whether the ink is dark or light.
+CLEAR_POLARITY = 0.5
+
+
+class Ink(NamedTuple):
+    """The ink of a page, if it is dark or if it is light.
+
+    Attributes:
+        dark: which of the two.
+        strength: uint8, H×W, how much darker (or lighter) than the paper around it each pixel is.
+        mask: bool, H×W, which pixels are ink.
+    """
+
+    dark: bool
+    strength: NDArray[np.uint8]
+    mask: NDArray[np.bool_]
+
+
+def find_plane(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
+    """Return the colour plane in which the ink differs most from the paper, and how clearly it is lighter there, below 0 darker.
+
+    It is `mnist_edge.image.ink.find_polarity` for a page: strokes are a small part of it, so more of its detail is kept, and its
+    borders have no say, because a table may be there.
+    """
+    if pixels.ndim == 3 and (pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 0] == pixels[..., 2]).all():
+        pixels = pixels[..., 0]
+    factor = -(-max(pixels.shape) // 512)
+    small = np.asarray(Image.fromarray(np.ascontiguousarray(pixels)).reduce(factor)) if factor > 1 else pixels
+    planes = [small] if pixels.ndim == 2 else [np.ascontiguousarray(small[..., i]) for i in range(3)]
+    cubes = [_cubed_difference(plane) for plane in planes]
+    spread = [float(np.abs(cube).sum()) for cube in cubes]
+    best = next(i for i in range(len(planes)) if spread[i] >= 0.95 * max(spread))
+    return np.ascontiguousarray(pixels if pixels.ndim == 2 else pixels[..., best]), float(cubes[best].sum()) / max(spread[best], 1e-9)
+
+
+def _cubed_difference(plane: NDArray[np.uint8]) -> NDArray[np.float32]:
+    radius = max(3, max(plane.shape) // 12)
+    margin = min(2 * radius, *plane.shape)
+    around = Image.fromarray(np.pad(plane, margin, mode="symmetric")).filter(ImageFilter.BoxBlur(radius))
+    difference = plane.astype(np.float32) - np.asarray(around)[margin:-margin, margin:-margin]
+    return difference * difference * difference
+
+
+def find_ink(plane: NDArray[np.uint8], dark: bool) -> Ink | None:
+    """Find dark ink, or light ink, in a plane; None if there is nothing as strong as ink.
+
+    The paper is the plane's closing. What of the strength is left where there is no ink (noise, a shadow's slope) is measured around each
+    place and taken off, and a pixel is ink if it stands out from that as an edge does: the threshold is the mean strength of
+    the edges, weighted by their steepness (Kittler, Illingworth and Föglein, "Threshold Selection Based on a Simple Image Statistic", 1985).
+    """
+    plane = denoise(plane)
+    plane = plane if dark else 255 - plane
+    paper = closing(plane, max(3, int(max(plane.shape) * PAPER_WINDOW)))
+    share = ((paper - plane).astype(np.uint16) * 255 // np.maximum(paper, 64)).astype(np.uint8)
+    if int(share.max()) < MIN_STRENGTH:
+        return None
+    middle = edge_strength(share)
+    rest, noise = _around(share, share < 0.6 * middle, max(4, max(plane.shape) // 40))
+    strength = np.maximum(share - rest, 0).astype(np.uint8)
+    level = np.maximum(max(0.45 * middle, MIN_STRENGTH / 2), 4 * noise)
+    return Ink(dark, strength, strength > level)
+
+
+def edge_strength(strength: NDArray[np.uint8]) -> float:
+    """Return the mean of the strength, weighted by the square of its steepness."""
+    values = strength.astype(np.float32)
+    steep = np.zeros_like(values)
+    steep[:-1] = np.abs(values[1:] - values[:-1])
+    steep[:, :-1] = np.maximum(steep[:, :-1], np.abs(values[:, 1:] - values[:, :-1]))
+    steep *= steep
+    return float(np.vdot(steep, values) / max(1.0, float(steep.sum())))
+
+
+def _around(share: NDArray[np.uint8], bare: NDArray[np.bool_], reach: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the mean and the spread of the bare pixels' strength around each pixel, in a square that reaches so far."""
+    step = max(1, reach // 8)
+    values = np.where(bare, share, 0).astype(np.float32)
+    sums = [_blocks(one, step) for one in (bare.astype(np.float32), values, values * values)]
+    count, first, second = (_box_sum(one, max(1, reach // step)) for one in sums)
+    total = [float(one.sum()) / max(1.0, float(sums[0].sum())) for one in sums[1:]]  # where all around is ink, the page's own
+    mean = (first + total[0]) / (count + 1)
+    spread = np.sqrt(np.maximum((second + total[1]) / (count + 1) - mean * mean, 0))
+    height, width = share.shape
+    return tuple(np.repeat(np.repeat(one, step, axis=0)[:height], step, axis=1)[:, :width] for one in (mean, spread))  # type: ignore[return-value]
+
+
+def _blocks(values: NDArray[np.float32], step: int) -> NDArray[np.float32]:
+    """Return the sums of blocks of step×step; a block at the border may have fewer."""
+    if step == 1:
+        return values
+    height, width = values.shape
+    values = np.pad(values, ((0, -height % step), (0, -width % step)))
+    return values.reshape(values.shape[0] // step, step, -1, step).sum(axis=(1, 3))
+
+
+def _box_sum(values: NDArray[np.float32], reach: int) -> NDArray[np.float32]:
+    """Return the sums of squares with side 2 reach + 1, cut off at the borders."""
+    result = values.astype(np.float64)
+    for _ in range(2):
+        total = np.concatenate([np.zeros((1, result.shape[1])), result.cumsum(axis=0)])
+        at = np.arange(len(result))
+        result = (total[np.minimum(at + reach + 1, len(result))] - total[np.maximum(at - reach, 0)]).T
+    return result.astype(np.float32)
+
+
+# ---- rules
+
+
+def typical_height(pieces: Components) -> float:
+    """Return the height of most of the ink that may be writing, 0 if there is none: neither specks, nor rules, nor what frames others."""
+    height, width = pieces.height, pieces.width
+    longer = np.maximum(height, width)
+    fits = (longer >= max(7, 0.012 * max(pieces.shape))) & (width <= 3 * height) & (height <= 12 * width)
+    fits &= (pieces.borders <= 1) & (height < 0.95 * pieces.shape[0])
+    chosen = np.flatnonzero(fits)
+    if not len(chosen):
+        return 0.0
+    chosen = chosen[np.argsort(-pieces.ink[chosen])[:2000]]
+    top, bottom, left, right = (one[chosen] for one in (pieces.top, pieces.bottom, pieces.left, pieces.right))
+    y, x = (top + bottom) / 2, (left + right) / 2
+    big = np.argsort(-longer[chosen])[:40]
+    for one in big:
+        held = (y > top[one]) & (y < bottom[one]) & (x > left[one]) & (x < right[one]) & (longer[chosen] > 0.15 * longer[chosen[one]])
+        if held.sum() > 2:  # itself and two more
+            fits[chosen[one]] = False
+    heights = height[fits]
+    if not len(heights):
+        return 0.0
+    order = np.argsort(heights)
+    weight = (heights[order] * np.sqrt(pieces.ink[fits][order].astype(np.float64))).cumsum()
+    return float(heights[order][np.searchsorted(weight, 0.5 * weight[-1])])
+
+
+def without_rules(mask: NDArray[np.bool_], height: float) -> NDArray[np.bool_]:
+    """Return the mask without lines much longer than digits of this height are: rules, squares, boxes. What crosses them stays whole."""
+    least = max(1.8 * height, 0.06 * max(mask.shape), 24)
+    across = _rules(mask, least)
+    down = _rules(np.ascontiguousarray(mask.T), least).T
+    return mask & ~(across | down)
+
+
+def _runs(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Return for each pixel how many pixels of ink lie in its column without a gap, itself counted."""
+    turned = np.zeros((mask.shape[1], mask.shape[0] + 2), np.int8)
+    turned[:, 1:-1] = mask.T
+    change = np.diff(turned, axis=1).ravel()
+    start, end = np.flatnonzero(change == 1), np.flatnonzero(change == -1)
+    steps = np.zeros(change.size, np.int32)
+    steps[start], steps[end] = end - start, start - end
+    return np.ascontiguousarray(steps.cumsum(dtype=np.int32).reshape(mask.shape[1], -1)[:, :-1].T)
+
+
+def _rules(mask: NDArray[np.bool_], least: float) -> NDArray[np.bool_]:
+    """Return the pixels of lines that run along the rows, straight or bent a little, at least so long."""
+    height, width = mask.shape
+    lengths = _runs(mask)
+    thin = mask & (lengths <= max(3, least / 12))
+    gap = max(3, int(least / 12))
+    joined = np.zeros_like(mask)
+    padded = np.pad(thin, ((0, 0), (gap, gap))).view(np.uint8)
+    spread = _running_rows(np.maximum, padded, 2 * gap + 1)
+    joined = _running_rows(np.minimum, np.pad(spread, ((0, 0), (gap, gap)), constant_values=1), 2 * gap + 1).astype(bool)
+    pieces = find_components(joined, joined.view(np.uint8))
+    found = np.zeros_like(mask)
+    long = np.flatnonzero((pieces.width >= least) & (pieces.height <= 0.35 * pieces.width + 4))
+    for one in long[np.argsort(-pieces.width[long])][:400]:
+        top, bottom, left, right = (int(side[one]) for side in (pieces.top, pieces.bottom, pieces.left, pieces.right))
+        box = (slice(top, bottom), slice(left, right))
+        own = thin[box] & pieces.mask_of(one)
+        line = _line(own, lengths[box], least)
+        if line is not None:
+            found[box] |= line
+    return found
+
+
+def _running_rows(operation: np.ufunc, array: NDArray[np.uint8], window: int) -> NDArray[np.uint8]:
+    reach = 1
+    while reach < window:
+        step = min(reach, window - reach)
+        array = operation(array[:, :-step], array[:, step:])
+        reach += step
+    return array
+
+
+def _line(own: NDArray[np.bool_], lengths: NDArray[np.int32], least: float) -> NDArray[np.bool_] | None:
+    """Return the pixels of the one line in a piece; None if it holds none that is long, thin, even and without great gaps."""
+    y, x = np.nonzero(own)
+    thick = float(np.median(lengths[y, x]))
+    at = x / max(1, own.shape[1] - 1) * 2 - 1
+    near = np.ones(len(x), bool)
+    for tolerance in (4.0, 2.0, 1.0):
+        if near.sum() < 8:
+            return None
+        fit = np.polynomial.polynomial.polyfit(at[near], y[near], 3 if own.shape[1] > 3 * least else 2)
+        off = np.abs(y - np.polynomial.polynomial.polyval(at, fit))
+        near = off <= tolerance * thick + 1.5
+    columns = np.zeros(own.shape[1], bool)
+    columns[x[near]] = True
+    covered = int(columns.sum())
+    if covered < 0.6 * least or covered < 0.5 * own.shape[1] or covered < 14 * thick:
+        return None
+    line = np.zeros_like(own)
+    chosen = near & (lengths[y, x] <= 1.7 * thick + 1)
+    line[y[chosen], x[chosen]] = True
+    return line
