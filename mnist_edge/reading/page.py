@@ -1,4 +1,4 @@
-"""A picture of a page → how strong the ink is at each place, and which pixels are ink; rules and the lines of boxes are taken out."""
+"""A picture of a page → how strong the ink is at each place, and which pixels are ink, and how high the writing is."""
 
 from __future__ import annotations
 
@@ -7,17 +7,21 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from PIL import Image, ImageFilter
 
-from mnist_edge.image.components import Components, find_components
 from mnist_edge.image.ink import MIN_STRENGTH, closing, denoise, quantile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from mnist_edge.image.components import Components
 
 #: Pages are worked on with at most this many pixels.
 PAGE_PIXELS = 2_000_000
 
 #: A square of this share of the longer side that fits into a dark area makes it no stroke but a shadow, a table or a finger.
 PAPER_WINDOW = 0.12
+
+#: Where the paper is darker than this share of the page's paper, it is none: a table, a floor, a hand.
+DARKEST_PAPER = 0.3
 
 #: Beyond this it is clear whether the ink is dark or light.
 CLEAR_POLARITY = 0.5
@@ -75,20 +79,23 @@ def find_ink(plane: NDArray[np.uint8], dark: bool) -> Ink | None:
     share = ((paper - plane).astype(np.uint16) * 255 // np.maximum(paper, 64)).astype(np.uint8)
     if int(share.max()) < MIN_STRENGTH:
         return None
-    middle = edge_strength(share)
-    rest, noise = _around(share, share < 0.6 * middle, max(4, max(plane.shape) // 40))
+    share[paper < DARKEST_PAPER * quantile(paper.ravel(), 0.9)] = 0
+    middle, sixth = (quantile(share.ravel(), one) for one in (0.5, 0.16))
+    bare = share <= max(0.6 * edge_strength(share, middle), middle + 3 * (middle - sixth))
+    rest, noise = _around(share, bare, max(4, max(plane.shape) // 40))
     strength = np.maximum(share - rest, 0).astype(np.uint8)
-    level = np.maximum(max(0.45 * middle, MIN_STRENGTH / 2), 4 * noise)
+    edges = edge_strength(np.where(bare, 0, strength).astype(np.uint8), 0)
+    level = np.maximum(max(0.45 * edges, MIN_STRENGTH / 2), 4 * noise)
     return Ink(dark, strength, strength > level)
 
 
-def edge_strength(strength: NDArray[np.uint8]) -> float:
-    """Return the mean of the strength, weighted by the square of its steepness."""
+def edge_strength(strength: NDArray[np.uint8], above: int) -> float:
+    """Return the mean of the strength, where it is above a value, weighted by the square of its steepness."""
     values = strength.astype(np.float32)
     steep = np.zeros_like(values)
     steep[:-1] = np.abs(values[1:] - values[:-1])
     steep[:, :-1] = np.maximum(steep[:, :-1], np.abs(values[:, 1:] - values[:, :-1]))
-    steep *= steep
+    steep *= steep * (strength > above)
     return float(np.vdot(steep, values) / max(1.0, float(steep.sum())))
 
 
@@ -124,9 +131,6 @@ def _box_sum(values: NDArray[np.float32], reach: int) -> NDArray[np.float32]:
     return result.astype(np.float32)
 
 
-# ---- rules
-
-
 def typical_height(pieces: Components) -> float:
     """Return the height of most of the ink that may be writing, 0 if there is none: neither specks, nor rules, nor what frames others."""
     height, width = pieces.height, pieces.width
@@ -150,77 +154,3 @@ def typical_height(pieces: Components) -> float:
     order = np.argsort(heights)
     weight = (heights[order] * np.sqrt(pieces.ink[fits][order].astype(np.float64))).cumsum()
     return float(heights[order][np.searchsorted(weight, 0.5 * weight[-1])])
-
-
-def without_rules(mask: NDArray[np.bool_], height: float) -> NDArray[np.bool_]:
-    """Return the mask without lines much longer than digits of this height are: rules, squares, boxes. What crosses them stays whole."""
-    least = max(1.8 * height, 0.06 * max(mask.shape), 24)
-    across = _rules(mask, least)
-    down = _rules(np.ascontiguousarray(mask.T), least).T
-    return mask & ~(across | down)
-
-
-def _runs(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """Return for each pixel how many pixels of ink lie in its column without a gap, itself counted."""
-    turned = np.zeros((mask.shape[1], mask.shape[0] + 2), np.int8)
-    turned[:, 1:-1] = mask.T
-    change = np.diff(turned, axis=1).ravel()
-    start, end = np.flatnonzero(change == 1), np.flatnonzero(change == -1)
-    steps = np.zeros(change.size, np.int32)
-    steps[start], steps[end] = end - start, start - end
-    return np.ascontiguousarray(steps.cumsum(dtype=np.int32).reshape(mask.shape[1], -1)[:, :-1].T)
-
-
-def _rules(mask: NDArray[np.bool_], least: float) -> NDArray[np.bool_]:
-    """Return the pixels of lines that run along the rows, straight or bent a little, at least so long."""
-    height, width = mask.shape
-    lengths = _runs(mask)
-    thin = mask & (lengths <= max(3, least / 12))
-    gap = max(3, int(least / 12))
-    joined = np.zeros_like(mask)
-    padded = np.pad(thin, ((0, 0), (gap, gap))).view(np.uint8)
-    spread = _running_rows(np.maximum, padded, 2 * gap + 1)
-    joined = _running_rows(np.minimum, np.pad(spread, ((0, 0), (gap, gap)), constant_values=1), 2 * gap + 1).astype(bool)
-    pieces = find_components(joined, joined.view(np.uint8))
-    found = np.zeros_like(mask)
-    long = np.flatnonzero((pieces.width >= least) & (pieces.height <= 0.35 * pieces.width + 4))
-    for one in long[np.argsort(-pieces.width[long])][:400]:
-        top, bottom, left, right = (int(side[one]) for side in (pieces.top, pieces.bottom, pieces.left, pieces.right))
-        box = (slice(top, bottom), slice(left, right))
-        own = thin[box] & pieces.mask_of(one)
-        line = _line(own, lengths[box], least)
-        if line is not None:
-            found[box] |= line
-    return found
-
-
-def _running_rows(operation: np.ufunc, array: NDArray[np.uint8], window: int) -> NDArray[np.uint8]:
-    reach = 1
-    while reach < window:
-        step = min(reach, window - reach)
-        array = operation(array[:, :-step], array[:, step:])
-        reach += step
-    return array
-
-
-def _line(own: NDArray[np.bool_], lengths: NDArray[np.int32], least: float) -> NDArray[np.bool_] | None:
-    """Return the pixels of the one line in a piece; None if it holds none that is long, thin, even and without great gaps."""
-    y, x = np.nonzero(own)
-    thick = float(np.median(lengths[y, x]))
-    at = x / max(1, own.shape[1] - 1) * 2 - 1
-    near = np.ones(len(x), bool)
-    for tolerance in (4.0, 2.0, 1.0):
-        if near.sum() < 8:
-            return None
-        fit = np.polynomial.polynomial.polyfit(at[near], y[near], 3 if own.shape[1] > 3 * least else 2)
-        off = np.abs(y - np.polynomial.polynomial.polyval(at, fit))
-        near = off <= tolerance * thick + 1.5
-    columns = np.zeros(own.shape[1], bool)
-    columns[x[near]] = True
-    covered = int(columns.sum())
-    if covered < 0.6 * least or covered < 0.5 * own.shape[1] or covered < 14 * thick:
-        return None
-    line = np.zeros_like(own)
-    chosen = near & (lengths[y, x] <= 1.7 * thick + 1)
-    line[y[chosen], x[chosen]] = True
-    return line

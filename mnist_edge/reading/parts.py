@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from mnist_edge.image.components import Components, find_components
 from mnist_edge.image.ink import quantile
 from mnist_edge.image.strokes import FINE, cut_out, fit, place, stroke_width, thicken
 
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mnist_edge.image.components import Components
     from mnist_edge.reading.page import Ink
 
 
@@ -47,14 +47,12 @@ class Part(NamedTuple):
         return self.right - self.left
 
 
-def parts_of(ink: Ink, pieces: Components, chosen: NDArray[np.intp]) -> list[Part]:
+def parts_of(pieces: Components, chosen: NDArray[np.intp]) -> list[Part]:
     """Return the chosen pieces as parts."""
-    sides = zip(pieces.top, pieces.bottom, pieces.left, pieces.right, pieces.ink, pieces.borders, strict=True)
-    every = list(sides)
+    sides = (pieces.top, pieces.bottom, pieces.left, pieces.right)
     return [
-        Part(int(t), int(b), int(le), int(r), pieces.mask_of(int(one)), float(i), int(n))
-        for one in chosen
-        for t, b, le, r, i, n in (every[one],)
+        Part(*(int(side[one]) for side in sides), pieces.mask_of(one), float(pieces.ink[one]), int(pieces.borders[one]))
+        for one in chosen.tolist()
     ]
 
 
@@ -70,8 +68,8 @@ def joined(parts: Sequence[Part]) -> Part:
     return Part(top, bottom, left, right, mask, sum(one.ink for one in parts), max(one.borders for one in parts))
 
 
-def seen(ink: Ink, part: Part) -> tuple[NDArray[np.uint8], float]:
-    """Return the part as MNIST would have placed it, uint8, 28×28, and the width of its pen, in pixels of the 20×20 box."""
+def seen(ink: Ink, part: Part) -> NDArray[np.uint8]:
+    """Return the part as MNIST would have placed it, uint8, 28×28, by the steps that a single digit goes through."""
     height, width = ink.strength.shape
     top, bottom = max(0, part.top - 2), min(height, part.bottom + 2)
     left, right = max(0, part.left - 2), min(width, part.right + 2)
@@ -80,8 +78,7 @@ def seen(ink: Ink, part: Part) -> tuple[NDArray[np.uint8], float]:
     strength = ink.strength[top:bottom, left:right]
     level = quantile(strength[mask], 0.6) // 2
     drawing = cut_out(strength, mask, level, (part.top - top, part.bottom - top, part.left - left, part.right - left))
-    pen = stroke_width(drawing) / FINE
-    return place(fit(thicken(drawing, pen))), pen
+    return place(fit(thicken(drawing, stroke_width(drawing) / FINE)))
 
 
 def slices(part: Part, height: float, most: int = 4) -> list[Part]:
@@ -90,42 +87,35 @@ def slices(part: Part, height: float, most: int = 4) -> list[Part]:
     A cut runs down, or slanted a little; it passes little ink, at a place that is narrow beside what lies left and right of it.
     """
     mask = part.mask
-    best: list[tuple[float, int, float]] = []
-    rows = np.arange(mask.shape[0])
-    least = max(3, int(0.2 * height))
+    high, wide = mask.shape
+    from_middle = np.arange(high) - high / 2
+    columns, near = np.arange(wide), int(0.5 * height)
+    places: list[tuple[float, int, NDArray[np.intp]]] = []
     for slant in (0.0, 0.25, -0.25, 0.5):
-        shift = np.rint((rows - mask.shape[0] / 2) * -slant).astype(int)
-        reach = int(np.abs(shift).max()) if len(shift) else 0
-        sheared = np.zeros((mask.shape[0], mask.shape[1] + 2 * reach), np.int32)
-        columns = np.arange(mask.shape[1])
-        sheared[rows[:, None], columns[None] + reach - shift[:, None]] = mask
-        passed = sheared.sum(axis=0).astype(np.float64)
-        for x in range(least, mask.shape[1] - least):
+        shift = np.rint(-slant * from_middle).astype(np.intp)
+        reach = int(np.abs(shift).max())
+        sheared = np.zeros((high, wide + 2 * reach), np.int32)
+        sheared[np.arange(high)[:, None], columns + reach - shift[:, None]] = mask
+        passed = sheared.sum(axis=0)
+        for x in range(max(3, int(0.2 * height)), wide - max(3, int(0.2 * height))):
             at = x + reach
-            left, right = passed[max(0, at - int(0.5 * height)) : at].max(), passed[at + 1 : at + 1 + int(0.5 * height)].max()
-            if passed[at] <= 0.6 * min(left, right) and passed[at] == passed[at - 2 : at + 3].min():
-                best.append((float(passed[at]) + 0.3 * abs(slant) * height * 0.2, x, slant))
-    best.sort()
-    cuts: list[tuple[int, float]] = []
-    for _, x, slant in best:
+            least = passed[at]
+            beside = min(passed[max(0, at - near) : at].max(), passed[at + 1 : at + 1 + near].max())
+            if least <= 0.6 * beside and least == passed[at - 2 : at + 3].min():
+                places.append((float(least) + 0.06 * abs(slant) * height, x, shift))
+    cuts: list[tuple[int, NDArray[np.intp]]] = []
+    for _, x, shift in sorted(places, key=lambda place: place[:2]):
         if len(cuts) < most - 1 and all(abs(x - other) >= 0.25 * height for other, _ in cuts):
-            cuts.append((x, slant))
-    if not cuts:
-        return [part]
-    cuts.sort()
+            cuts.append((x, shift))
     owner = np.zeros(mask.shape, np.int8)
-    for x, slant in cuts:
-        owner += np.arange(mask.shape[1])[None] >= (x + np.rint((rows - mask.shape[0] / 2) * -slant))[:, None]
-    found = []
-    for number in range(len(cuts) + 1):
-        own = mask & (owner == number)
-        if own.any():
-            found.append(_cropped(part, own, float(own.sum()) / max(1, mask.sum())))
-    return found
+    for x, shift in cuts:
+        owner += columns >= (x + shift)[:, None]
+    owned = [mask & (owner == number) for number in range(len(cuts) + 1)]
+    return [_cropped(part, own) for own in owned if own.any()]
 
 
-def _cropped(part: Part, own: NDArray[np.bool_], share: float) -> Part:
+def _cropped(part: Part, own: NDArray[np.bool_]) -> Part:
     y, x = np.flatnonzero(own.any(axis=1)), np.flatnonzero(own.any(axis=0))
     box = own[y[0] : y[-1] + 1, x[0] : x[-1] + 1]
     top, left = part.top + int(y[0]), part.left + int(x[0])
-    return Part(top, top + box.shape[0], left, left + box.shape[1], np.ascontiguousarray(box), part.ink * share, part.borders)
+    return Part(top, top + box.shape[0], left, left + box.shape[1], np.ascontiguousarray(box), part.ink * float(box.sum()) / float(part.mask.sum()), part.borders)

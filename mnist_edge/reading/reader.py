@@ -1,274 +1,261 @@
-"""A page → rows of digits."""
+"""A picture of a page → its digits, row by row."""
 
 from __future__ import annotations
 
-from itertools import combinations
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from math import ceil
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from mnist_edge.image.components import find_components
-from mnist_edge.image.decode import decode
-from mnist_edge.reading.page import CLEAR_POLARITY, PAGE_PIXELS, Ink, find_ink, find_plane, typical_height, without_rules
-from mnist_edge.reading.parts import Part, joined, parts_of, seen, slices
+from mnist_edge.common.errors import UsageError
+from mnist_edge.image.components import Components, find_components
+from mnist_edge.image.decode import MAX_PIXELS, Decoded, Picture, decode
+from mnist_edge.image.prepare import INKS
+from mnist_edge.reading.choosing import SMALL, Answer, Character, find_characters, named
+from mnist_edge.reading.page import CLEAR_POLARITY, PAGE_PIXELS, Ink, find_ink, find_plane, typical_height
+from mnist_edge.reading.parts import Part, parts_of
+from mnist_edge.reading.rows import find_rows, words
+from mnist_edge.reading.rules import without_rules
 
-MOST_PARTS = 1500
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: Of a page with more pieces of ink than this, the upper ones are read.
+MOST_PIECES = 1500
+
+#: What is a digit with at least this likelihood is one; below the second value it gets a warning.
+IS_DIGIT, IS_SURELY = 0.5, 0.8
+
+#: A page is turned if the networks are at least so much surer of it then, on average over at least so many pieces.
+_SURER, _FEWEST = 0.25, 3
 
 
-class Candidate(NamedTuple):
-    part: Part
-    members: frozenset[int]
-    pixels: np.ndarray
-    pen: float
+class Digit(NamedTuple):
+    """A digit on a page.
 
+    Attributes:
+        digit: 0 to 9.
+        confidence: how likely it is this digit, 0 to 1: the model's probability times how likely it is a digit at all.
+        box: left, top, right and bottom, in pixels of the upright picture; right and bottom are one beyond.
+        warnings: why it may be wrong; empty if there is no doubt.
+    """
 
-class Character(NamedTuple):
-    part: Part
     digit: int
-    p: float
-    q: float
-    pixels: np.ndarray
-    logits: np.ndarray
+    confidence: float
+    box: tuple[int, int, int, int]
+    warnings: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the digit as JSON values."""
+        return {"digit": self.digit, "confidence": self.confidence, "box": list(self.box), "warnings": list(self.warnings)}
 
 
-def quality(z):
-    s = np.sort(z, axis=1)
-    top = s[:, -1]
-    p = 1 / np.exp(s - top[:, None]).sum(axis=1)
-    return z.argmax(axis=1), p, p / (1 + np.exp(-(top - 1.5)))
+class Reading(NamedTuple):
+    """The digits on a page.
+
+    Attributes:
+        rows: from top to bottom; in a row the words, from left to right, and in a word its digits. None is empty.
+        size: width and height of the upright picture.
+        ink: ``dark`` or ``light``; None where there is none.
+        turned: by how many degrees, counter-clockwise, the page was turned to be read: 0, 90, 180 or 270.
+        picture: uint8, the upright picture, grey or RGB, made smaller where it was large.
+        warnings: what a person should know about the page.
+    """
+
+    rows: tuple[tuple[tuple[Digit, ...], ...], ...]
+    size: tuple[int, int]
+    ink: str | None
+    turned: int
+    picture: NDArray[np.uint8]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def digits(self) -> tuple[Digit, ...]:
+        """All digits in reading order."""
+        return tuple(digit for row in self.rows for word in row for digit in word)
+
+    @property
+    def text(self) -> str:
+        """The digits, words parted by a space and rows by ``/``."""
+        return "/".join(" ".join("".join(str(digit.digit) for digit in word) for word in row) for row in self.rows)
+
+    def doubted(self, change: Callable[[Digit], Digit]) -> Reading:
+        """Return the reading with each digit changed by a function."""
+        return self._replace(rows=tuple(tuple(tuple(change(digit) for digit in word) for word in row) for row in self.rows))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the reading as JSON values: ``text``, ``rows`` (lists of digits), ``turned`` and ``warnings``."""
+        rows = [[digit.to_json() for word in row for digit in word] for row in self.rows]
+        return {"text": self.text, "rows": rows, "turned": self.turned, "warnings": list(self.warnings)}
 
 
-def find_parts(ink: Ink):
-    pieces = find_components(ink.mask, ink.strength)
-    height = typical_height(pieces)
+class _Page(NamedTuple):
+    """A page as it is being read."""
+
+    ink: Ink
+    height: float
+    characters: list[Character]
+    left_out: int
+
+    @property
+    def worth(self) -> float:
+        """How much there is to be read, and how surely: of dark and light ink the better one is taken."""
+        sure = [one.sure for one in self.characters]
+        return sum(one for one in sure if one >= 0.5) * float(np.mean(sure)) if sure else 0.0
+
+
+def read(picture: Picture, answer: Answer, ink: str = "auto", max_pixels: int = MAX_PIXELS) -> Reading:
+    """Read the digits on a page; there may be none.
+
+    `answer` takes pixels, uint8 N×1×28×28, ink bright, and returns the digits' probabilities, N×10. `ink` is ``dark``, ``light`` or
+    ``auto``. Raises PictureError if the picture cannot be read, UsageError for an unknown `ink`.
+    """
+    if ink not in INKS:
+        raise UsageError(f"unknown ink {ink!r}; known: {', '.join(INKS)}")
+    decoded = decode(picture, max_pixels, PAGE_PIXELS)
+    page, turned = _best(decoded, ink, answer)
+    if page is None:
+        return Reading((), decoded.size, None, 0, decoded.pixels, decoded.warnings)
+    rows = [_digits(row, page, decoded, turned) for row in find_rows(page.characters, page.height)]
+    notes = decoded.warnings
+    if turned:
+        notes += (f"the writing is {'upside down' if turned == 180 else 'on its side'}: read after a turn by {turned}° counter-clockwise",)
+    if page.left_out:
+        notes += (f"more than {MOST_PIECES:,} pieces of ink: the lower {page.left_out:,} are left out",)
+    if _is_text(page):
+        rows, notes = [], (*notes, "the page holds letters more than digits: nothing is read")
+    return Reading(
+        tuple(row for row in rows if row), decoded.size, "dark" if page.ink.dark else "light", turned, decoded.pixels, notes
+    )
+
+
+def _best(decoded: Decoded, ink: str, answer: Answer) -> tuple[_Page | None, int]:
+    """Return the page in dark or in light ink, and turned or not, whichever reads best."""
+    plane, polarity = find_plane(decoded.pixels)
+    likelier = polarity < 0
+    inks = [ink == "dark"] if ink != "auto" else [likelier] if abs(polarity) >= CLEAR_POLARITY else [likelier, not likelier]
+    pages = [_read(found, answer) for found in (find_ink(plane, dark) for dark in inks) if found is not None]
+    if not pages:
+        return None, 0
+    best = max(pages, key=lambda page: page.worth)
+    turns = _turns(best, answer)
+    if not turns:
+        return best, 0
+    steps = turns // 90
+    return _read(Ink(best.ink.dark, np.rot90(best.ink.strength, steps).copy(), np.rot90(best.ink.mask, steps).copy()), answer), turns
+
+
+def _read(ink: Ink, answer: Answer) -> _Page:
+    pieces, height = _pieces(ink)
     if height == 0:
-        return [], 0.0
-    mask = without_rules(ink.mask, height)
+        return _Page(ink, 0.0, [], 0)
+    longer = np.maximum(pieces.height, pieces.width)
+    fits = (longer >= 0.12 * height) & (pieces.height <= 4 * height) & (pieces.width <= 15 * height) & (pieces.borders <= 1)
+    chosen = np.flatnonzero(fits)
+    large = longer[chosen] >= SMALL * height
+    left_out = 0
+    if large.sum() > MOST_PIECES:
+        lowest = np.sort(pieces.top[chosen[large]])[MOST_PIECES]
+        left_out = int((pieces.top[chosen[large]] >= lowest).sum())
+        chosen = chosen[pieces.top[chosen] < lowest]
+    chosen = chosen[np.argsort(-longer[chosen], kind="stable")][: 2 * MOST_PIECES]
+    parts = _without_frames(parts_of(pieces, chosen), height)
+    return _Page(ink, height, find_characters(ink, parts, height, answer), left_out)
+
+
+def _pieces(ink: Ink) -> tuple[Components, float]:
+    """Return the pieces of ink without rules, and the digits' height; 0 if there are none."""
+    longer = max(ink.mask.shape)
+    mask = without_rules(ink.mask, 0.25 * longer)
     pieces = find_components(mask, ink.strength)
     height = typical_height(pieces)
-    if height == 0:
-        return [], 0.0
-    longer = np.maximum(pieces.height, pieces.width)
-    fits = (longer >= 0.12 * height) & (pieces.height <= 4 * height) & (pieces.borders <= 1)
-    fits &= (pieces.width <= 15 * height)
-    chosen = np.flatnonzero(fits)
-    chosen = chosen[np.argsort(-longer[chosen], kind="stable")][:MOST_PARTS]
-    return parts_of(ink, pieces, chosen), height
+    if height and (np.maximum(pieces.width, pieces.height) > 1.8 * height).any():
+        mask = without_rules(mask, max(1.8 * height, 0.06 * longer, 24))
+        pieces = find_components(mask, ink.strength)
+        height = typical_height(pieces) or height
+    return pieces, height
 
 
-def frames(parts, height):
-    top, bottom, left, right = (np.array([getattr(p, n) for p in parts]) for n in ("top", "bottom", "left", "right"))
-    y, x = (top + bottom) / 2, (left + right) / 2
-    h = bottom - top
-    out = []
-    for i, p in enumerate(parts):
-        if p.height < 1.3 * height and p.width < 1.3 * height:
-            continue
-        inside = (top > p.top) & (bottom < p.bottom) & (left > p.left) & (right < p.right) & (h > 0.3 * height)
-        if inside.any() and p.mask.mean() < 0.35:
-            out.append(i)
-    return set(out)
-
-
-def clusters(parts, height):
-    n = len(parts)
-    top, bottom, left, right = (np.array([getattr(p, k) for p in parts], float) for k in ("top", "bottom", "left", "right"))
-    h, w = bottom - top, right - left
-    gx = np.maximum(left[:, None] - right[None], left[None] - right[:, None])
-    gy = np.maximum(top[:, None] - bottom[None], top[None] - bottom[:, None])
-    hh = np.maximum(bottom[:, None], bottom[None]) - np.minimum(top[:, None], top[None])
-    ww = np.maximum(right[:, None], right[None]) - np.minimum(left[:, None], left[None])
-    small = np.maximum(h, w) < 0.5 * height
-    either = small[:, None] | small[None]
-    tall = np.maximum(np.maximum(h[:, None], h[None]), 0.8 * height)
-    over = gx <= -0.3 * np.minimum(w[:, None], w[None])
-    together = over & (gy <= 0.3 * tall) & (hh <= 1.5 * tall)
-    short = (h < 0.65 * height)
-    near = (short[:, None] | short[None]) & (gx <= 0.15 * height) & (gy <= 0.1 * height) & (ww <= 1.3 * height) & (hh <= 1.4 * tall)
-    rel = (together | near)
-    np.fill_diagonal(rel, False)
-    return rel
-
-
-def groups(rel):
-    n = len(rel)
-    seen_, out = np.zeros(n, bool), []
-    for i in range(n):
-        if seen_[i]:
-            continue
-        stack, comp = [i], []
-        seen_[i] = True
-        while stack:
-            a = stack.pop()
-            comp.append(a)
-            for b in np.flatnonzero(rel[a] & ~seen_):
-                seen_[b] = True
-                stack.append(int(b))
-        out.append(comp)
-    return out
-
-
-def subsets(comp, rel, most=3):
-    found = {frozenset([i]) for i in comp}
-    frontier = set(found)
-    for _ in range(most - 1):
-        new = set()
-        for s in frontier:
-            for i in comp:
-                if i not in s and any(rel[i, j] for j in s):
-                    new.add(s | {i})
-        found |= new
-        frontier = new
+def _without_frames(parts: list[Part], height: float) -> list[Part]:
+    """Leave out what is drawn around others: hollow, with something as large as a digit inside."""
+    top, bottom, left, right = (np.array([getattr(part, side) for part in parts]) for side in ("top", "bottom", "left", "right"))
+    large = bottom - top > 0.3 * height
+    found = []
+    for part in parts:
+        inside = large & (top > part.top) & (bottom < part.bottom) & (left > part.left) & (right < part.right)
+        if max(part.height, part.width) < 1.3 * height or float(part.mask.mean()) >= 0.35 or not inside.any():
+            found.append(part)
     return found
 
 
-def read(picture, run, dark=None, debug=None):
-    d = decode(picture, room=PAGE_PIXELS)
-    plane, polarity = find_plane(d.pixels)
-    tries = [polarity < 0] if abs(polarity) >= CLEAR_POLARITY else [polarity < 0, polarity >= 0]
-    best = None
-    for dark in tries:
-        ink = find_ink(plane, dark)
-        if ink is None:
-            continue
-        chars, height = characters(ink, run)
-        score = sum(c.q for c in chars)
-        if best is None or score > best[0]:
-            best = (score, ink, chars, height)
-    if best is None:
-        return d, None, [], [], 0
-    _, ink, chars, height = best
-    return d, ink, chars, rows(chars, height), height
+def _turns(page: _Page, answer: Answer) -> int:
+    """Return by how many degrees the page has to be turned, counter-clockwise: the networks are surer of turned digits then."""
+    large = [one for one in page.characters if max(one.part.height, one.part.width) >= 0.5 * page.height]
+    if len(large) < _FEWEST:
+        return 0
+    upright = float(np.mean([one.sure for one in large]))
+    if upright > 1 - _SURER:
+        return 0
+    large = large[:200]
+    pixels, parts = np.stack([one.pixels for one in large]), [one.part for one in large]
+    sure = {}
+    for turn in (90, 180, 270):
+        # the middle of MNIST's images is a pixel's edge, not its middle, so that a turn moves it by one
+        turned = np.rot90(pixels, turn // 90, (1, 2))
+        turned = np.roll(turned, {90: (1, 0), 180: (1, 1), 270: (0, 1)}[turn], (1, 2))
+        sure[turn] = float(np.mean([one.sure for one in named(parts, np.ascontiguousarray(turned), answer)]))
+    best = max(sure, key=lambda turn: sure[turn])
+    return best if sure[best] >= upright + _SURER else 0
 
 
-def characters(ink, run):
-    parts, height = find_parts(ink)
-    if not parts:
-        return [], 0
-    gone = frames(parts, height)
-    parts = [p for i, p in enumerate(parts) if i not in gone]
-    rel = clusters(parts, height)
-    comps = groups(rel)
-    hyps = []  # (cluster, members, Part)
-    small = [max(p.height, p.width) < 0.35 * height for p in parts]
-    for number, comp in enumerate(comps):
-        if all(small[i] for i in comp):
-            continue
-        comp = sorted(comp, key=lambda i: -parts[i].ink)[:6]
-        comps[number] = comp
-        for s in subsets(comp, rel):
-            if all(small[i] for i in s):
-                continue
-            hyps.append((number, s, joined([parts[i] for i in sorted(s)])))
-    if not hyps:
-        return [], height
-    views = [seen(ink, p)[0] for _, _, p in hyps]
-    z = run(np.stack(views)[:, None])
-    digit, p, q = quality(z)
-    by = {}
-    for k, (number, s, part) in enumerate(hyps):
-        by.setdefault(number, []).append((s, part, int(digit[k]), float(p[k]), float(q[k]), views[k], z[k]))
-    chars = []
-    for number, comp in enumerate(comps):
-        options = by.get(number)
-        if not options:
-            continue
-        chars += best_cover(comp, options, parts, small)
-    # splits
-    todo = []
-    for k, c in enumerate(chars):
-        aspect = c.part.width / max(c.part.height, 0.7 * height)
-        if aspect > 1.25 or (aspect > 0.85 and c.q < 0.9):
-            cut = slices(c.part, min(c.part.height, 1.3 * height))
-            if len(cut) > 1:
-                for a in range(len(cut)):
-                    for b in range(a + 1, len(cut) + 1):
-                        if b - a < len(cut):
-                            todo.append((k, a, b, len(cut), joined(cut[a:b])))
-    if todo:
-        views = [seen(ink, t[4])[0] for t in todo]
-        z = run(np.stack(views)[:, None])
-        digit, p, q = quality(z)
-        splits = {}
-        for i, (k, a, b, n, part) in enumerate(todo):
-            splits.setdefault(k, {})[a, b] = Character(part, int(digit[i]), float(p[i]), float(q[i]), views[i], z[i]), n
-        out = []
-        for k, c in enumerate(chars):
-            if k in splits:
-                n = next(iter(splits[k].values()))[1]
-                table = {ab: one for ab, (one, _) in splits[k].items()}
-                table[0, n] = c
-                out += best_split(table, n, c.part.ink)
-            else:
-                out.append(c)
-        chars = out
-    return chars, height
+def _is_text(page: _Page) -> bool:
+    """Return whether there are letters rather than digits."""
+    digits = sum(one.kinds[0] >= IS_DIGIT for one in page.characters)
+    others = sum(
+        max(1.0, one.part.width / page.height) for one in page.characters if one.kinds[2] >= 0.5 and one.part.height >= 0.5 * page.height
+    )
+    return others > 1.5 * digits
 
 
-def best_split(table, n, ink):
-    best = {0: (0.0, [])}
-    for b in range(1, n + 1):
-        for a in range(b):
-            if a in best and (a, b) in table:
-                c = table[a, b]
-                score = best[a][0] + c.part.ink / ink * np.log(max(c.q, 1e-6))
-                if b not in best or score > best[b][0]:
-                    best[b] = (score, [*best[a][1], c])
-    return best[n][1]
+def _digits(row: list[Character], page: _Page, decoded: Decoded, turned: int) -> tuple[tuple[Digit, ...], ...]:
+    """Return the digits of a row, word by word."""
+    scale = decoded.size[0] / decoded.pixels.shape[1], decoded.size[1] / decoded.pixels.shape[0]
+    found = []
+    for word in words(row, page.height):
+        digits = [one for one in word if one.kinds[0] >= IS_DIGIT and max(one.part.height, one.part.width) >= SMALL * page.height]
+        found.append(
+            tuple(
+                Digit(one.digit, one.sure, _box(one.part, page.ink.mask.shape, turned, scale, decoded.size), _doubts(one)) for one in digits
+            )
+        )
+    return tuple(word for word in found if word)
 
 
-def best_cover(comp, options, parts, small):
-    total = sum(parts[i].ink for i in comp)
-    best = (-1e9, [])
-
-    def go(left, score, chosen):
-        nonlocal best
-        if not left:
-            if score > best[0]:
-                best = (score, chosen)
-            return
-        first = left[0]
-        rest = left[1:]
-        if small[first]:
-            go(rest, score + parts[first].ink / total * np.log(0.5), chosen)
-        for s, part, digit, p, q, view, z in options:
-            if first in s and s <= set(left):
-                go([i for i in left if i not in s], score + sum(parts[i].ink for i in s) / total * np.log(max(q, 1e-6)),
-                   [*chosen, Character(part, digit, p, q, view, z)])
-
-    go(list(comp), 0.0, [])
-    return best[1]
+def _box(
+    part: Part, shape: tuple[int, ...], turned: int, scale: tuple[float, float], size: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """Return the part's box in the upright picture, whose working copy was turned counter-clockwise to `shape`."""
+    height, width = shape
+    top, bottom, left, right = part.top, part.bottom, part.left, part.right
+    if turned == 90:
+        top, bottom, left, right = left, right, height - bottom, height - top
+    elif turned == 180:
+        top, bottom, left, right = height - bottom, height - top, width - right, width - left
+    elif turned == 270:
+        top, bottom, left, right = width - right, width - left, top, bottom
+    across, down = scale
+    return int(left * across), int(top * down), min(size[0], ceil(right * across)), min(size[1], ceil(bottom * down))
 
 
-def rows(chars, height):
-    if not chars:
-        return []
-    order = sorted(range(len(chars)), key=lambda i: chars[i].part.left + chars[i].part.right)
-    c = [((ch.part.top + ch.part.bottom) / 2, (ch.part.left + ch.part.right) / 2, ch.part.height) for ch in chars]
-    found: list[list[int]] = []
-    for i in order:
-        y, x, h = c[i]
-        best, at = 1e9, None
-        for k, row in enumerate(found):
-            j = row[-1]
-            yy, xx, hj = c[j]
-            dist = x - xx
-            slope = 0.0
-            if len(row) >= 2:
-                m = row[-5:]
-                ys, xs = np.array([c[a][0] for a in m]), np.array([c[a][1] for a in m])
-                hs = np.array([c[a][2] for a in m])
-                spread = ((xs - xs.mean()) ** 2).sum()
-                slope = float(((xs - xs.mean()) * (ys - ys.mean())).sum() / (spread + (3 * height) ** 2))
-                yy = float(np.average(ys, weights=hs)) + slope * (x - float(xs.mean())) if True else yy
-            scale = max(height, min(h, hj))
-            off = abs(y - yy) / scale
-            over = min(chars[i].part.bottom, chars[j].part.bottom) - max(chars[i].part.top, chars[j].part.top)
-            if off < 0.55 and off + 0.02 * dist / height < best:
-                best, at = off + 0.02 * dist / height, k
-        if at is None:
-            found.append([i])
-        else:
-            found[at].append(i)
-    found.sort(key=lambda row: np.mean([c[i][0] for i in row]))
-    return [[chars[i] for i in row] for row in found]
+def _doubts(one: Character) -> tuple[str, ...]:
+    found = []
+    if one.kinds[0] < IS_SURELY:
+        found.append("perhaps no digit")
+    if one.cut:
+        found.append("cut from digits that touch")
+    if one.part.borders:
+        found.append("reaches the picture's border")
+    return tuple(found)
+
+
