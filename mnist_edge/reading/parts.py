@@ -119,3 +119,8 @@ def _cropped(part: Part, own: NDArray[np.bool_]) -> Part:
     box = own[y[0] : y[-1] + 1, x[0] : x[-1] + 1]
     top, left = part.top + int(y[0]), part.left + int(x[0])
     return Part(top, top + box.shape[0], left, left + box.shape[1], np.ascontiguousarray(box), part.ink * float(box.sum()) / float(part.mask.sum()), part.borders)
+
+
+def pen_width(part: Part) -> float:
+    """Return the mean width of a part's strokes, in pixels of the page."""
+    return stroke_width(part.mask.astype(np.uint8) * np.uint8(255))

@@ -17,6 +17,7 @@ from mnist_edge.reading.page import CLEAR_POLARITY, PAGE_PIXELS, Ink, find_ink, 
 from mnist_edge.reading.parts import Part, parts_of
 from mnist_edge.reading.rows import find_rows, words
 from mnist_edge.reading.rules import without_rules
+from mnist_edge.reading.sense import only_digits
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,11 +25,12 @@ if TYPE_CHECKING:
 #: Of a page with more pieces of ink than this, the upper ones are read.
 MOST_PIECES = 1500
 
-#: What is a digit with at least this likelihood is one; below the second value it gets a warning.
-IS_DIGIT, IS_SURELY = 0.5, 0.8
+#: What is a digit with less than this likelihood gets a warning.
+IS_SURELY = 0.8
 
-#: A page is turned if the networks are at least so much surer of it then, on average over at least so many pieces.
-_SURER, _FEWEST = 0.25, 3
+#: A page is turned if the networks are less sure of it than the first value, on average over at least `_FEWEST` pieces, surer by the second
+#: value when they see the pieces turned, and at least as sure as the third when they see the page turned.
+_UNSURE, _SURER, _SURE, _FEWEST = 0.85, 0.15, 0.75, 3
 
 
 class Digit(NamedTuple):
@@ -99,6 +101,16 @@ class _Page(NamedTuple):
     left_out: int
 
     @property
+    def large(self) -> list[Character]:
+        """The characters that are no fragments."""
+        return [one for one in self.characters if max(one.part.height, one.part.width) >= 0.5 * self.height]
+
+    @property
+    def sureness(self) -> float:
+        """How sure the networks are of its digits, on average."""
+        return float(np.mean([one.sure for one in self.large])) if self.large else 0.0
+
+    @property
     def worth(self) -> float:
         """How much there is to be read, and how surely: of dark and light ink the better one is taken."""
         sure = [one.sure for one in self.characters]
@@ -117,17 +129,14 @@ def read(picture: Picture, answer: Answer, ink: str = "auto", max_pixels: int = 
     page, turned = _best(decoded, ink, answer)
     if page is None:
         return Reading((), decoded.size, None, 0, decoded.pixels, decoded.warnings)
-    rows = [_digits(row, page, decoded, turned) for row in find_rows(page.characters, page.height)]
+    written = [words(row, page.height) for row in find_rows(page.characters, page.height)]
+    rows = tuple(row for words_ in only_digits(written, page.height) if (row := _digits(words_, page, decoded, turned)))
     notes = decoded.warnings
     if turned:
         notes += (f"the writing is {'upside down' if turned == 180 else 'on its side'}: read after a turn by {turned}° counter-clockwise",)
     if page.left_out:
         notes += (f"more than {MOST_PIECES:,} pieces of ink: the lower {page.left_out:,} are left out",)
-    if _is_text(page):
-        rows, notes = [], (*notes, "the page holds letters more than digits: nothing is read")
-    return Reading(
-        tuple(row for row in rows if row), decoded.size, "dark" if page.ink.dark else "light", turned, decoded.pixels, notes
-    )
+    return Reading(rows, decoded.size, "dark" if page.ink.dark else "light", turned, decoded.pixels, notes)
 
 
 def _best(decoded: Decoded, ink: str, answer: Answer) -> tuple[_Page | None, int]:
@@ -139,11 +148,13 @@ def _best(decoded: Decoded, ink: str, answer: Answer) -> tuple[_Page | None, int
     if not pages:
         return None, 0
     best = max(pages, key=lambda page: page.worth)
-    turns = _turns(best, answer)
-    if not turns:
-        return best, 0
-    steps = turns // 90
-    return _read(Ink(best.ink.dark, np.rot90(best.ink.strength, steps).copy(), np.rot90(best.ink.mask, steps).copy()), answer), turns
+    steps = _turns(best, answer)
+    if steps:
+        strength, mask = (np.ascontiguousarray(np.rot90(one, steps)) for one in (best.ink.strength, best.ink.mask))
+        turned = _read(Ink(best.ink.dark, strength, mask), answer)
+        if turned.sureness >= max(_SURE, best.sureness + _SURER):
+            return turned, 90 * steps
+    return best, 0
 
 
 def _read(ink: Ink, answer: Answer) -> _Page:
@@ -190,46 +201,28 @@ def _without_frames(parts: list[Part], height: float) -> list[Part]:
 
 
 def _turns(page: _Page, answer: Answer) -> int:
-    """Return by how many degrees the page has to be turned, counter-clockwise: the networks are surer of turned digits then."""
-    large = [one for one in page.characters if max(one.part.height, one.part.width) >= 0.5 * page.height]
-    if len(large) < _FEWEST:
+    """Return by how many right angles, counter-clockwise, the page may have to be turned: the networks are surer of pieces turned so."""
+    large = page.large
+    if len(large) < _FEWEST or page.sureness > _UNSURE:
         return 0
-    upright = float(np.mean([one.sure for one in large]))
-    if upright > 1 - _SURER:
-        return 0
-    large = large[:200]
-    pixels, parts = np.stack([one.pixels for one in large]), [one.part for one in large]
-    sure = {}
-    for turn in (90, 180, 270):
-        # the middle of MNIST's images is a pixel's edge, not its middle, so that a turn moves it by one
-        turned = np.rot90(pixels, turn // 90, (1, 2))
-        turned = np.roll(turned, {90: (1, 0), 180: (1, 1), 270: (0, 1)}[turn], (1, 2))
-        sure[turn] = float(np.mean([one.sure for one in named(parts, np.ascontiguousarray(turned), answer)]))
-    best = max(sure, key=lambda turn: sure[turn])
-    return best if sure[best] >= upright + _SURER else 0
+    sure = [page.sureness]
+    pixels, parts = np.stack([one.pixels for one in large[:200]]), [one.part for one in large[:200]]
+    for steps, (down, right) in ((1, (1, 0)), (2, (1, 1)), (3, (0, 1))):
+        # the middle of MNIST's images is at index 14 of 28, so that a turn moves it by one
+        turned = np.roll(np.rot90(pixels, steps, (1, 2)), (down, right), (1, 2))
+        sure.append(float(np.mean([one.sure for one in named(parts, np.ascontiguousarray(turned), answer)])))
+    best = int(np.argmax(sure))
+    return best if sure[best] >= page.sureness + _SURER else 0
 
 
-def _is_text(page: _Page) -> bool:
-    """Return whether there are letters rather than digits."""
-    digits = sum(one.kinds[0] >= IS_DIGIT for one in page.characters)
-    others = sum(
-        max(1.0, one.part.width / page.height) for one in page.characters if one.kinds[2] >= 0.5 and one.part.height >= 0.5 * page.height
-    )
-    return others > 1.5 * digits
-
-
-def _digits(row: list[Character], page: _Page, decoded: Decoded, turned: int) -> tuple[tuple[Digit, ...], ...]:
-    """Return the digits of a row, word by word."""
+def _digits(row: list[list[Character]], page: _Page, decoded: Decoded, turned: int) -> tuple[tuple[Digit, ...], ...]:
+    """Return the digits of a row, word by word, with their boxes in the upright picture."""
     scale = decoded.size[0] / decoded.pixels.shape[1], decoded.size[1] / decoded.pixels.shape[0]
-    found = []
-    for word in words(row, page.height):
-        digits = [one for one in word if one.kinds[0] >= IS_DIGIT and max(one.part.height, one.part.width) >= SMALL * page.height]
-        found.append(
-            tuple(
-                Digit(one.digit, one.sure, _box(one.part, page.ink.mask.shape, turned, scale, decoded.size), _doubts(one)) for one in digits
-            )
-        )
-    return tuple(word for word in found if word)
+
+    def digit(one: Character) -> Digit:
+        return Digit(one.digit, one.sure, _box(one.part, page.ink.mask.shape, turned, scale, decoded.size), _doubts(one))
+
+    return tuple(tuple(digit(one) for one in word) for word in row)
 
 
 def _box(
