@@ -31,6 +31,9 @@ _MOST_IN_CLUSTER, _MOST_IN_DIGIT = 6, 3
 #: A piece smaller than this share of a digit's height is a fragment or a speck.
 SMALL = 0.35
 
+#: A slice has to be a digit at least so surely.
+_CUT = 0.5
+
 #: How sure it is that a speck may be left out.
 _SPECK = 0.5
 
@@ -55,9 +58,19 @@ class Character(NamedTuple):
     cut: bool = False
 
     @property
+    def strength(self) -> float:
+        """The mean strength of its ink."""
+        return self.part.ink / max(1.0, float(self.part.mask.sum()))
+
+    @property
     def sure(self) -> float:
         """How likely it is this digit."""
         return self.probability * self.kinds[0]
+
+    @property
+    def worth(self) -> float:
+        """How likely this part is one character: a digit, or a sign, or, with less weight, since fragments are, something else."""
+        return max(self.sure, 0.7 * self.kinds[1], 0.3 * self.kinds[2], 1e-6)
 
 
 def ask(ink: Ink, parts: Sequence[Part], answer: Answer, cut: bool = False) -> list[Character]:
@@ -166,7 +179,7 @@ def _best_cover(
         for one, character in options:
             if first in one and one <= left:
                 weight = sum(parts[i].ink for i in one) / total
-                go(left - one, score + weight * log(max(character.sure, 1e-6)), [*chosen, character])
+                go(left - one, score + weight * log(character.worth), [*chosen, character])
 
     go(frozenset(members), 0.0, [])
     return best[1]
@@ -201,7 +214,9 @@ def _best_path(options: dict[tuple[int, int], Character], length: int) -> list[C
         ways = []
         for start in range(end):
             character = options[start, end]
-            score = best[start][0] + character.part.ink / total * log(max(character.sure, 1e-6))
+            if character.cut and character.sure < _CUT:
+                continue
+            score = best[start][0] + character.part.ink / total * log(character.worth)
             ways.append((score, [*best[start][1], character]))
-        best.append(max(ways, key=lambda way: way[0]))
-    return best[length][1]
+        best.append(max(ways, key=lambda way: way[0], default=(-np.inf, [])))
+    return best[length][1] or [options[0, length]]

@@ -131,6 +131,16 @@ def _box_sum(values: NDArray[np.float32], reach: int) -> NDArray[np.float32]:
     return result.astype(np.float32)
 
 
+def levels(pieces: Components, mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Return a threshold for each pixel of the mask, a share of its own piece's mean strength: a rule that is fainter parts from the digit on it."""
+    area = np.bincount(pieces.labels, pieces.ends - pieces.starts, len(pieces)) if len(pieces) else np.zeros(0)
+    level = (0.4 * pieces.ink / np.maximum(area, 1)).astype(np.int16)
+    steps = np.zeros((mask.shape[0], mask.shape[1] + 1), np.int16)
+    steps[pieces.rows, pieces.starts] = level[pieces.labels]
+    steps[pieces.rows, pieces.ends] = -level[pieces.labels]
+    return steps.cumsum(axis=1, dtype=np.int16)[:, :-1].astype(np.uint8)
+
+
 def typical_height(pieces: Components) -> float:
     """Return the height of most of the ink that may be writing, 0 if there is none: neither specks, nor rules, nor what frames others."""
     height, width = pieces.height, pieces.width

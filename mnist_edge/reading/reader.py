@@ -13,7 +13,7 @@ from mnist_edge.image.components import Components, find_components
 from mnist_edge.image.decode import MAX_PIXELS, Decoded, Picture, decode
 from mnist_edge.image.prepare import INKS
 from mnist_edge.reading.choosing import SMALL, Answer, Character, find_characters, named
-from mnist_edge.reading.page import CLEAR_POLARITY, PAGE_PIXELS, Ink, find_ink, find_plane, typical_height
+from mnist_edge.reading.page import CLEAR_POLARITY, PAGE_PIXELS, Ink, find_ink, find_plane, levels, typical_height
 from mnist_edge.reading.parts import Part, parts_of
 from mnist_edge.reading.rows import find_rows, words
 from mnist_edge.reading.rules import without_rules
@@ -181,11 +181,13 @@ def _pieces(ink: Ink) -> tuple[Components, float]:
     mask = without_rules(ink.mask, 0.25 * longer)
     pieces = find_components(mask, ink.strength)
     height = typical_height(pieces)
-    if height and (np.maximum(pieces.width, pieces.height) > 1.8 * height).any():
+    if height == 0:
+        return pieces, 0.0
+    if (np.maximum(pieces.width, pieces.height) > 1.8 * height).any():
         mask = without_rules(mask, max(1.8 * height, 0.06 * longer, 24))
         pieces = find_components(mask, ink.strength)
-        height = typical_height(pieces) or height
-    return pieces, height
+    pieces = find_components(mask & (ink.strength > levels(pieces, mask)), ink.strength)
+    return pieces, typical_height(pieces) or height
 
 
 def _without_frames(parts: list[Part], height: float) -> list[Part]:

@@ -17,8 +17,11 @@ IS_DIGIT = 0.5
 #: A word with more letters than this share of its digits is a word; and so is a page.
 _LETTERS_IN_WORD, _LETTERS_ON_PAGE = 0.34, 0.6
 
-#: What stands alone has to be like the page's other digits, within these factors of their median: in height, pen and strength of the ink.
+#: A bare stroke has to be like the other digits, within these factors of their median: in height, pen and strength of the ink.
 _LIKE = {"height": (0.55, 1.8), "pen": (0.45, 2.2), "strength": (0.6, 1.6)}
+
+#: Ink fainter than this share of the digits' is none: the other side of the sheet, a smudge.
+_FAINT = 0.4
 
 Words = list[list["Character"]]
 
@@ -40,6 +43,9 @@ def _is_bare(one: Character) -> bool:
 
 def only_digits(rows: list[Words], height: float) -> list[Words]:
     """Return the rows with their digits alone; words and rows without any are left out."""
+    known = [one.strength for row in rows for word in row for one in word if one.sure >= 0.9]
+    faint = _FAINT * float(np.median(known)) if known else 0.0
+    rows = [[[one for one in word if one.strength >= faint] for word in row] for row in rows]
     every = [one for row in rows for word in row for one in word]
     kept: list[Words] = []
     for row in rows:
@@ -56,25 +62,33 @@ def _without_strays(rows: list[Words]) -> list[Words]:
     digits = [one for row in rows for word in row for one in word]
     if not digits or all(_is_bare(one) for one in digits):
         return []
-    known = [one for one in digits if one.sure >= 0.9 and not _is_bare(one)] or digits
-    middle = {name: float(np.median([value for one in known for value in (_measures(one)[name],)])) for name in _LIKE}
+    page = _middle([one for one in digits if one.sure >= 0.9 and not _is_bare(one)] or digits)
     result = []
     for row in rows:
         own = [one for word in row for one in word]
+        known = [one for one in own if one.sure >= 0.9 and not _is_bare(one)]
+        middle = _middle(known) if len(known) >= 3 else page
         alone = len(own) <= 2 and all(_is_bare(one) or one.part.borders for one in own)
         left = [[one for one in word if _is_like(one, middle, alone)] for word in row]
         result.append([word for word in left if word])
     return result
 
 
+def _middle(known: list[Character]) -> dict[str, float]:
+    measures = [_measures(one) for one in known]
+    return {name: float(np.median([one[name] for one in measures])) for name in _LIKE}
+
+
 def _measures(one: Character) -> dict[str, float]:
     part = one.part
-    return {"height": float(part.height), "pen": pen_width(part), "strength": part.ink / max(1.0, float(part.mask.sum()))}
+    return {"height": float(part.height), "pen": pen_width(part), "strength": one.strength}
 
 
 def _is_like(one: Character, middle: dict[str, float], alone: bool) -> bool:
-    """Return whether a digit is enough like the page's others; one that stands alone has to be more like them."""
+    """Return whether a digit is enough like the others of its row or page; bare strokes have to be more like them."""
     shares = {name: value / max(1e-9, middle[name]) for name, value in _measures(one).items()}
-    if alone:
-        return not one.part.borders and all(least <= shares[name] <= most for name, (least, most) in _LIKE.items())
-    return shares["strength"] >= 0.3 and shares["height"] >= 0.35 and (shares["pen"] >= 0.3 or not _is_bare(one))
+    if alone and one.part.borders:
+        return False
+    if alone or _is_bare(one):
+        return all(least <= shares[name] <= most for name, (least, most) in _LIKE.items())
+    return shares["height"] >= 0.35
