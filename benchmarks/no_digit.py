@@ -94,7 +94,7 @@ def sliced(images: Pixels, count: int, random: Random) -> Pixels:
     while len(found) < count:
         image = images[random.integers(len(images))]
         columns = np.flatnonzero((image > 60).any(axis=0))
-        at = columns[0] + (columns[-1] - columns[0]) * random.uniform(0.3, 0.7)
+        at = columns[0] + (columns[-1] - columns[0]) * random.uniform(0.35, 0.65)
         side = (x + (y - 14) * random.normal(0.1, 0.25) > at) ^ (random.random() < 0.5)
         part = image * side
         if (part > 100).sum() < 15:
@@ -132,6 +132,8 @@ def _moved(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     turn, sx, sy, shear = r[:, 0] * 0.09, 1 + r[:, 1] * 0.1, 1 + r[:, 2] * 0.07, r[:, 3] * 0.15
     c, s = torch.cos(turn), torch.sin(turn)
     move = (torch.rand(n, 2, generator=generator) - 0.5) * 0.1
+    broad = torch.rand(n, 1, 1, 1, generator=generator) < 0.15  # a broad pen
+    pixels = torch.where(broad, functional.max_pool2d(pixels, 3, 1, 1), pixels)
     rows = [torch.stack([c * sx, (-s + shear) * sy, move[:, 0]], 1), torch.stack([s * sx, c * sy, move[:, 1]], 1)]
     return functional.grid_sample(pixels, functional.affine_grid(torch.stack(rows, 1), list(pixels.shape), align_corners=False), align_corners=False)
 
@@ -141,7 +143,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data-dir", type=Path, default=None)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--output", type=Path, default=FILE)
+    parser.add_argument("--epochs", type=int, default=14)
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(options.seed)
@@ -149,14 +152,14 @@ def main() -> None:
     data = dataset.load("mnist", "train", data_dir=options.data_dir)
     mnist, labels = data.images[:, 0], data.labels
     held = np.arange(len(mnist)) % 12 == 0
-    own = drawn.draw("train", 30_000, seed=options.seed + 7)
-    signs = strokes(SIGNS, 600, random)
+    own = drawn.draw("train", 60_000, seed=options.seed + 7)
+    signs = strokes(SIGNS, 700, random)
     others = {
         "letters": strokes(OTHERS, 350, random),
         "scribbles": scribbles(6000, random),
         "blots": blots(6000, random),
         "pairs": pairs(mnist[~held], 26_000, random),
-        "slices": sliced(mnist[~held], 16_000, random),
+        "slices": sliced(mnist[~held], 9000, random),
         "turned": turned(mnist[~held], labels[~held], 7000, random),
     }
     kinds = [np.concatenate([mnist[~held], own.images[:, 0]]), signs, np.concatenate(list(others.values()))]
@@ -170,7 +173,7 @@ def main() -> None:
         order, total = torch.randperm(len(x), generator=generator), 0.0
         for step in range(steps):
             where = order[step * batch : (step + 1) * batch]
-            loss = functional.cross_entropy(net(_moved(x[where].float() / 255, generator)), t[where], label_smoothing=0.02)
+            loss = functional.cross_entropy(net(_moved(x[where].float() / 255, generator)), t[where], torch.tensor([1.5, 1.0, 1.0]), label_smoothing=0.02)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -200,7 +203,7 @@ def main() -> None:
     for name in names:
         layer = getattr(net, name)
         arrays |= {f"{name}.weight": layer.weight.detach().numpy().astype(np.float16), f"{name}.bias": layer.bias.detach().numpy().astype(np.float16)}
-    with FILE.open("wb") as file:
+    with options.output.open("wb") as file:
         np.savez_compressed(file, **arrays)
 
 

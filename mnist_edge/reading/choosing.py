@@ -31,8 +31,8 @@ _MOST_IN_CLUSTER, _MOST_IN_DIGIT = 6, 3
 #: A piece smaller than this share of a digit's height is a fragment or a speck.
 SMALL = 0.35
 
-#: A slice has to be a digit at least so surely.
-_CUT = 0.5
+#: A slice has to be a digit at least so surely, and at least so high, as a share of the whole.
+_CUT, _CUT_HEIGHT = 0.5, 0.62
 
 #: How sure it is that a speck may be left out.
 _SPECK = 0.5
@@ -214,7 +214,7 @@ def _best_path(options: dict[tuple[int, int], Character], length: int) -> list[C
         ways = []
         for start in range(end):
             character = options[start, end]
-            if character.cut and character.sure < _CUT:
+            if character.cut and (character.sure < _CUT or character.part.height < _CUT_HEIGHT * options[0, length].part.height):
                 continue
             score = best[start][0] + character.part.ink / total * log(character.worth)
             ways.append((score, [*best[start][1], character]))

@@ -27,18 +27,48 @@ def find_rows(characters: list[Character], height: float) -> list[list[Character
     for character in order:
         part = character.part
         x, y = (part.left + part.right) / 2, (part.top + part.bottom) / 2
-        best, nearest = _NEAR, None
+        best, nearest = _NEAR + 0.25, None
         for row in rows:
             last = row[-1].part
             off = abs(y - _runs_at(row, x, height)) / max(height, min(part.height, last.height))
-            off += 0.02 * max(0.0, x - (last.left + last.right) / 2) / height
+            if off > _NEAR:
+                continue
+            off += min(0.25, 0.05 * max(0.0, x - (last.left + last.right) / 2) / height)  # of two rows the nearer
             if off < best:
                 best, nearest = off, row
         if nearest is None:
             rows.append([character])
         else:
             nearest.append(character)
+    rows = _merged(rows, height)
     return sorted(rows, key=lambda row: float(np.mean([one.part.top + one.part.bottom for one in row])))
+
+
+def _merged(rows: list[list[Character]], height: float) -> list[list[Character]]:
+    """Join rows that run along the same line and share no place on it: a speck beside a row may have begun a second one."""
+    rows = sorted(rows, key=len, reverse=True)
+    result: list[list[Character]] = []
+    for row in rows:
+        for other in result:
+            if _is_same_row(row, other, height):
+                other += row
+                other.sort(key=lambda one: one.part.left + one.part.right)
+                break
+        else:
+            result.append(row)
+    return result
+
+
+def _is_same_row(row: list[Character], other: list[Character], height: float) -> bool:
+    xs, ys = (np.array([(getattr(one.part, a) + getattr(one.part, b)) / 2 for one in other]) for a, b in (("left", "right"), ("top", "bottom")))
+    for one in row:
+        x, y = (one.part.left + one.part.right) / 2, (one.part.top + one.part.bottom) / 2
+        if abs(y - float(np.interp(x, xs, ys))) > 0.4 * max(height, one.part.height):
+            return False
+        near = other[int(np.abs(xs - x).argmin())].part
+        if min(near.right, one.part.right) - max(near.left, one.part.left) > 0.5 * min(near.width, one.part.width):
+            return False
+    return True
 
 
 def _runs_at(row: list[Character], x: float, height: float) -> float:
