@@ -45,7 +45,7 @@ def only_digits(rows: list[Words], height: float) -> list[Words]:
     """Return the rows with their digits alone; words and rows without any are left out."""
     known = [one.strength for row in rows for word in row for one in word if one.sure >= 0.9]
     faint = _FAINT * float(np.median(known)) if known else 0.0
-    rows = [[[one for one in word if one.strength >= faint] for word in row] for row in rows]
+    rows = _in_context([[[one for one in word if one.strength >= faint] for word in row] for row in rows], height)
     every = [one for row in rows for word in row for one in word]
     kept: list[Words] = []
     for row in rows:
@@ -55,6 +55,20 @@ def only_digits(rows: list[Words], height: float) -> list[Words]:
     if _letters(every, height) > _LETTERS_ON_PAGE * sure:
         return []
     return _without_strays(kept)
+
+
+def _in_context(rows: list[Words], height: float) -> list[Words]:
+    """Return the characters with kinds that know of the page: on a page of digits, what looks half like a sign is a digit (Bayes' rule)."""
+    large = [one.kinds for row in rows for word in row for one in word if one.part.height >= 0.4 * height]
+    if not large:
+        return rows
+    counts = np.bincount(np.argmax(large, axis=1), minlength=3) + 1.0
+
+    def seen_so(one: Character) -> Character:
+        likely = np.asarray(one.kinds) * counts
+        return one._replace(kinds=tuple((likely / likely.sum()).tolist()))
+
+    return [[[seen_so(one) for one in word] for word in row] for row in rows]
 
 
 def _without_strays(rows: list[Words]) -> list[Words]:
