@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mnist_edge.image.components import Components
 
 #: Pages are worked on with at most this many pixels.
-PAGE_PIXELS = 2_000_000
+PAGE_PIXELS = 1_500_000
 
 #: A square of this share of the longer side that fits into a dark area makes it no stroke but a shadow, a table or a finger.
 PAPER_WINDOW = 0.12
@@ -91,12 +91,13 @@ def find_ink(plane: NDArray[np.uint8], dark: bool) -> Ink | None:
 
 def edge_strength(strength: NDArray[np.uint8], above: int) -> float:
     """Return the mean of the strength, where it is above a value, weighted by the square of its steepness."""
-    values = strength.astype(np.float32)
+    values = strength.astype(np.int16)
     steep = np.zeros_like(values)
-    steep[:-1] = np.abs(values[1:] - values[:-1])
-    steep[:, :-1] = np.maximum(steep[:, :-1], np.abs(values[:, 1:] - values[:, :-1]))
-    steep *= steep * (strength > above)
-    return float(np.vdot(steep, values) / max(1.0, float(steep.sum())))
+    np.abs(values[1:] - values[:-1], out=steep[:-1])
+    np.maximum(steep[:, :-1], np.abs(values[:, 1:] - values[:, :-1]), out=steep[:, :-1])
+    chosen = np.flatnonzero((strength > above) & (steep > 0))
+    weight = steep.ravel()[chosen].astype(np.float64) ** 2
+    return float(weight @ values.ravel()[chosen]) / max(1.0, float(weight.sum()))
 
 
 def _around(share: NDArray[np.uint8], bare: NDArray[np.bool_], reach: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -22,12 +22,11 @@ def find_rows(characters: list[Character], height: float) -> list[list[Character
     From left to right, each character joins the row that runs nearest to its middle, or begins one. Where a row runs is a line through
     its last few characters, so that it may slope, and bend.
     """
-    order = sorted(characters, key=lambda one: one.part.left + one.part.right)
     rows: list[list[Character]] = []
-    for character in order:
+    for character in sorted(characters, key=lambda one: one.part.left + one.part.right):
         part = character.part
-        x, y = (part.left + part.right) / 2, (part.top + part.bottom) / 2
-        best, nearest = _NEAR + 0.25, None
+        x, y = _middle(character)
+        best, nearest = np.inf, None
         for row in rows:
             last = row[-1].part
             off = abs(y - _runs_at(row, x, height)) / max(height, min(part.height, last.height))
@@ -40,15 +39,27 @@ def find_rows(characters: list[Character], height: float) -> list[list[Character
             rows.append([character])
         else:
             nearest.append(character)
-    rows = _merged(rows, height)
-    return sorted(rows, key=lambda row: float(np.mean([one.part.top + one.part.bottom for one in row])))
+    return sorted(_merged(rows, height), key=lambda row: sum(_middle(one)[1] for one in row) / len(row))
+
+
+def _middle(one: Character) -> tuple[float, float]:
+    return (one.part.left + one.part.right) / 2, (one.part.top + one.part.bottom) / 2
+
+
+def _runs_at(row: list[Character], x: float, height: float) -> float:
+    """Return where a row would run at `x`; its slope is drawn to 0 while it is short."""
+    last = row[-_LAST:]
+    xs, ys = zip(*(_middle(one) for one in last), strict=True)
+    mean_x, mean_y = sum(xs) / len(xs), sum(ys) / len(ys)
+    middle: float = sum(y * one.part.height for y, one in zip(ys, last, strict=True)) / sum(one.part.height for one in last)
+    slope = sum((a - mean_x) * (b - mean_y) for a, b in zip(xs, ys, strict=True))
+    return middle + slope / (sum((a - mean_x) ** 2 for a in xs) + (3 * height) ** 2) * (x - mean_x)
 
 
 def _merged(rows: list[list[Character]], height: float) -> list[list[Character]]:
     """Join rows that run along the same line and share no place on it: a speck beside a row may have begun a second one."""
-    rows = sorted(rows, key=len, reverse=True)
     result: list[list[Character]] = []
-    for row in rows:
+    for row in sorted(rows, key=len, reverse=True):
         for other in result:
             if _is_same_row(row, other, height):
                 other += row
@@ -60,25 +71,17 @@ def _merged(rows: list[list[Character]], height: float) -> list[list[Character]]
 
 
 def _is_same_row(row: list[Character], other: list[Character], height: float) -> bool:
-    xs, ys = (np.array([(getattr(one.part, a) + getattr(one.part, b)) / 2 for one in other]) for a, b in (("left", "right"), ("top", "bottom")))
+    xs, ys = zip(*(_middle(one) for one in other), strict=True)
+    if not min(ys) - height < _middle(row[0])[1] < max(ys) + height:
+        return False
     for one in row:
-        x, y = (one.part.left + one.part.right) / 2, (one.part.top + one.part.bottom) / 2
+        x, y = _middle(one)
         if abs(y - float(np.interp(x, xs, ys))) > 0.4 * max(height, one.part.height):
             return False
-        near = other[int(np.abs(xs - x).argmin())].part
+        near = min(other, key=lambda known: abs(_middle(known)[0] - x)).part
         if min(near.right, one.part.right) - max(near.left, one.part.left) > 0.5 * min(near.width, one.part.width):
             return False
     return True
-
-
-def _runs_at(row: list[Character], x: float, height: float) -> float:
-    """Return where a row would run at `x`; its slope is drawn to 0 while it is short."""
-    parts = [one.part for one in row[-_LAST:]]
-    xs = np.array([(part.left + part.right) / 2 for part in parts])
-    ys = np.array([(part.top + part.bottom) / 2 for part in parts])
-    middle = float(np.average(ys, weights=[part.height for part in parts]))
-    slope = float(((xs - xs.mean()) * (ys - ys.mean())).sum() / (((xs - xs.mean()) ** 2).sum() + (3 * height) ** 2))
-    return middle + slope * (x - float(xs.mean()))
 
 
 def words(row: list[Character], height: float) -> list[list[Character]]:

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 #: What is a digit with at least this likelihood may be one.
 IS_DIGIT = 0.5
 
-#: A word with more letters than this share of its digits is a word; and so is a page.
-_LETTERS_IN_WORD, _LETTERS_ON_PAGE = 0.34, 0.6
+#: What has more letters than this share of its digits is no number; and a page with more letters in such words holds none.
+_LETTERS_IN_WORD, _LETTERS_ON_PAGE = 0.34, 0.7
 
 #: A bare stroke has to be like the other digits, within these factors of their median: in height, pen and strength of the ink.
-_LIKE = {"height": (0.55, 1.8), "pen": (0.45, 2.2), "strength": (0.6, 1.6)}
+_LIKE = {"height": (0.55, 1.8), "pen": (0.3, 2.2), "strength": (0.6, 1.6)}
 
 #: Ink fainter than this share of the digits' is none: the other side of the sheet, a smudge.
 _FAINT = 0.4
@@ -46,13 +46,17 @@ def only_digits(rows: list[Words], height: float) -> list[Words]:
     known = [one.strength for row in rows for word in row for one in word if one.sure >= 0.9]
     faint = _FAINT * float(np.median(known)) if known else 0.0
     rows = _in_context([[[one for one in word if one.strength >= faint] for word in row] for row in rows], height)
-    every = [one for row in rows for word in row for one in word]
     kept: list[Words] = []
+    letters = 0.0
     for row in rows:
-        words = [word for word in row if _letters(word, height) <= _LETTERS_IN_WORD * sum(map(is_digit, word))]
-        kept.append([digits for word in words if (digits := [one for one in word if is_digit(one)])])
-    sure = sum(one.sure for row in kept for word in row for one in word)
-    if _letters(every, height) > _LETTERS_ON_PAGE * sure:
+        kept.append([])
+        for word in row:
+            in_word = _letters(word, height)
+            if in_word > _LETTERS_IN_WORD * sum(map(is_digit, word)):
+                letters += in_word
+            elif digits := [one for one in word if is_digit(one)]:
+                kept[-1].append(digits)
+    if letters > _LETTERS_ON_PAGE * sum(one.sure for row in kept for word in row for one in word):
         return []
     return _without_strays(kept)
 
@@ -89,20 +93,20 @@ def _without_strays(rows: list[Words]) -> list[Words]:
 
 
 def _middle(known: list[Character]) -> dict[str, float]:
-    measures = [_measures(one) for one in known]
+    """Return the median of each measure over characters, of many over some."""
+    measures = [_measures(one) for one in known[:: 1 + len(known) // 40]]
     return {name: float(np.median([one[name] for one in measures])) for name in _LIKE}
 
 
 def _measures(one: Character) -> dict[str, float]:
-    part = one.part
-    return {"height": float(part.height), "pen": pen_width(part), "strength": one.strength}
+    return {"height": float(one.part.height), "pen": pen_width(one.part), "strength": one.strength}
 
 
 def _is_like(one: Character, middle: dict[str, float], alone: bool) -> bool:
     """Return whether a digit is enough like the others of its row or page; bare strokes have to be more like them."""
-    shares = {name: value / max(1e-9, middle[name]) for name, value in _measures(one).items()}
+    if not (alone or _is_bare(one)):
+        return one.part.height >= 0.35 * middle["height"]
     if alone and one.part.borders:
         return False
-    if alone or _is_bare(one):
-        return all(least <= shares[name] <= most for name, (least, most) in _LIKE.items())
-    return shares["height"] >= 0.35
+    measures = _measures(one)
+    return all(least * middle[name] <= measures[name] <= most * middle[name] for name, (least, most) in _LIKE.items())
