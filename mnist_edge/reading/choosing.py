@@ -58,6 +58,11 @@ class Character(NamedTuple):
     cut: bool = False
 
     @property
+    def is_bare(self) -> bool:
+        """Whether it is a single stroke, as a 1 may be, but also what is left of a rule, a frame or the sheet's edge."""
+        return (self.digit == 1 or self.part.height >= 5 * self.part.width) and self.part.height >= 2 * self.part.width
+
+    @property
     def strength(self) -> float:
         """The mean strength of its ink."""
         return self.part.ink / max(1.0, float(self.part.mask.sum()))

@@ -157,7 +157,9 @@ def typical_height(pieces: Components) -> float:
     big = np.argsort(-longer[chosen])[:40]
     for one in big:
         held = (y > top[one]) & (y < bottom[one]) & (x > left[one]) & (x < right[one]) & (longer[chosen] > 0.15 * longer[chosen[one]])
-        if held.sum() > 2:  # itself and two more
+        within = (top > top[one]) & (bottom < bottom[one]) & (left > left[one]) & (right < right[one])
+        within &= bottom - top > 0.3 * (bottom[one] - top[one])
+        if held.sum() > 2 or within.any():  # itself and two more, or one as large as what a box is for
             fits[chosen[one]] = False
     heights = height[fits]
     if not len(heights):

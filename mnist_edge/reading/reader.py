@@ -102,8 +102,8 @@ class _Page(NamedTuple):
 
     @property
     def large(self) -> list[Character]:
-        """The characters that are no fragments."""
-        return [one for one in self.characters if max(one.part.height, one.part.width) >= 0.5 * self.height]
+        """The characters that tell something: neither fragments nor single strokes."""
+        return [one for one in self.characters if max(one.part.height, one.part.width) >= 0.5 * self.height and not one.is_bare]
 
     @property
     def sureness(self) -> float:
@@ -152,7 +152,7 @@ def _best(decoded: Decoded, ink: str, answer: Answer) -> tuple[_Page | None, int
     if steps:
         strength, mask = (np.ascontiguousarray(np.rot90(one, steps)) for one in (best.ink.strength, best.ink.mask))
         turned = _read(Ink(best.ink.dark, strength, mask), answer)
-        if turned.sureness >= max(_SURE, best.sureness + _SURER):
+        if turned.sureness >= max(_SURE, best.sureness + _SURER) and _runs_in_rows(turned):
             return turned, 90 * steps
     return best, 0
 
@@ -197,7 +197,9 @@ def _without_frames(parts: list[Part], height: float) -> list[Part]:
     found = []
     for part in parts:
         inside = large & (top > part.top) & (bottom < part.bottom) & (left > part.left) & (right < part.right)
-        if max(part.height, part.width) < 1.3 * height or float(part.mask.mean()) >= 0.35 or not inside.any():
+        inside &= bottom - top > 0.25 * part.height
+        high, wide = part.height // 5, part.width // 5
+        if not inside.any() or part.mask[high : part.height - high, wide : part.width - wide].any():
             found.append(part)
     return found
 
@@ -215,6 +217,12 @@ def _turns(page: _Page, answer: Answer) -> int:
         sure.append(float(np.mean([one.sure for one in named(parts, np.ascontiguousarray(turned), answer)])))
     best = int(np.argmax(sure))
     return best if sure[best] >= page.sureness + _SURER else 0
+
+
+def _runs_in_rows(page: _Page) -> bool:
+    """Return whether most of the page's characters stand in rows of three or more, as the squares of squared paper on their side do not."""
+    lengths = [len(row) for row in find_rows(page.large, page.height)]
+    return sum(length for length in lengths if length >= 3) > 0.7 * sum(lengths)
 
 
 def _digits(row: list[list[Character]], page: _Page, decoded: Decoded, turned: int) -> tuple[tuple[Digit, ...], ...]:

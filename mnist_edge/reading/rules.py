@@ -94,7 +94,7 @@ def _take_line(
     centre = np.polynomial.polynomial.polyval((columns - left) / width * 2 - 1, fit) + top
     half = round(across + 1.5)
     for down in range(-half, half + 1):
-        rows = np.rint(centre + down).astype(np.intp)
+        rows = np.floor(centre + down + 0.5).astype(np.intp)  # not rint, which would skip every other row
         inside = (rows >= 0) & (rows < mask.shape[0])
         r, c = rows[inside], columns[inside]
         beyond = (c < left) | (c >= left + width)

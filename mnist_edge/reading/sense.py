@@ -20,6 +20,9 @@ _LETTERS_IN_WORD, _LETTERS_ON_PAGE = 0.34, 0.7
 #: A bare stroke has to be like the other digits, within these factors of their median: in height, pen and strength of the ink.
 _LIKE = {"height": (0.55, 1.8), "pen": (0.3, 2.2), "strength": (0.6, 1.6)}
 
+#: A page is one of digits if at least this share of its characters are.
+_PAGE_OF_DIGITS = 0.75
+
 #: Ink fainter than this share of the digits' is none: the other side of the sheet, a smudge.
 _FAINT = 0.4
 
@@ -34,11 +37,6 @@ def is_digit(one: Character) -> bool:
 def _letters(characters: list[Character], height: float) -> float:
     """Return how many letters there are; a word in joined-up writing counts by its width."""
     return sum(max(1.0, one.part.width / height) for one in characters if one.kinds[2] >= 0.5 and one.part.height >= 0.4 * height)
-
-
-def _is_bare(one: Character) -> bool:
-    """Return whether a 1 is a single stroke, as the rest of a rule, of a frame or of an edge may be."""
-    return one.digit == 1 and one.part.height >= 3 * one.part.width
 
 
 def only_digits(rows: list[Words], height: float) -> list[Words]:
@@ -56,17 +54,19 @@ def only_digits(rows: list[Words], height: float) -> list[Words]:
                 letters += in_word
             elif digits := [one for one in word if is_digit(one)]:
                 kept[-1].append(digits)
-    if letters > _LETTERS_ON_PAGE * sum(one.sure for row in kept for word in row for one in word):
+    if letters > _LETTERS_ON_PAGE * sum(one.sure for row in kept for word in row for one in word if not one.is_bare):
         return []
     return _without_strays(kept)
 
 
 def _in_context(rows: list[Words], height: float) -> list[Words]:
     """Return the characters with kinds that know of the page: on a page of digits, what looks half like a sign is a digit (Bayes' rule)."""
-    large = [one.kinds for row in rows for word in row for one in word if one.part.height >= 0.4 * height]
+    large = [one.kinds for row in rows for word in row for one in word if one.part.height >= 0.4 * height and not one.is_bare]
     if not large:
         return rows
     counts = np.bincount(np.argmax(large, axis=1), minlength=3) + 1.0
+    if counts[0] < _PAGE_OF_DIGITS * counts.sum():
+        return rows
 
     def seen_so(one: Character) -> Character:
         likely = np.asarray(one.kinds) * counts
@@ -78,15 +78,16 @@ def _in_context(rows: list[Words], height: float) -> list[Words]:
 def _without_strays(rows: list[Words]) -> list[Words]:
     """Leave out bare strokes where there is nothing else, and what stands alone and is unlike the other digits."""
     digits = [one for row in rows for word in row for one in word]
-    if not digits or all(_is_bare(one) for one in digits):
+    known = [one for one in digits if one.sure >= 0.9 and not one.is_bare]
+    if not known:
         return []
-    page = _middle([one for one in digits if one.sure >= 0.9 and not _is_bare(one)] or digits)
+    page = _middle(known)
     result = []
     for row in rows:
         own = [one for word in row for one in word]
-        known = [one for one in own if one.sure >= 0.9 and not _is_bare(one)]
-        middle = _middle(known) if len(known) >= 3 else page
-        alone = len(own) <= 2 and all(_is_bare(one) or one.part.borders for one in own)
+        beside = [one for one in own if one.sure >= 0.9 and not one.is_bare]
+        middle = _middle(beside) if len(beside) >= 3 else page
+        alone = len(own) <= 2 and all(one.is_bare or one.part.borders for one in own)
         left = [[one for one in word if _is_like(one, middle, alone)] for word in row]
         result.append([word for word in left if word])
     return result
@@ -104,7 +105,7 @@ def _measures(one: Character) -> dict[str, float]:
 
 def _is_like(one: Character, middle: dict[str, float], alone: bool) -> bool:
     """Return whether a digit is enough like the others of its row or page; bare strokes have to be more like them."""
-    if not (alone or _is_bare(one)):
+    if not (alone or one.is_bare):
         return one.part.height >= 0.35 * middle["height"]
     if alone and one.part.borders:
         return False

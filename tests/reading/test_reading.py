@@ -133,7 +133,7 @@ def test_touching_digits_are_cut_and_say_so(reference: Predictor) -> None:
     for x, digit in ((40, 3), (84, 6)):
         one = np.asarray(Image.fromarray(clear_digits()[digit][1]).resize((84, 84), Image.Resampling.BICUBIC))
         sheet[40:124, x : x + 84] = np.minimum(sheet[40:124, x : x + 84], 255 - one)
-    sheet[78:84, 90:106] = 0  # the stroke that joins them
+    sheet[78:84, 76:112] = 0  # the stroke that joins them
     reading = reference.read(sheet)
     assert found(reading) == "36"
     assert all("cut from digits that touch" in digit.warnings for digit in reading.digits)
