@@ -48,9 +48,12 @@ def only_digits(rows: list[Words], height: float) -> list[Words]:
     letters = 0.0
     for row in rows:
         kept.append([])
+        every = [one for word in row for one in word]
+        if _letters(every, height) >= 1 and not any(is_digit(one) and not one.is_bare for one in every):
+            row = [every]  # I, II, III, T: strokes and letters, and not one digit among them
         for word in row:
             in_word = _letters(word, height)
-            if in_word > _LETTERS_IN_WORD * sum(map(is_digit, word)):
+            if in_word > _LETTERS_IN_WORD * sum(map(is_digit, word)) or (in_word and word is every):
                 letters += in_word
             elif digits := [one for one in word if is_digit(one)]:
                 kept[-1].append(digits)
