@@ -135,7 +135,9 @@ def _moved(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     broad = torch.rand(n, 1, 1, 1, generator=generator) < 0.15  # a broad pen
     pixels = torch.where(broad, functional.max_pool2d(pixels, 3, 1, 1), pixels)
     rows = [torch.stack([c * sx, (-s + shear) * sy, move[:, 0]], 1), torch.stack([s * sx, c * sy, move[:, 1]], 1)]
-    return functional.grid_sample(pixels, functional.affine_grid(torch.stack(rows, 1), list(pixels.shape), align_corners=False), align_corners=False)
+    return functional.grid_sample(
+        pixels, functional.affine_grid(torch.stack(rows, 1), list(pixels.shape), align_corners=False), align_corners=False
+    )
 
 
 def main() -> None:
@@ -173,7 +175,9 @@ def main() -> None:
         order, total = torch.randperm(len(x), generator=generator), 0.0
         for step in range(steps):
             where = order[step * batch : (step + 1) * batch]
-            loss = functional.cross_entropy(net(_moved(x[where].float() / 255, generator)), t[where], torch.tensor([1.5, 1.0, 1.0]), label_smoothing=0.02)
+            loss = functional.cross_entropy(
+                net(_moved(x[where].float() / 255, generator)), t[where], torch.tensor([1.5, 1.0, 1.0]), label_smoothing=0.02
+            )
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -202,7 +206,10 @@ def main() -> None:
     arrays = {}
     for name in names:
         layer = getattr(net, name)
-        arrays |= {f"{name}.weight": layer.weight.detach().numpy().astype(np.float16), f"{name}.bias": layer.bias.detach().numpy().astype(np.float16)}
+        arrays |= {
+            f"{name}.weight": layer.weight.detach().numpy().astype(np.float16),
+            f"{name}.bias": layer.bias.detach().numpy().astype(np.float16),
+        }
     with options.output.open("wb") as file:
         np.savez_compressed(file, **arrays)
 

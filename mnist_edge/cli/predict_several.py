@@ -88,7 +88,9 @@ def _complaint(page: _Page, least: float | None) -> str | None:
         return f"{printable(page.path)}: no digit found"
     unsure = sum(least is not None and digit.confidence < least for digit in digits)
     if unsure and least is not None:
-        return f"{printable(page.path)}: {count(unsure, 'unsure digit')} of {len(digits)}, shown as ?; --min-confidence is {percent(least, 1)}"
+        return (
+            f"{printable(page.path)}: {count(unsure, 'unsure digit')} of {len(digits)}, shown as ?; --min-confidence is {percent(least, 1)}"
+        )
     return None
 
 
@@ -115,4 +117,3 @@ def _drawn(reading: Reading) -> object:
     from mnist_edge.reading import drawing
 
     return drawing.explain(reading)
-

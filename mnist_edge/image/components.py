@@ -96,8 +96,18 @@ def find_components(mask: NDArray[np.bool_], strength: NDArray[np.uint8]) -> Com
     starts, ends = start - rows * stride, end - rows * stride
     if not len(labels):
         return Components(
-            labels, rows, starts, ends, (height, width), top=rows, bottom=rows, left=rows, right=rows, ink=rows.astype(np.int64),
-            order=labels, edges=np.zeros(1, np.intp),
+            labels,
+            rows,
+            starts,
+            ends,
+            (height, width),
+            top=rows,
+            bottom=rows,
+            left=rows,
+            right=rows,
+            ink=rows.astype(np.int64),
+            order=labels,
+            edges=np.zeros(1, np.intp),
         )
     pieces = int(labels.max()) + 1
     total = np.zeros((height, width + 1), np.int32)

@@ -116,7 +116,9 @@ def find_characters(ink: Ink, parts: list[Part], height: float, answer: Answer) 
 
 def _neighbours(parts: list[Part], height: float) -> list[set[int]]:
     """Return, for each part, those that may belong to the same digit."""
-    top, bottom, left, right = (np.array([getattr(part, side) for part in parts], np.float64) for side in ("top", "bottom", "left", "right"))
+    top, bottom, left, right = (
+        np.array([getattr(part, side) for part in parts], np.float64) for side in ("top", "bottom", "left", "right")
+    )
     order = np.argsort(left, kind="stable")
     top, bottom, left, right = (side[order] for side in (top, bottom, left, right))
     last = np.searchsorted(left, right + 0.15 * height, "right")
@@ -200,7 +202,9 @@ def _split(ink: Ink, found: list[Character], height: float, answer: Answer) -> l
             pieces = slices(part, min(part.height, 1.3 * height))
             if len(pieces) > 1:
                 cuts[i] = pieces
-    spans = [(i, a, b) for i, pieces in cuts.items() for a in range(len(pieces)) for b in range(a + 1, len(pieces) + 1) if b - a < len(pieces)]
+    spans = [
+        (i, a, b) for i, pieces in cuts.items() for a in range(len(pieces)) for b in range(a + 1, len(pieces) + 1) if b - a < len(pieces)
+    ]
     asked = ask(ink, [joined(cuts[i][a:b]) for i, a, b in spans], answer, cut=True)
     options: dict[int, dict[tuple[int, int], Character]] = {i: {(0, len(pieces)): found[i]} for i, pieces in cuts.items()}
     for (i, a, b), character in zip(spans, asked, strict=True):

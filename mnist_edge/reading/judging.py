@@ -36,9 +36,9 @@ def kinds(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def _kinds(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     weights = _weights()
-    x = (pixels.astype(np.float32) / 255)[:, None]
+    x: NDArray[np.float32] = (pixels.astype(np.float32) / np.float32(255))[:, None]
     for name in ("first", "second"):
-        x = np.maximum(_convolved(x, weights[f"{name}.weight"], weights[f"{name}.bias"]), 0)
+        x = np.maximum(_convolved(x, weights[f"{name}.weight"], weights[f"{name}.bias"]), np.float32(0))
     x = np.maximum(x.reshape(len(x), -1) @ weights["third.weight"].T + weights["third.bias"], 0)
     logits = x @ weights["last.weight"].T + weights["last.bias"]
     likely = np.exp(logits - logits.max(axis=1, keepdims=True))

@@ -63,7 +63,8 @@ def _cubed_difference(plane: NDArray[np.uint8]) -> NDArray[np.float32]:
     margin = min(2 * radius, *plane.shape)
     around = Image.fromarray(np.pad(plane, margin, mode="symmetric")).filter(ImageFilter.BoxBlur(radius))
     difference = plane.astype(np.float32) - np.asarray(around)[margin:-margin, margin:-margin]
-    return difference * difference * difference
+    cubed: NDArray[np.float32] = difference * difference * difference
+    return cubed
 
 
 def find_ink(plane: NDArray[np.uint8], dark: bool) -> Ink | None:
@@ -119,7 +120,8 @@ def _blocks(values: NDArray[np.float32], step: int) -> NDArray[np.float32]:
         return values
     height, width = values.shape
     values = np.pad(values, ((0, -height % step), (0, -width % step)))
-    return values.reshape(values.shape[0] // step, step, -1, step).sum(axis=(1, 3))
+    sums: NDArray[np.float32] = values.reshape(values.shape[0] // step, step, -1, step).sum(axis=(1, 3))
+    return sums
 
 
 def _box_sum(values: NDArray[np.float32], reach: int) -> NDArray[np.float32]:

@@ -49,11 +49,12 @@ class Part(NamedTuple):
 
 def parts_of(pieces: Components, chosen: NDArray[np.intp]) -> list[Part]:
     """Return the chosen pieces as parts."""
-    sides = (pieces.top, pieces.bottom, pieces.left, pieces.right)
-    return [
-        Part(*(int(side[one]) for side in sides), pieces.mask_of(one), float(pieces.ink[one]), int(pieces.borders[one]))
-        for one in chosen.tolist()
-    ]
+    borders = pieces.borders
+    found = []
+    for one in chosen.tolist():
+        top, bottom, left, right = (int(side[one]) for side in (pieces.top, pieces.bottom, pieces.left, pieces.right))
+        found.append(Part(top, bottom, left, right, pieces.mask_of(one), float(pieces.ink[one]), int(borders[one])))
+    return found
 
 
 def joined(parts: Sequence[Part]) -> Part:
@@ -118,7 +119,15 @@ def _cropped(part: Part, own: NDArray[np.bool_]) -> Part:
     y, x = np.flatnonzero(own.any(axis=1)), np.flatnonzero(own.any(axis=0))
     box = own[y[0] : y[-1] + 1, x[0] : x[-1] + 1]
     top, left = part.top + int(y[0]), part.left + int(x[0])
-    return Part(top, top + box.shape[0], left, left + box.shape[1], np.ascontiguousarray(box), part.ink * float(box.sum()) / float(part.mask.sum()), part.borders)
+    return Part(
+        top,
+        top + box.shape[0],
+        left,
+        left + box.shape[1],
+        np.ascontiguousarray(box),
+        part.ink * float(box.sum()) / float(part.mask.sum()),
+        part.borders,
+    )
 
 
 def pen_width(part: Part) -> float:

@@ -150,8 +150,8 @@ def _best(decoded: Decoded, ink: str, answer: Answer) -> tuple[_Page | None, int
     best = max(pages, key=lambda page: page.worth)
     steps = _turns(best, answer)
     if steps:
-        strength, mask = (np.ascontiguousarray(np.rot90(one, steps)) for one in (best.ink.strength, best.ink.mask))
-        turned = _read(Ink(best.ink.dark, strength, mask), answer)
+        strength, mask = np.rot90(best.ink.strength, steps), np.rot90(best.ink.mask, steps)
+        turned = _read(Ink(best.ink.dark, np.ascontiguousarray(strength), np.ascontiguousarray(mask)), answer)
         if turned.sureness >= max(_SURE, best.sureness + _SURER) and _runs_in_rows(turned):
             return turned, 90 * steps
     return best, 0
@@ -235,9 +235,7 @@ def _digits(row: list[list[Character]], page: _Page, decoded: Decoded, turned: i
     return tuple(tuple(digit(one) for one in word) for word in row)
 
 
-def _box(
-    part: Part, shape: tuple[int, ...], turned: int, scale: tuple[float, float], size: tuple[int, int]
-) -> tuple[int, int, int, int]:
+def _box(part: Part, shape: tuple[int, ...], turned: int, scale: tuple[float, float], size: tuple[int, int]) -> tuple[int, int, int, int]:
     """Return the part's box in the upright picture, whose working copy was turned counter-clockwise to `shape`."""
     height, width = shape
     top, bottom, left, right = part.top, part.bottom, part.left, part.right
@@ -260,5 +258,3 @@ def _doubts(one: Character) -> tuple[str, ...]:
     if one.part.borders:
         found.append("reaches the picture's border")
     return tuple(found)
-
-

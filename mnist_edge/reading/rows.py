@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,7 +50,7 @@ def _middle(one: Character) -> tuple[float, float]:
 def _runs_at(row: list[Character], x: float, height: float) -> float:
     """Return where a row would run at `x`; its slope is drawn to 0 while it is short."""
     last = row[-_LAST:]
-    xs, ys = zip(*(_middle(one) for one in last), strict=True)
+    xs, ys = [_middle(one)[0] for one in last], [_middle(one)[1] for one in last]
     mean_x, mean_y = sum(xs) / len(xs), sum(ys) / len(ys)
     middle: float = sum(y * one.part.height for y, one in zip(ys, last, strict=True)) / sum(one.part.height for one in last)
     slope = sum((a - mean_x) * (b - mean_y) for a, b in zip(xs, ys, strict=True))
@@ -86,7 +87,7 @@ def _is_same_row(row: list[Character], other: list[Character], height: float) ->
 
 def words(row: list[Character], height: float) -> list[list[Character]]:
     """Part a row where a gap is wide, and wider than most of the row's gaps."""
-    gaps = [right.part.left - left.part.right for left, right in zip(row, row[1:], strict=False)]
+    gaps = [right.part.left - left.part.right for left, right in pairwise(row)]
     least = max(0.6 * height, 2 * float(np.median(gaps)) if gaps else 0)
     found = [row[:1]]
     for gap, character in zip(gaps, row[1:], strict=True):
