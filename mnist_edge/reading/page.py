@@ -148,7 +148,7 @@ def typical_height(pieces: Components) -> float:
     """Return the height of most of the ink that may be writing, 0 if there is none: neither specks, nor rules, nor what frames others."""
     height, width = pieces.height, pieces.width
     longer = np.maximum(height, width)
-    fits = (longer >= max(7, 0.012 * max(pieces.shape))) & (width <= 3 * height) & (height <= 12 * width)
+    fits = (longer >= max(7, 0.006 * max(pieces.shape))) & (width <= 3 * height) & (height <= 12 * width)
     fits &= (pieces.borders <= 1) & (height < 0.95 * pieces.shape[0])
     chosen = np.flatnonzero(fits)
     if not len(chosen):

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 #: Of a page with more pieces of ink than this, the upper ones are read.
 MOST_PIECES = 1500
 
+#: Where writing is less high than this, in pixels of the working copy, the page is read again from one with so many times the pixels.
+_SMALL_WRITING, _MORE = 18, 3
+
 #: What is a digit with less than this likelihood gets a warning.
 IS_SURELY = 0.8
 
@@ -127,6 +130,10 @@ def read(picture: Picture, answer: Answer, ink: str = "auto", max_pixels: int = 
         raise UsageError(f"unknown ink {ink!r}; known: {', '.join(INKS)}")
     decoded = decode(picture, max_pixels, PAGE_PIXELS)
     page, turned = _best(decoded, ink, answer)
+    shrunk = decoded.pixels.shape[0] < 0.8 * decoded.size[1]
+    if page is not None and 0 < page.height < _SMALL_WRITING and shrunk and not hasattr(picture, "read"):
+        decoded = decode(picture, max_pixels, _MORE * PAGE_PIXELS)
+        page, turned = _best(decoded, ink, answer)
     if page is None:
         return Reading((), decoded.size, None, 0, decoded.pixels, decoded.warnings)
     written = [words(row, page.height) for row in find_rows(page.characters, page.height)]
