@@ -54,6 +54,7 @@ def test_training_knows_nothing_of_predicting_or_exporting() -> None:
         (["--help"], {"click"}),
         (["--version"], {"click"}),
         (["predict", "PICTURE", "--models-dir", "MODELS"], EDGE),
+        (["predict", "PICTURE", "--several", "--models-dir", "MODELS"], EDGE),
         (["evaluate", "--data", "drawn", "--models-dir", "MODELS"], EDGE),
         (["list", "--models-dir", "MODELS"], {"click", "numpy", "PIL"}),
         (["show", "--models-dir", "MODELS"], {"click", "numpy", "PIL"}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -55,8 +56,8 @@ def only_digits(rows: list[Words], height: float) -> list[Words]:
             in_word = _letters(word, height)
             if in_word > _LETTERS_IN_WORD * sum(map(is_digit, word)) or (in_word and word is every):
                 letters += in_word
-            elif digits := [one for one in word if is_digit(one)]:
-                kept[-1].append(digits)
+            else:  # a sign between two numbers parts them
+                kept[-1] += [list(digits) for are_digits, digits in groupby(word, is_digit) if are_digits]
     if letters > _LETTERS_ON_PAGE * sum(one.sure for row in kept for word in row for one in word if not one.is_bare):
         return []
     return _without_strays(kept)
