@@ -1,6 +1,6 @@
 """Damage pictures at random and read them: what is refused, what is read all the same, how slow and how large it gets.
 
-    python benchmarks/fuzz.py [--pictures FOLDER] [--damage byte] [--count 5000] [--seed 0] [--model MODEL]
+    python benchmarks/fuzz.py [--several] [--pictures FOLDER] [--damage byte] [--count 5000] [--seed 0] [--model MODEL]
 
 Makes `count` damaged files of each format and compares how they are read with how the whole file is read, once by the 28×28 pixels
 that the network gets and once by the digit that the model answers. Prints JSON, for each format:
@@ -14,6 +14,8 @@ that the network gets and once by the digit that the model answers. Prints JSON,
 twice), ``swap`` (two neighbouring bytes that differ), ``cut`` (the end lost). Without `--pictures` a small drawing is damaged, half of the
 time within its first 64 bytes, which hold the sizes. With it, the pictures in FOLDER are written anew in each format, and read as
 they are too, and are damaged anywhere.
+
+With `--several` the files are read as pages (`Predictor.read`); the "pixels" are then all boxes and digits, and the digit is the page's text.
 
 Fails if anything but a PictureError of one line is raised, or if a PNG is read otherwise in silence.
 
@@ -105,13 +107,17 @@ class Reading(NamedTuple):
     """How a file was read."""
 
     pixels: bytes
-    digit: int
+    digit: int | str
     warnings: frozenset[str]
 
 
-def read(predictor: Predictor, file: bytes) -> Reading | None:
+def read(predictor: Predictor, file: bytes, several: bool = False) -> Reading | None:
     """Read a file; None if it is refused, as it should be, in one line."""
     try:
+        if several:
+            page = predictor.read(file)
+            told = frozenset((*page.warnings, *(warning for digit in page.digits for warning in digit.warnings)))
+            return Reading(repr(page.rows).encode(), page.text, told)
         prepared = image.prepare(file)
     except PictureError as error:
         if "\n" in str(error) or len(str(error)) > 400:
@@ -169,6 +175,7 @@ def peak_kilobytes() -> int | None:
 def main() -> None:
     """Damage pictures, read them, print the counts."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--several", action="store_true")
     parser.add_argument("--pictures", type=Path, default=None)
     parser.add_argument("--damage", choices=DAMAGES, default="byte")
     parser.add_argument("--count", type=int, default=5000)
@@ -181,7 +188,7 @@ def main() -> None:
     counts: dict[str, dict[str, dict[str, int]]] = {}
     slowest, silent_png = 0.0, 0
     for name, files in bases(options.pictures):
-        readings = [read(predictor, file) for file in files]
+        readings = [read(predictor, file, options.several) for file in files]
         usable = [(file, whole) for file, whole in zip(files, readings, strict=True) if whole is not None]
         by_pixels, by_digit = Counter[str](), Counter[str]()
         for _ in range(options.count):
@@ -189,7 +196,7 @@ def main() -> None:
             in_head = options.pictures is None and random.random() < 0.5
             damaged = DAMAGES[options.damage](file, int(random.integers(min(64, len(file)) if in_head else len(file))), random)
             started = time.perf_counter()
-            reading = read(predictor, damaged)
+            reading = read(predictor, damaged, options.several)
             slowest = max(slowest, time.perf_counter() - started)
             pixels, digit = outcomes(whole, reading)
             by_pixels[pixels] += 1

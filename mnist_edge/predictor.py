@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnist_edge.common.logits import Run
+    from mnist_edge.reading import Reading
 
 
 class Prediction(NamedTuple):
@@ -57,14 +58,16 @@ class Predictor:
     7
     """
 
-    def __init__(self, run: Run, description: str, threshold: float | None = None) -> None:
+    def __init__(self, run: Run, description: str, threshold: float | None = None, *, one_by_one: bool = False) -> None:
         """Wrap a function from pixels to logits, described in words. `load` is the usual way here.
 
-        Answers with a confidence below `threshold` get a warning; a model's own is in its manifest.
+        Answers with a confidence below `threshold` get a warning; a model's own is in its manifest. `one_by_one` is for a function whose
+        answers change with the batch: the digits of a page are then given to it one at a time.
         """
         self._run = run
         self.description = description
         self.threshold = threshold
+        self.one_by_one = one_by_one
 
     @classmethod
     def load(
@@ -107,7 +110,8 @@ class Predictor:
             run = chosen.load_model(found.model, threads, options)
         if self_test:
             _self_test(found.model, artifact, chosen, run)
-        return cls(run, f"{found.model.name} ({found.model.chosen}{_unproven(artifact)}), runtime {runtime}", _threshold(found.model))
+        description = f"{found.model.name} ({found.model.chosen}{_unproven(artifact)}), runtime {runtime}"
+        return cls(run, description, _threshold(found.model), one_by_one=_is_unsteady(artifact))
 
     @classmethod
     def _load_file(
@@ -137,9 +141,8 @@ class Predictor:
         _check_proof(model, artifact, runtime, require_proof, options)
         if self_test:
             _self_test(model, artifact, runtime, run)
-        return cls(
-            run, f"{path}{f' (unproven: {artifact.unproven})' if artifact.unproven else ''}, runtime {runtime.name}", _threshold(model)
-        )
+        description = f"{path}{f' (unproven: {artifact.unproven})' if artifact.unproven else ''}, runtime {runtime.name}"
+        return cls(run, description, _threshold(model), one_by_one=_is_unsteady(artifact))
 
     def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return logits, float32 N×10, for pixels, uint8 N×1×28×28, ink bright on a dark ground.
@@ -176,6 +179,26 @@ class Predictor:
         if batch:
             yield from self.predict_prepared(batch)
 
+    def read(self, picture: image.Picture, *, ink: str = "auto") -> Reading:
+        """Read a page: all of its digits, in rows from top to bottom, each from left to right. A page without digits has no rows.
+
+        `picture` and `ink` are as for `predict`; the picture is read with its EXIF orientation followed. Digits whose confidence is below the
+        model's own threshold get a warning. Raises PictureError if the picture cannot be read.
+        """
+        from mnist_edge import reading
+
+        page = reading.read(picture, self._probabilities, ink)
+        if self.threshold is None:
+            return page
+        doubt, least = _doubt(self.threshold), self.threshold
+        return page.doubted(lambda digit: digit._replace(warnings=(*digit.warnings, doubt)) if digit.confidence < least else digit)
+
+    def _probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Return the digits' probabilities; with dynamic int8, whose answers change with the batch, one by one."""
+        if self.one_by_one:
+            return softmax(np.concatenate([self.logits(pixels[i : i + 1]) for i in range(len(pixels))]))
+        return softmax(self.logits(pixels))
+
     def predict_prepared(self, prepared: Sequence[image.Prepared]) -> list[Prediction]:
         """Answer pictures that `mnist_edge.image.prepare` has prepared, all in one batch; their warnings are kept."""
         answers = self.predictions(self.logits(np.stack([one.pixels for one in prepared])[:, None]))
@@ -192,8 +215,12 @@ class Predictor:
         answers = predictions(logits)
         if self.threshold is None:
             return answers
-        doubt = (f"low confidence: this model is reliable from {percent(self.threshold)} on",)
+        doubt = (_doubt(self.threshold),)
         return [one._replace(warnings=doubt) if one.confidence < self.threshold else one for one in answers]
+
+
+def _doubt(threshold: float) -> str:
+    return f"low confidence: this model is reliable from {percent(threshold)} on"
 
 
 def _self_test(model: store.Model, artifact: Artifact | None, runtime: runtimes.Runtime, run: Run) -> None:
@@ -231,6 +258,11 @@ def _check_proof(
 
 def _unproven(artifact: Artifact | None) -> str:
     return f"; {artifact.label}: {artifact.unproven}" if artifact and artifact.unproven else ""
+
+
+def _is_unsteady(artifact: Artifact | None) -> bool:
+    """Return whether an image's answer changes with the batch that it is in."""
+    return artifact is not None and artifact.precision == "int8-dynamic"
 
 
 def _threshold(model: store.Model) -> float | None:

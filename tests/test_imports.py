@@ -11,6 +11,8 @@ import pytest
 HEAVY = {"torch", "torchvision", "onnx", "onnx_ir", "onnxscript", "onnxruntime", "safetensors", "rich", "matplotlib", "jinja2"}
 HEAVY |= {"numpy", "PIL", "click", "openvino", "tract"}
 
+REFERENCE = Path(__file__).resolve().parents[1] / "models" / "lenet"
+
 EDGE = {"numpy", "PIL", "onnxruntime", "click"}
 
 
@@ -54,6 +56,7 @@ def test_training_knows_nothing_of_predicting_or_exporting() -> None:
         (["--help"], {"click"}),
         (["--version"], {"click"}),
         (["predict", "PICTURE", "--models-dir", "MODELS"], EDGE),
+        (["predict", "PICTURE", "--several", "--model", "REFERENCE"], EDGE),
         (["evaluate", "--data", "drawn", "--models-dir", "MODELS"], EDGE),
         (["list", "--models-dir", "MODELS"], {"click", "numpy", "PIL"}),
         (["show", "--models-dir", "MODELS"], {"click", "numpy", "PIL"}),
@@ -65,7 +68,7 @@ def test_command_loads_no_more_than(arguments: list[str], allowed: set[str], tra
 
     picture = tmp_path / "seven.png"
     Image.fromarray(seven).save(picture)
-    arguments = [{"PICTURE": str(picture), "MODELS": str(trained)}.get(a, a) for a in arguments]
+    arguments = [{"PICTURE": str(picture), "MODELS": str(trained), "REFERENCE": str(REFERENCE)}.get(a, a) for a in arguments]
     code = f"import sys\nfrom mnist_edge.cli import cli\ntry: cli.main(args={arguments!r})\nexcept SystemExit as end: assert not end.code"
     assert loaded_by(code, {"MNIST_EDGE_DATA_DIR": str(tmp_path)}) <= allowed
 

@@ -36,6 +36,7 @@ _BATCH = 256
     "predict img.png",
     "predict scans --recursive --csv",
     "predict photo.jpg --model lenet --explain explain.png",
+    "predict page.jpg --several",
     data=False,
     cls=declares("--runtime", runtime_options),
 )
@@ -53,6 +54,7 @@ _BATCH = 256
     help="Runtime to run it with; mnist-edge formats lists them.",
 )
 @option("--threads", type=click.IntRange(1, 256), default=1, help="Threads for the runtime, at most one per core.")
+@option("--several", is_flag=True, show_default=False, help="Read every digit of a page, and print it row by row.")
 @option("--ink", type=click.Choice(["auto", "dark", "light"]), default="auto", help="Whether the ink is darker or lighter than the paper.")
 @option("--recursive", is_flag=True, show_default=False, help="Also read the folders inside folders.")
 @option("--min-confidence", type=Number(0, 1), help="Report answers below this confidence as failed.")
@@ -76,6 +78,7 @@ def command(
     model: str | None,
     runtime: str,
     threads: int,
+    several: bool,
     ink: str,
     recursive: bool,
     min_confidence: float | None,
@@ -102,6 +105,9 @@ def command(
     if as_csv and out.as_json:
         raise UsageError("--csv and --json cannot be used together; leave one out")
     names: Iterable[tuple[str, str | None]] = expand(pictures, recursive)
+    if several:
+        names = list(names)
+        _refuse_single(names, {"--csv": as_csv, "--save-input": save_input, "--engine ray": engine == "ray"})
     if engine == "ray":
         _refuse_local(ctx, pictures, runtime)
         _on_ray(ctx, names, _packed(model, runtime, models_dir, require_proof), output, parquet, ink, out)
@@ -110,7 +116,7 @@ def command(
         raise UsageError("--output and --parquet are for --engine ray; this one prints")
     if explain is not None or save_input is not None:
         names = list(names)
-    drawings = _Drawings(explain, save_input, names)
+    drawings = _Drawings(None if several else explain, save_input, names)
     predictor = Predictor.load(
         model,
         runtime,
@@ -120,6 +126,12 @@ def command(
         options=given(ctx, runtimes.get(runtime).options, declared),
     )
     out.say(f"model: {predictor.description}")
+    if several:
+        from mnist_edge.cli.predict_several import read_pages
+
+        if read_pages(list(names), predictor, out, ink=ink, min_confidence=min_confidence, explain=explain):
+            ctx.exit(EXIT_FAILED)
+        return
     rows = Csv() if as_csv else JsonLines() if out.as_json else Table()
     progress, failed = _Progress(out), False
     with closing(_answers(names, predictor, ink, keep_pictures=explain is not None)) as answers:
@@ -138,6 +150,15 @@ def command(
     progress.clear()
     if failed:
         ctx.exit(EXIT_FAILED)
+
+
+def _refuse_single(names: list[tuple[str, str | None]], given: dict[str, Any]) -> None:
+    """Raise UsageError for what does not go with pages."""
+    for name, value in given.items():
+        if value:
+            raise UsageError(f"{name} does not go with --several; leave one out")
+    for path, _ in filter(_is_idx, names):
+        raise UsageError(f"{printable(path)}: an idx file, which holds one digit an image; --several is for pictures")
 
 
 def _refuse_local(ctx: click.Context, pictures: tuple[str, ...], runtime: str) -> None:

@@ -19,6 +19,7 @@ class Components(NamedTuple):
         shape: of the mask.
         top, bottom, left, right: int64, the box of each piece; `bottom` and `right` are one beyond it.
         ink: int64, the sum of each piece's strength.
+        order, edges: the runs piece by piece; those of piece `i` are ``order[edges[i]:edges[i + 1]]``.
     """
 
     labels: NDArray[np.intp]
@@ -31,6 +32,8 @@ class Components(NamedTuple):
     left: NDArray[np.int64]
     right: NDArray[np.int64]
     ink: NDArray[np.int64]
+    order: NDArray[np.intp]
+    edges: NDArray[np.intp]
 
     def __len__(self) -> int:
         return len(self.ink)
@@ -60,6 +63,16 @@ class Components(NamedTuple):
         steps[self.rows[runs], self.ends[runs]] -= 1
         return steps.cumsum(axis=1, dtype=np.int8)[:, :-1] > 0
 
+    def mask_of(self, *pieces: int) -> NDArray[np.bool_]:
+        """Return the mask of a few pieces, cut to the box around them."""
+        runs = np.concatenate([self.order[self.edges[piece] : self.edges[piece + 1]] for piece in pieces])
+        top, left = min(self.top[list(pieces)]), min(self.left[list(pieces)])
+        height, width = max(self.bottom[list(pieces)]) - top, max(self.right[list(pieces)]) - left
+        steps = np.zeros((height, width + 1), np.int8)
+        steps[self.rows[runs] - top, self.starts[runs] - left] += 1
+        steps[self.rows[runs] - top, self.ends[runs] - left] -= 1
+        return steps.cumsum(axis=1, dtype=np.int8)[:, :-1] > 0
+
 
 def find_components(mask: NDArray[np.bool_], strength: NDArray[np.uint8]) -> Components:
     """Find the pieces of a mask, H×W; `strength` is summed up as their ink.
@@ -83,7 +96,18 @@ def find_components(mask: NDArray[np.bool_], strength: NDArray[np.uint8]) -> Com
     starts, ends = start - rows * stride, end - rows * stride
     if not len(labels):
         return Components(
-            labels, rows, starts, ends, (height, width), top=rows, bottom=rows, left=rows, right=rows, ink=rows.astype(np.int64)
+            labels,
+            rows,
+            starts,
+            ends,
+            (height, width),
+            top=rows,
+            bottom=rows,
+            left=rows,
+            right=rows,
+            ink=rows.astype(np.int64),
+            order=labels,
+            edges=np.zeros(1, np.intp),
         )
     pieces = int(labels.max()) + 1
     total = np.zeros((height, width + 1), np.int32)
@@ -102,6 +126,8 @@ def find_components(mask: NDArray[np.bool_], strength: NDArray[np.uint8]) -> Com
         left=np.minimum.reduceat(starts[order], edges),
         right=np.maximum.reduceat(ends[order], edges),
         ink=ink,
+        order=order,
+        edges=np.append(edges, len(order)),
     )
 
 

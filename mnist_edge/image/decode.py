@@ -42,6 +42,9 @@ MIN_LENGTH, MIN_WIDTH = 8, 4
 #: Pictures are worked on with their longer side at most this many pixels: twenty times what the network sees.
 WORKING_SIDE = 400
 
+#: How large a picture may be that is worked on; None means a longer side of at most `WORKING_SIDE`, a number so many pixels in all.
+Room: TypeAlias = "int | None"
+
 #: A path, a picture file's bytes, an open binary file, a Pillow image, or an array: H×W grey or H×W×3 colour.
 Picture: TypeAlias = "str | Path | bytes | IO[bytes] | Image.Image | NDArray[Any]"
 
@@ -51,7 +54,7 @@ class Decoded(NamedTuple):
 
     Attributes:
         name: what messages call it.
-        pixels: uint8, H×W grey or H×W×3 RGB, the longer side at most `WORKING_SIDE`.
+        pixels: uint8, H×W grey or H×W×3 RGB, no larger than there is room for.
         size: width and height of the upright picture before it was made smaller.
         warnings: what a person should know about the file.
     """
@@ -62,25 +65,28 @@ class Decoded(NamedTuple):
     warnings: tuple[str, ...] = ()
 
 
-def decode(picture: Picture, max_pixels: int = MAX_PIXELS) -> Decoded:
-    """Decode a picture of at most `max_pixels`. Raises PictureError, in one line that names the picture, if it cannot be read."""
+def decode(picture: Picture, max_pixels: int = MAX_PIXELS, room: Room = None) -> Decoded:
+    """Decode a picture of at most `max_pixels`, and make it so small that there is `room` for it.
+
+    Raises PictureError, in one line that names the picture, if it cannot be read.
+    """
     if isinstance(picture, np.ndarray):
-        return _decode_array(picture)
+        return _decode_array(picture, room)
     if isinstance(picture, Image.Image):
         with _reasons("image"):
             _check_size(picture.size, "image", max_pixels)
             _load(picture)
-            return _upright(picture.copy(), picture.size, picture.info, (), "image")
+            return _upright(picture.copy(), picture.size, picture.info, (), "image", room)
     if isinstance(picture, (str, Path)):
         name = printable(picture)
         with _reasons(name), _open_regular(picture) as file:
-            return _decode_bytes(file.read(), name, max_pixels)
+            return _decode_bytes(file.read(), name, max_pixels, room)
     if isinstance(picture, (bytes, bytearray, memoryview)):
-        return _decode_bytes(bytes(picture), "bytes", max_pixels)
+        return _decode_bytes(bytes(picture), "bytes", max_pixels, room)
     if hasattr(picture, "read"):
         name = printable(getattr(picture, "name", None) or "file")
         with _reasons(name):
-            return _decode_bytes(picture.read(MAX_BYTES + 1), name, max_pixels)
+            return _decode_bytes(picture.read(MAX_BYTES + 1), name, max_pixels, room)
     raise PictureError(f"cannot read a picture from {type(picture).__name__}: give a path, bytes, a file, a Pillow image or an array")
 
 
@@ -125,7 +131,7 @@ def _open_regular(path: str | Path) -> Iterator[IO[bytes]]:
         yield file
 
 
-def _decode_bytes(data: Any, name: str, max_pixels: int) -> Decoded:
+def _decode_bytes(data: Any, name: str, max_pixels: int, room: Room) -> Decoded:
     if not isinstance(data, bytes):
         raise PictureError(f"{name}: gives {type(data).__name__}, not bytes; open it in binary mode")
     if len(data) > MAX_BYTES:
@@ -134,14 +140,14 @@ def _decode_bytes(data: Any, name: str, max_pixels: int) -> Decoded:
         form = _form(data)
         file = examine(form, data)
         with _open(form, file.data) as opened:
-            size = _decode_pixels(opened, name, max_pixels)
-            notes = file.doubts + (_ask(file.probe, form, opened) if file.probe else ())
+            size = _decode_pixels(opened, name, max_pixels, room)
+            notes = file.doubts + (_ask(file.probe, form, opened, room) if file.probe else ())
             # Pillow finds what `examine` cannot
             animated = getattr(opened, "is_animated", False) if file.animated is None else file.animated
             metadata = opened.info if file.metadata is None else file.metadata
             if animated:
                 notes = ("an animation: only its first picture is read", *notes)
-            return _upright(opened, size, metadata, notes, name)
+            return _upright(opened, size, metadata, notes, name, room)
 
 
 #: How a file of each format begins, and Pillow's module and class that read it. `Image.open(file, formats=[…])` does not do here:
@@ -179,22 +185,22 @@ def _open(form: str, data: bytes) -> Image.Image:
     return opened
 
 
-def _decode_pixels(opened: Image.Image, name: str, max_pixels: int) -> tuple[int, int]:
+def _decode_pixels(opened: Image.Image, name: str, max_pixels: int, room: Room) -> tuple[int, int]:
     """Decode the pixels, if they are neither too many nor too few. Return width and height before a JPEG was made smaller."""
     size = opened.size
     _check_size(size, name, max_pixels)
-    opened.draft(None, (WORKING_SIDE, WORKING_SIDE))  # lets a JPEG be decoded at a half, a quarter or an eighth of its size
+    opened.draft(None, _draft_size(size, room))  # lets a JPEG be decoded at a half, a quarter or an eighth of its size
     _load(opened)
     return size
 
 
-def _ask(probe: Probe, form: str, opened: Image.Image) -> tuple[str, ...]:
+def _ask(probe: Probe, form: str, opened: Image.Image, room: Room) -> tuple[str, ...]:
     """Decode the second file; return a warning where it shows damage. Raises DamagedError where the damage is certain."""
-    other = _look(form, probe.data)
+    other = _look(form, probe.data, room)
     if probe.same is None:
         sound = other is None
     else:
-        against = crc32(opened.tobytes()) if probe.against is None else _look(form, probe.against)
+        against = crc32(opened.tobytes()) if probe.against is None else _look(form, probe.against, room)
         sound = (other == against) == probe.same
     if sound:
         return ()
@@ -203,17 +209,19 @@ def _ask(probe: Probe, form: str, opened: Image.Image) -> tuple[str, ...]:
     return (doubt(probe.complaint),)
 
 
-def _look(form: str, data: bytes) -> int | None:
+def _look(form: str, data: bytes, room: Room) -> int | None:
     """Return a checksum of a file's pixels; None if it cannot be decoded."""
     with suppress(Exception), _open(form, data) as opened:
-        opened.draft(None, (WORKING_SIDE, WORKING_SIDE))
+        opened.draft(None, _draft_size(opened.size, room))
         _load(opened)
         return crc32(opened.tobytes())
     return None
 
 
-def _upright(opened: Image.Image, size: tuple[int, int], metadata: Mapping[Any, Any], notes: tuple[str, ...], name: str) -> Decoded:
-    small = _opaque(opened) if opened.has_transparency_data or opened.mode in ("La", "RGBa") else _plain(opened)
+def _upright(
+    opened: Image.Image, size: tuple[int, int], metadata: Mapping[Any, Any], notes: tuple[str, ...], name: str, room: Room
+) -> Decoded:
+    small = _opaque(opened, room) if opened.has_transparency_data or opened.mode in ("La", "RGBa") else _plain(opened, room)
     try:
         turn = _TURNS.get(_orientation(metadata))
     except ValueError:  # not a reason to refuse a picture whose pixels are sound
@@ -301,30 +309,38 @@ def _exif_orientation(exif: bytes) -> int | None:
     return None
 
 
-def _smaller(image: Image.Image) -> Image.Image:
-    """Return the image with its longer side at most `WORKING_SIDE`, each new pixel the mean of the pixels that it replaces."""
-    longer = max(image.size)
-    if longer <= WORKING_SIDE:
-        return image
-    size = (max(1, round(image.width * WORKING_SIDE / longer)), max(1, round(image.height * WORKING_SIDE / longer)))
-    return image.resize(size, Image.Resampling.BOX, reducing_gap=2.0)
+def _shrunk(size: tuple[int, int], room: Room) -> tuple[int, int]:
+    """Return the size that there is room for, not above `size`, its aspect kept."""
+    most, given = (WORKING_SIDE, max(size)) if room is None else (room**0.5, (size[0] * size[1]) ** 0.5)
+    return size if given <= most else (max(1, round(size[0] * most / given)), max(1, round(size[1] * most / given)))
 
 
-def _plain(image: Image.Image) -> Image.Image:
+def _draft_size(size: tuple[int, int], room: Room) -> tuple[int, int]:
+    """Return the size that a JPEG's decoder is asked for; what it gives is this or larger."""
+    return (WORKING_SIDE, WORKING_SIDE) if room is None else _shrunk(size, room)
+
+
+def _smaller(image: Image.Image, room: Room) -> Image.Image:
+    """Return the image no larger than there is room for, each new pixel the mean of the pixels that it replaces."""
+    size = _shrunk(image.size, room)
+    return image if size == image.size else image.resize(size, Image.Resampling.BOX, reducing_gap=2.0)
+
+
+def _plain(image: Image.Image, room: Room) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":  # 16 bits or more; Pillow's own conversion clips at 255
         deep = np.asarray(image)
         name = f"image of mode {image.mode}"
-        return _smaller(Image.fromarray(_bytes(deep if image.mode == "F" else deep.clip(0, 65535).astype(np.uint16), name)))
+        return _smaller(Image.fromarray(_bytes(deep if image.mode == "F" else deep.clip(0, 65535).astype(np.uint16), name)), room)
     if image.mode == "1":  # grey may be dithered into dots; the mean of 2×2 blurs them
         image = image.convert("L")
         image = image.reduce(2) if min(image.size) >= 100 else image
     elif image.mode in ("P", "CMYK", "YCbCr", "LAB", "HSV"):
         image = image.convert("RGB")
-    image = _smaller(image)
+    image = _smaller(image, room)
     return image if image.mode in ("L", "RGB") else image.convert("RGB")
 
 
-def _opaque(image: Image.Image) -> Image.Image:
+def _opaque(image: Image.Image, room: Room) -> Image.Image:
     """Put a transparent picture on a ground.
 
     Where most of it is transparent, that is the paper: it becomes as unlike the ink as it can, since drawing programs save black
@@ -332,7 +348,7 @@ def _opaque(image: Image.Image) -> Image.Image:
     """
     if image.mode in ("La", "RGBa"):  # premultiplied; these convert to one mode only
         image = image.convert("LA" if image.mode == "La" else "RGBA")
-    rgba = _smaller(image.convert("RGBA"))
+    rgba = _smaller(image.convert("RGBA"), room)
     pixels = np.asarray(rgba)
     opacity = pixels[..., 3].astype(np.float64)
     if opacity.min() == 255:
@@ -345,14 +361,14 @@ def _opaque(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", rgba.size, (*ground, 255)), rgba).convert("RGB")
 
 
-def _decode_array(array: NDArray[Any]) -> Decoded:
+def _decode_array(array: NDArray[Any], room: Room) -> Decoded:
     """Take H×W, H×W×1 or H×W×3: bool, uint16, other integers from 0 to 255, or floats from 0 to 1 or 0 to 255."""
     name = f"array of {array.dtype}, shape {'×'.join(map(str, array.shape))}"
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3)) or 0 in array.shape:
         raise PictureError(f"{name}: a picture is H×W, or H×W×3 in colour")
     _check_size((array.shape[1], array.shape[0]), name, MAX_PIXELS)
     image = Image.fromarray(np.ascontiguousarray(_bytes(array[..., 0] if array.shape[2:] == (1,) else array, name)))
-    return Decoded(name, np.asarray(_smaller(image), np.uint8), image.size)
+    return Decoded(name, np.asarray(_smaller(image, room), np.uint8), image.size)
 
 
 def _bytes(array: NDArray[Any], name: str) -> NDArray[np.uint8]:

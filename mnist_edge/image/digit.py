@@ -170,7 +170,7 @@ def find_doubts(found: Found) -> tuple[str, ...]:
     like = (pieces.ink >= 0.3 * pieces.ink[chosen].sum()) & (pieces.height >= 0.5 * height)
     alike = like & (pieces.borders == 0) & ~(around | chosen)
     if alike.any() or width > 2 * height:
-        return ("more than one digit? the most central is read",)
+        return ("more than one digit? the most central is read; --several reads all",)
     if found.pen > 6:
         return ("probably not a digit: the ink is a patch more than a line",)
     if (holes := _holes(found.mask[top:bottom, left:right])) > 2:

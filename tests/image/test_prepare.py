@@ -199,7 +199,7 @@ def test_two_digits_are_doubted_and_one_is_not(seven: np.ndarray) -> None:
     one = 255 - enlarged(seven)
     assert image.prepare(one).warnings == ()
     two = np.concatenate([one, one], axis=1)
-    assert image.prepare(two).warnings == ("more than one digit? the most central is read",)
+    assert image.prepare(two).warnings == ("more than one digit? the most central is read; --several reads all",)
 
 
 def test_what_encloses_much_is_doubted() -> None:

@@ -1,0 +1,101 @@
+"""Takes rules, squares and the lines of boxes out of the ink, and leaves the digits that stand on them or cross them whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mnist_edge.image.components import find_components
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def without_rules(mask: NDArray[np.bool_], least: float) -> NDArray[np.bool_]:
+    """Return the mask without lines at least so long, along the rows or the columns: rules, squares, boxes. What crosses them stays whole."""
+    across = _rules(mask, least)
+    down = _rules(np.ascontiguousarray(mask.T), least).T
+    return mask & ~(across | down)
+
+
+def _run_lengths(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Return for each pixel how many pixels of its row lie beside it without a gap, itself counted; 0 outside the mask."""
+    padded = np.zeros((mask.shape[0], mask.shape[1] + 2), np.int8)
+    padded[:, 1:-1] = mask
+    change = np.diff(padded, axis=1).ravel()
+    start, end = np.flatnonzero(change == 1), np.flatnonzero(change == -1)
+    steps = np.zeros(change.size, np.int32)
+    steps[start], steps[end] = end - start, start - end
+    return steps.cumsum(dtype=np.int32).reshape(mask.shape[0], -1)[:, :-1]
+
+
+def _bridged(mask: NDArray[np.bool_], gap: int) -> NDArray[np.bool_]:
+    """Return the mask with gaps in its rows closed that are no longer than `gap`."""
+    padded = np.zeros((mask.shape[0], mask.shape[1] + 2), np.int8)
+    padded[:, 1:-1] = mask
+    change = np.diff(padded, axis=1).ravel()
+    start, end = np.flatnonzero(change == 1), np.flatnonzero(change == -1)
+    stride = mask.shape[1] + 1
+    steps = np.zeros(change.size, np.int8)
+    steps[start], steps[end] = 1, -1
+    close = (start[1:] - end[:-1] <= gap) & (start[1:] // stride == end[:-1] // stride)
+    steps[start[1:][close]] = 0
+    steps[end[:-1][close]] = 0
+    return steps.reshape(mask.shape[0], -1).cumsum(axis=1, dtype=np.int8)[:, :-1] > 0
+
+
+def _rules(mask: NDArray[np.bool_], least: float) -> NDArray[np.bool_]:
+    """Return the pixels of lines that run along the rows, straight or bent a little, at least so long.
+
+    A line is flat: from each of its pixels it is much farther along the row than across it, dots and dashes taken as one. A stroke
+    that crosses it is not, and parts it; so what lies farther along on the same curve belongs to it too.
+    """
+    unit = max(mask.shape) / 400
+    closed = _bridged(mask, max(2, round(unit)))
+    thick = np.ascontiguousarray(_run_lengths(np.ascontiguousarray(closed.T)).T)
+    flat = closed & (_run_lengths(closed) >= np.maximum(3 * thick, 2 * unit)) & (thick <= max(3, least / 14))
+    pieces = find_components(_bridged(flat, max(3, round(3 * unit))), closed.view(np.uint8))
+    found = np.zeros_like(mask)
+    long = np.flatnonzero((pieces.width >= least) & (pieces.height <= 0.3 * pieces.width + 4))
+    for one in long[np.argsort(-pieces.width[long])][:300]:
+        top, bottom, left, right = (int(side[one]) for side in (pieces.top, pieces.bottom, pieces.left, pieces.right))
+        own = flat[top:bottom, left:right] & pieces.mask_of(int(one))
+        _take_line(own, top, left, mask, thick, flat, found)
+    return found & mask
+
+
+def _take_line(
+    own: NDArray[np.bool_],
+    top: int,
+    left: int,
+    mask: NDArray[np.bool_],
+    thick: NDArray[np.int32],
+    flat: NDArray[np.bool_],
+    found: NDArray[np.bool_],
+) -> None:
+    """Mark the pixels of the line that a flat piece is part of, if it is thin, even and without great gaps."""
+    y, x = np.nonzero(own)
+    width = own.shape[1]
+    across = float(np.median(thick[y + top, x + left]))
+    at = x / width * 2 - 1
+    near = np.ones(len(x), np.bool_)
+    fit = np.zeros(3)
+    for tolerance in (4.0, 2.0, 1.0):
+        if near.sum() < 8:
+            return
+        fit = np.polynomial.polynomial.polyfit(at[near], y[near], 2)
+        near = np.abs(y - np.polynomial.polynomial.polyval(at, fit)) <= tolerance * across + 1.5
+    covered = len(np.unique(x[near]))
+    if covered < 0.6 * width or width < 14 * across:
+        return
+    reach = width
+    columns = np.arange(max(0, left - reach), min(mask.shape[1], left + width + reach))
+    centre = np.polynomial.polynomial.polyval((columns - left) / width * 2 - 1, fit) + top
+    half = round(across + 1.5)
+    for down in range(-half, half + 1):
+        rows = np.floor(centre + down + 0.5).astype(np.intp)  # not rint, which would skip every other row
+        inside = (rows >= 0) & (rows < mask.shape[0])
+        r, c = rows[inside], columns[inside]
+        beyond = (c < left) | (c >= left + width)
+        found[r, c] |= (thick[r, c] <= 1.7 * across + 1) & (flat[r, c] | ~beyond)

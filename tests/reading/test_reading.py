@@ -1,0 +1,230 @@
+"""Pages of digits: what stands on them comes out, row by row, and what is no digit does not."""
+
+import csv
+import json
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from once import lacking
+from PIL import Image, ImageDraw
+from sheets import REFERENCE, ROWS, clear_digits, page
+
+from mnist_edge import Predictor
+from mnist_edge.common.errors import PictureError, UsageError
+from mnist_edge.reading import Reading, reader
+
+
+@pytest.fixture(scope="module")
+def reference() -> Predictor:
+    return Predictor.load(REFERENCE)
+
+
+def found(reading: Reading) -> str:
+    return reading.text.replace(" ", "")
+
+
+TEXT = "12345/67890/31415"
+
+
+def test_rows_are_read_from_top_to_bottom_and_digits_from_left_to_right(reference: Predictor) -> None:
+    reading = reference.read(page(ROWS))
+    assert reading.text == TEXT
+    assert [len(row) for row in reading.rows] == [1, 1, 1]
+    assert reading.ink == "dark" and reading.turned == 0 and reading.warnings == ()
+    lefts = [digit.box[0] for digit in reading.digits[:5]]
+    assert lefts == sorted(lefts)
+    for i, digit in enumerate(reading.digits[:5]):  # the boxes are where the digits were put
+        left, top, right, bottom = digit.box
+        assert 60 + 72 * i <= left < right <= 60 + 72 * i + 60 and 60 <= top < bottom <= 120
+        assert 0.5 < digit.confidence <= 1
+
+
+def test_a_wide_gap_parts_two_numbers(reference: Predictor) -> None:
+    assert reference.read(page(["123   45", "67   890"])).text == "123 45/67 890"
+
+
+def test_rows_that_slope_and_digits_of_several_sizes(reference: Predictor) -> None:
+    assert found(reference.read(page(["1234567890", "9876543210"], slope=0.12))) == "1234567890/9876543210"
+    assert found(reference.read(page(["24680", "35795"], sizes=lambda j: 1.0 if j % 2 else 0.65))) == "24680/35795"
+
+
+def test_light_ink_on_a_dark_ground_and_a_large_picture(reference: Predictor) -> None:
+    assert found(reference.read(page(ROWS, paper=25, ink=240))) == TEXT
+    large = page(ROWS, side=60, size=(600, 400)).resize((3600, 2400))
+    reading = reference.read(large)
+    assert found(reading) == TEXT and reading.size == (3600, 2400)
+    assert max(digit.box[2] for digit in reading.digits) > 1500  # boxes are in the picture's own pixels
+
+
+@pytest.mark.parametrize("lines", ["rules", "squares", "dotted"])
+def test_lines_on_the_paper_are_no_digits_and_hide_none(lines: str, reference: Predictor) -> None:
+    sheet = page(["40925", "71863"], side=64, size=(900, 420))
+    pen = ImageDraw.Draw(sheet)
+    for y in range(30, 420, 40):
+        for x in range(0, 900, 6) if lines == "dotted" else (0,):
+            pen.line((x, y, x + 2 if lines == "dotted" else 900, y), fill=150, width=2)
+    if lines == "squares":
+        for x in range(20, 900, 40):
+            pen.line((x, 0, x, 420), fill=150, width=2)
+    assert found(reference.read(sheet)) == "40925/71863"
+
+
+def test_boxes_of_a_form_are_left_out(reference: Predictor) -> None:
+    sheet = page(["2 7 4 0 9"], side=64, gap=20, size=(1000, 260))
+    pen = ImageDraw.Draw(sheet)
+    for j in range(0, 9, 2):
+        x = 60 + j * 84
+        pen.rectangle((x - 24, 40, x + 88, 144), outline=60, width=3)
+    assert found(reference.read(sheet)) == "27409"
+
+
+def test_touching_digits_are_cut_and_say_so(reference: Predictor) -> None:
+    sheet = np.full((160, 220), 255, np.uint8)
+    for x, digit in ((40, 3), (84, 6)):
+        one = np.asarray(Image.fromarray(clear_digits()[digit][1]).resize((84, 84), Image.Resampling.BICUBIC))
+        sheet[40:124, x : x + 84] = np.minimum(sheet[40:124, x : x + 84], 255 - one)
+    sheet[78:84, 76:112] = 0  # the stroke that joins them
+    reading = reference.read(sheet)
+    assert found(reading) == "36"
+    assert all("cut from digits that touch" in digit.warnings for digit in reading.digits)
+
+
+def test_signs_are_left_out(reference: Predictor) -> None:
+    sheet = page(["3 5 4"], side=64, gap=16, size=(560, 200))
+    pen = ImageDraw.Draw(sheet)
+    pen.line((155, 92, 195, 92), fill=40, width=5)  # +
+    pen.line((175, 72, 175, 112), fill=40, width=5)
+    pen.line((315, 92, 355, 92), fill=40, width=5)  # -
+    pen.ellipse((280, 118, 286, 124), fill=40)  # a decimal point
+    assert reference.read(sheet).text == "3 5 4"
+
+
+def test_a_flag_that_is_apart_belongs_to_its_five(reference: Predictor) -> None:
+    sheet = Image.new("L", (300, 160), 245)
+    pen = ImageDraw.Draw(sheet)
+    for x in (40, 170):
+        pen.line([(x + 8, 48), (x + 6, 74)], fill=30, width=6)
+        pen.arc((x - 6, 68, x + 42, 122), 250, 140, fill=30, width=6)
+        pen.line([(x + 20, 40), (x + 50, 38)], fill=30, width=6)  # does not touch
+    assert found(reference.read(sheet)) == "55"
+
+
+@pytest.mark.parametrize(("turn", "back"), [(90, 270), (180, 180), (270, 90)])
+def test_a_page_on_its_side_or_upside_down_is_turned_and_says_so(turn: int, back: int, reference: Predictor) -> None:
+    sheet = page(["2345723", "7432543"])
+    turned = sheet.rotate(turn, expand=True)
+    reading = reference.read(turned)
+    assert found(reading) == "2345723/7432543" and reading.turned == back
+    assert any(f"a turn by {back}°" in warning for warning in reading.warnings)
+    upright = reference.read(sheet).digits[0].box
+    left, top, right, bottom = reading.digits[0].box  # boxes are in the picture as it was given
+    width, height = sheet.size
+    there = {
+        90: (upright[1], width - upright[2], upright[3], width - upright[0]),
+        180: (width - upright[2], height - upright[3], width - upright[0], height - upright[1]),
+        270: (height - upright[3], upright[0], height - upright[1], upright[2]),
+    }[turn]
+    assert max(abs(a - b) for a, b in zip((left, top, right, bottom), there, strict=True)) <= 2
+
+
+@pytest.mark.parametrize("kind", ["white", "black", "noise", "gradient", "specks", "ruled", "squared", "frame"])
+def test_a_page_without_writing_has_no_digits(kind: str, reference: Predictor) -> None:
+    random = np.random.default_rng(5)
+    sheet = Image.new("L", (900, 700), 0 if kind == "black" else 225)
+    pen = ImageDraw.Draw(sheet)
+    if kind == "noise":
+        sheet = Image.fromarray((200 + random.normal(0, 12, (700, 900))).clip(0, 255).astype(np.uint8))
+    elif kind == "gradient":
+        sheet = Image.fromarray(np.linspace(60, 240, 900)[None].repeat(700, 0).astype(np.uint8))
+    elif kind == "specks":
+        for x, y in random.integers(0, 690, (40, 2)):
+            pen.ellipse((x, y, x + 3, y + 3), fill=90)
+    elif kind in ("ruled", "squared"):
+        for at in range(25, 900, 38):
+            pen.line((0, at, 900, at + 6), fill=150, width=2)
+            if kind == "squared":
+                pen.line((at, 0, at - 5, 700), fill=150, width=2)
+    elif kind == "frame":
+        pen.rectangle((50, 50, 850, 650), outline=40, width=4)
+    reading = reference.read(sheet)
+    assert reading.text == "" and reading.rows == ()
+
+
+def test_a_page_of_letters_has_no_digits(reference: Predictor) -> None:
+    sheet = Image.new("L", (1000, 420), 240)
+    pen = ImageDraw.Draw(sheet)
+    for i, line in enumerate(("the quick brown fox", "jumps over a lazy dog", "Name and Address")):
+        pen.text((40, 40 + 120 * i), line, fill=30, font_size=72)
+    assert reference.read(sheet).text == ""
+
+
+def test_more_than_there_is_room_for_is_left_out_and_said(reference: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "MOST_PIECES", 10)
+    reading = reference.read(page(ROWS))
+    assert found(reading) == "12345/67890"
+    assert reading.warnings == ("more than 10 pieces of ink: the lower 5 are left out",)
+
+
+def test_one_batch_or_one_by_one(reference: Predictor) -> None:
+    """A model whose answers change with the batch is given one image at a time."""
+    sizes: list[int] = []
+
+    def run(pixels: np.ndarray) -> np.ndarray:
+        sizes.append(len(pixels))
+        return reference.logits(pixels)
+
+    together = Predictor(run, "a model").read(page(ROWS))
+    assert sizes[0] >= 15 and len(sizes) <= 2
+    sizes.clear()
+    apart = Predictor(run, "a model", one_by_one=True).read(page(ROWS))
+    assert set(sizes) == {1} and apart.text == together.text == TEXT
+
+
+def test_a_dynamic_int8_model_is_read_one_by_one(reference: Predictor) -> None:
+    assert not reference.one_by_one
+    assert not Predictor.load(REFERENCE / "lenet.int8-static.onnx").one_by_one
+
+
+def test_doubts_come_from_the_model_too(reference: Predictor) -> None:
+    strict = Predictor(reference.logits, "a model", threshold=1.0)
+    assert all(any(warning.startswith("low confidence") for warning in digit.warnings) for digit in strict.read(page(ROWS)).digits)
+
+
+def test_what_is_no_picture_is_refused_as_before(reference: Predictor, tmp_path: Path) -> None:
+    path = tmp_path / "text.png"
+    path.write_text("no picture")
+    with pytest.raises(PictureError, match=re.escape("text.png: not a picture")):
+        reference.read(path)
+    with pytest.raises(PictureError, match="too many pixels"):
+        reference.read(Image.new("1", (5000, 5000)))
+    with pytest.raises(UsageError, match="unknown ink"):
+        reference.read(page(ROWS), ink="red")
+
+
+def test_json_is_what_it_says(reference: Predictor) -> None:
+    document = json.loads(json.dumps(reference.read(page(["12  34", "5"])).to_json()))
+    assert document["text"] == "12 34/5" and document["turned"] == 0 and document["warnings"] == []
+    assert [[digit["digit"] for digit in row] for row in document["rows"]] == [[1, 2, 3, 4], [5]]
+    assert set(document["rows"][0][0]) == {"digit", "confidence", "box", "warnings"}
+
+
+@pytest.mark.slow
+def test_real_pictures_are_read(reference: Predictor) -> None:
+    """Photos, scans, tablets and forms of other people; the aim is an edit distance of 3 % and four pictures of five without an error."""
+    if "MNIST_EDGE_TEST_SEVERAL" not in os.environ:
+        lacking("set MNIST_EDGE_TEST_SEVERAL to a folder with labels.csv")
+    import several_digits
+
+    folder = Path(os.environ["MNIST_EDGE_TEST_SEVERAL"])
+    with (folder / "labels.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    truths = [several_digits.digits_of(row["truth"]) for row in rows]
+    errors = [
+        several_digits.distance(several_digits.digits_of(reference.read(folder / row["file"]).text), truth)
+        for row, truth in zip(rows, truths, strict=True)
+    ]
+    assert sum(errors) <= 0.055 * sum(map(len, truths))
+    assert np.mean([error == 0 for error in errors]) >= 0.75
