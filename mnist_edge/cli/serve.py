@@ -98,6 +98,7 @@ def command(
         models=models,
         every=every,
         models_dir=models_dir,
+        is_folder_typed=ctx.get_parameter_source("models_dir") is click.core.ParameterSource.COMMANDLINE,
         runtime=runtime,
         options=given(ctx, runtimes.get(runtime).options, declared),
         threads=threads,

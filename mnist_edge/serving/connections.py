@@ -15,6 +15,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
@@ -62,6 +63,8 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Start to answer."""
+        if self.parser.should_upgrade():  # `_feed` comes again without it
+            return
         self.in_headers, self.in_body, self.skipped = False, True, 0
         if self.are_headers_split or self.header_bytes > self.settings.max_headers:  # a body may have come with them
             self.are_headers_split = False
@@ -106,6 +109,8 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """End a request."""
+        if self.in_headers:  # one that asks for another protocol
+            return
         self.in_body = False
         super().on_message_complete()
 
@@ -116,13 +121,36 @@ class Connection(HttpToolsProtocol):
         self.header_bytes += len(data)
         before = int(self.in_headers or self.in_body)
         self.begun = 0
-        super().data_received(data)
+        self._feed(data)
         if not self.in_headers:
             self.header_bytes = 0
         elif before + self.begun > 1:  # behind what belongs to other requests
             self.header_bytes, self.are_headers_split = 0, True
         elif self.header_bytes > self.settings.max_headers and not self.transport.is_closing():
             self.refuse(431, self._too_large())
+
+    def _feed(self, data: bytes) -> None:
+        """Parse bytes. A request that asks for another protocol, such as HTTP/2, is answered in this one, as RFC 9110, 7.8, allows.
+
+        The parser ends such a request behind its headers, so another parser reads it once more, without the header Upgrade.
+        """
+        while True:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                method = self.parser.get_method()
+                if method == b"CONNECT" or not self.in_headers:
+                    self.refuse(400, "this server is no proxy")
+                    return
+                lines = [b"%s: %s\r\n" % header for header in self.headers if header[0] != b"upgrade"]
+                head = b"%s %s HTTP/%s\r\n%s\r\n" % (method, self.url, self.parser.get_http_version().encode(), b"".join(lines))
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+                data = head + data[upgrade.args[0] :]
+                continue
+            except httptools.HttpParserError:
+                self.send_400_response("")
+            return
 
     def on_response_complete(self) -> None:
         """Go on with the next request. uvicorn would set a timer here, and stop it at the next request; `check` does without."""

@@ -12,7 +12,7 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -21,6 +21,7 @@ from mnist_edge.common import errors
 from mnist_edge.common.errors import MnistEdgeError, ModelError, UsageError
 from mnist_edge.serving.metrics import Metrics
 from mnist_edge.serving.settings import Settings
+from mnist_edge.serving.sources import Source, choose
 
 #: What the supervisor listens to. Workers get only SIGTERM, from it.
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP) if hasattr(signal, "SIGHUP") else ()
@@ -73,15 +74,23 @@ def serve(settings: Settings, ready: Callable[[Started], None], problem: Callabl
     """
     if not hasattr(os, "fork") or not _SIGNALS:
         raise UsageError("mnist-edge serve needs Linux or macOS")
+    sources, notes = choose(settings)
     listening = _listen(settings.host, settings.port)
     with listening:
-        _Supervisor(settings, listening, ready, problem).run()
+        _Supervisor(settings, sources, notes, listening, ready, problem).run()
 
 
 class _Supervisor:
     def __init__(
-        self, settings: Settings, listening: socket.socket, ready: Callable[[Started], None], problem: Callable[[str], None]
+        self,
+        settings: Settings,
+        sources: Sequence[Source],
+        notes: Sequence[str],
+        listening: socket.socket,
+        ready: Callable[[Started], None],
+        problem: Callable[[str], None],
     ) -> None:
+        self.sources, self.notes = sources, notes
         self.settings, self.listening, self.ready, self.problem = settings, listening, ready, problem
         # while workers are exchanged, the old ones still count
         self.metrics = Metrics(2 * settings.workers + 2)
@@ -173,7 +182,7 @@ class _Supervisor:
                 os.close(end)
             from mnist_edge.serving import worker as child
 
-            code = child.run(self.settings, self.listening, self.metrics, row, tell, self.alive, 1)
+            code = child.run(self.settings, self.sources, self.listening, self.metrics, row, tell, self.alive, 1)
         except BaseException as error:  # nothing may go back up into the parent's code
             with suppress(Exception):
                 os.write(2, f"error: a worker failed: {errors.one_line(error)}\n".encode())
@@ -206,7 +215,7 @@ class _Supervisor:
                 self.problem("the workers were exchanged; now served: " + ", ".join(f"{m['name']} {m['version']}" for m in said["ready"]))
         elif not state.is_up and all(one.is_ready for one in state.workers.values()):
             state.is_up = True
-            self.ready(Started(_url(self.listening), said["ready"], said["notes"]))
+            self.ready(Started(_url(self.listening), said["ready"], [*self.notes, *said["notes"]]))
 
     def _could_not_start(self, error: str, kind: str) -> None:
         state = self.state

@@ -12,11 +12,16 @@ from typing import TYPE_CHECKING, Any
 from mnist_edge.common.errors import MnistEdgeError, one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mnist_edge.serving.metrics import Metrics
     from mnist_edge.serving.settings import Settings
+    from mnist_edge.serving.sources import Source
 
 
-def run(settings: Settings, listening: socket.socket, metrics: Metrics, row: int, tell: int, parent: int, log: int) -> int:
+def run(
+    settings: Settings, sources: Sequence[Source], listening: socket.socket, metrics: Metrics, row: int, tell: int, parent: int, log: int
+) -> int:
     """Serve in this process, and return its exit code.
 
     `tell` and `parent` are ends of pipes: a line of JSON goes into the first, ``{"ready": …}`` or ``{"error": …}``; the second is closed
@@ -25,7 +30,7 @@ def run(settings: Settings, listening: socket.socket, metrics: Metrics, row: int
     try:
         from mnist_edge.serving import models
 
-        served, notes = models.load(settings)
+        served, notes = models.load(settings, sources)
     except Exception as error:  # a runtime may raise anything
         ours = isinstance(error, MnistEdgeError)
         _tell(tell, {"error": str(error) if ours else one_line(error), "kind": type(error).__name__ if ours else "ModelError"})

@@ -51,6 +51,7 @@ def test_curl(server: Running, pixels: np.ndarray, logits: np.ndarray, tmp_path:
         ["--data-binary", f"@{photo}"],
         ["-T", str(photo), "-X", "POST"],
         ["-H", "Expect: 100-continue", "-F", f"picture=@{photo}"],
+        ["--http2", "-F", f"picture=@{photo}"],
     ):
         assert json.loads(curl(*how, f"{url}/predict"))["digit"] == 5
     assert Image.open(io.BytesIO(curl("-F", f"picture=@{photo}", f"{url}/predict?explain=1"))).format == "PNG"

@@ -221,7 +221,7 @@ def test_a_full_disk_stops_neither_the_start_nor_the_answers(tmp_path: Path) -> 
         (["--token-file", "none"], "none: No such file or directory; --token-file names a file with a token"),
         (["--max-body", "nan"], "not a finite number"),
         (["--runtime", "other"], "unknown runtime 'other'"),
-        (["lenet", "lenet"], "two models have the name 'lenet'"),
+        (["lenet", "lenet"], "lenet is named twice; name it once"),
         (["nothing"], "unknown model 'nothing'"),
     ],
 )
