@@ -11,6 +11,7 @@ import numpy as np
 
 from mnist_edge import runtimes
 from mnist_edge.predictor import Predictor
+from mnist_edge.serving.refusals import GoneError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,13 +42,20 @@ class Served:
         self.seconds = self._measure()
         self._part = max(1, min(_PART_IMAGES, int(_PART_SECONDS / self.seconds)))
 
-    def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return logits, float32 N×classes, for pixels, uint8 N×1×28×28. Any thread may call it. Raises ModelError."""
+    def logits(self, pixels: NDArray[np.uint8], given_up: threading.Event | None = None) -> NDArray[np.float32]:
+        """Return logits, float32 N×classes, for pixels, uint8 N×1×28×28. Any thread may call it.
+
+        Raises ModelError; GoneError between the parts of a batch once `given_up` is set.
+        """
+        if given_up is not None and given_up.is_set():
+            raise GoneError
         if len(pixels) <= self._part:
             with self._lock:
                 return self.predictor.logits(pixels)
         parts = []
         for start in range(0, len(pixels), self._part):
+            if given_up is not None and given_up.is_set():
+                raise GoneError
             with self._lock:
                 parts.append(self.predictor.logits(pixels[start : start + self._part]))
         return np.concatenate(parts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,7 +64,7 @@ def _named(folder: Path, settings: Settings) -> list[store.Found]:
     for given in settings.models or (None,):
         one = store.resolve(given, settings.models_dir)
         model = one.model or store.find(given, settings.models_dir)  # which says that the file belongs to no model
-        is_path = given is not None and os.path.basename(given) != given
+        is_path = given is not None and Path(given).name != given
         is_fallback = model.is_installed_reference and model.folder.absolute().parent != folder.absolute()
         if settings.is_folder_typed and is_fallback and not is_path:  # nobody watches a server, as one watches predict
             raise UnknownNameError(

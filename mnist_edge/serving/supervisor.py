@@ -6,6 +6,7 @@ inherited, and not opened by each worker with SO_REUSEPORT: with that, connectio
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
@@ -19,6 +20,7 @@ from typing import Any, NoReturn
 
 from mnist_edge.common import errors
 from mnist_edge.common.errors import MnistEdgeError, ModelError, UsageError
+from mnist_edge.serving import access
 from mnist_edge.serving.metrics import Metrics
 from mnist_edge.serving.settings import Settings
 from mnist_edge.serving.sources import Source, choose
@@ -36,11 +38,13 @@ class Started:
 
     Attributes:
         url: its address, such as ``http://127.0.0.1:8000/``.
+        is_local: only this machine reaches it.
         models: name, version and description of each.
         notes: what a person should know, such as that a model is not proven here.
     """
 
     url: str
+    is_local: bool
     models: list[dict[str, str]]
     notes: list[str]
 
@@ -215,7 +219,11 @@ class _Supervisor:
                 self.problem("the workers were exchanged; now served: " + ", ".join(f"{m['name']} {m['version']}" for m in said["ready"]))
         elif not state.is_up and all(one.is_ready for one in state.workers.values()):
             state.is_up = True
-            self.ready(Started(_url(self.listening), said["ready"], [*self.notes, *said["notes"]]))
+            self.ready(
+                Started(
+                    _url(self.listening), access.is_local(self.listening.getsockname()[0]), said["ready"], [*self.notes, *said["notes"]]
+                )
+            )
 
     def _could_not_start(self, error: str, kind: str) -> None:
         state = self.state
@@ -285,8 +293,9 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listening = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise UsageError(f"{host} is no address of this machine: {error.strerror or error}; --host names another") from error
+    except (OSError, UnicodeError) as error:  # UnicodeError: it is no name at all, such as a..b
+        what = getattr(error, "strerror", None) or "it is not a host name"
+        raise UsageError(f"{host} is no address of this machine: {what}; --host names another") from error
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
@@ -296,6 +305,8 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.setblocking(False)
     except OSError as error:
         listening.close()
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise UsageError(f"{host} is no address of this machine; --host names another") from error
         raise UsageError(f"port {port} of {host} cannot be had: {error.strerror or error}; --port names another") from error
     return listening
 

@@ -37,6 +37,7 @@ def run(
         return 1
     import asyncio
 
+    from mnist_edge.serving import access
     from mnist_edge.serving.app import App
     from mnist_edge.serving.connections import Server
 
@@ -55,7 +56,7 @@ def run(
             asyncio.get_running_loop().call_soon(flush)  # with all lines of the same turn
         lines.append(line)
 
-    app = App(served, settings, metrics, counts, write)
+    app = App(served, settings, metrics, counts, write, access.names(listening.getsockname()[0], settings.host))
     about = [{"name": one.name, "version": one.version, "description": one.predictor.description} for one in served.values()]
 
     def ready() -> None:

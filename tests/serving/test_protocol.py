@@ -200,7 +200,7 @@ def test_a_wrong_document(server: Running, body: bytes, words: str) -> None:
 @pytest.mark.parametrize(
     ("cut", "length", "words"),
     [
-        (0, "-1", "from 0 to the body's"),
+        (0, "-1", "is '-1', and has to be a number of bytes from 0 to the body's"),
         (0, "999999999999999999999999", "from 0 to the body's"),
         (0, "1e2", "from 0 to the body's"),
         (0, "99999", "from 0 to the body's"),

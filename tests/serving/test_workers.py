@@ -218,6 +218,9 @@ def test_a_full_disk_stops_neither_the_start_nor_the_answers(tmp_path: Path) -> 
     [
         (["--all", "lenet"], "--all and names of models cannot be used together"),
         (["--host", "no.such.host.invalid"], "no.such.host.invalid is no address of this machine"),
+        (["--host", "a..b"], "a..b is no address of this machine: it is not a host name; --host names another"),
+        (["--host", "8.8.8.8"], "8.8.8.8 is no address of this machine; --host names another"),
+        (["--max-buffered", "0.001"], "--max-buffered 0.001 is less than --max-body 8"),
         (["--token-file", "none"], "none: No such file or directory; --token-file names a file with a token"),
         (["--max-body", "nan"], "not a finite number"),
         (["--runtime", "other"], "unknown runtime 'other'"),
