@@ -26,6 +26,7 @@ from mnist_edge.common.errors import PictureError, one_line
 from mnist_edge.proof.confidence import softmax
 from mnist_edge.serving import bodies, openapi, pages, protocol, refusals
 from mnist_edge.serving.access import Access
+from mnist_edge.serving.log import Lines
 from mnist_edge.serving.metrics import CONFIDENCES, Tally
 from mnist_edge.serving.refusals import GoneError, RefusalError
 from mnist_edge.serving.routes import ROUTES, Route
@@ -95,13 +96,12 @@ class App:
         self._log = log
         self._held = self._busy = self._number = 0
         self._prefix = os.urandom(4).hex()
-        self._second, self._stamp = -1, ""
         # one thread: a picture of the largest size takes 100 MB while it is decoded; more workers give more threads
         self._thread = ThreadPoolExecutor(1, "answers")
         self._counts = {name: row.model(name, one.version, one.classes) for name, one in models.items()}
         self._access = Access(hosts or set(), settings.token)
         self._table = self._paths()
-        self._quoted = {path: json.dumps(path) for path in self._table}
+        self._lines = Lines(self._table)
 
     def _paths(self) -> dict[str, dict[str, tuple[Route, Any, Served | None]]]:
         """Return what answers each path and method: every path of every model is there, so that none has to be taken apart."""
@@ -149,7 +149,7 @@ class App:
             seconds = time.perf_counter() - started
             self.row.ended(request.kind, status, seconds)
             if self.settings.log:
-                self._log(self._line(request, status, size, seconds))
+                self._log(self._lines.line(request, status, size, seconds))
 
     async def _reply(self, request: _Request) -> Reply:
         try:
@@ -383,25 +383,7 @@ class App:
             about = {"headers": (), "client": (client, 0), "method": "", "path": ""} | dict(scope or {})
             request = _Request(about, _no_more)
             request.error = error
-            self._log(self._line(request, status, 0, 0.0))
-
-    def _line(self, request: _Request, status: int, size: int, seconds: float) -> bytes:
-        """Return a request's line in the log: JSON, without what was in its body."""
-        now = time.time()
-        if int(now) != self._second:
-            self._second = int(now)
-            self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
-        scope = request.scope
-        client = scope["client"][0] if scope["client"] else ""
-        more = f',"model":{json.dumps(request.model)}' if request.model else ""
-        if request.error:
-            more += f',"error":{json.dumps(request.error)}'
-        path = self._quoted.get(scope["path"]) or json.dumps(scope["path"])
-        when = f"{self._stamp}.{int(now % 1 * 1000):03d}Z"
-        return (
-            f'{{"time":"{when}","id":"{request.id.decode()}","client":"{client}","method":"{scope["method"]}","path":{path},'
-            f'"status":{status},"ms":{1000 * seconds:.3f},"in":{request.body_size},"out":{size}{more}}}\n'
-        ).encode()
+            self._log(self._lines.line(request, status, 0, 0.0))
 
 
 async def _leaves(receive: Callable[[], Awaitable[Any]]) -> None:

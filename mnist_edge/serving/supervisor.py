@@ -56,6 +56,7 @@ class _Worker:
     pipe: int
     replaces: int | None = None
     said: bytes = b""
+    versions: tuple[tuple[str, str], ...] = ()  # name and version of each model, once it is ready
     is_ready: bool = False
     is_stopping: bool = False
 
@@ -64,6 +65,7 @@ class _Worker:
 class _State:
     workers: dict[int, _Worker] = field(default_factory=dict)
     to_replace: list[int] = field(default_factory=list)
+    is_exchanging: bool = False
     is_up: bool = False
     stop: int = 0  # the signal
     reload: bool = False
@@ -142,7 +144,10 @@ class _Supervisor:
         self._reap()
         if state.reload and state.is_up:
             state.reload = False
-            state.to_replace = [worker.pid for worker in state.workers.values() if worker.is_ready and not worker.is_stopping]
+            state.to_replace = [
+                worker.pid for worker in state.workers.values() if not worker.is_stopping
+            ]  # one that starts may have old files
+            state.is_exchanging = True
         if state.stop:
             return
         if self._is_lacking():
@@ -165,11 +170,17 @@ class _Supervisor:
         assert row is not None  # the callers asked
         hear, tell = os.pipe()
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # a child must not run this process's handlers
-        pid = os.fork()
-        if pid == 0:
-            self._become_worker(row, tell)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-        os.close(tell)
+        try:
+            pid = os.fork()
+            if pid == 0:
+                self._become_worker(row, tell)
+        except OSError as error:
+            os.close(hear)
+            self._could_not_start(f"no process for a worker: {error.strerror or error}", "ModelError")
+            return
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            os.close(tell)
         self.state.workers[pid] = _Worker(pid, row, hear, replaces)
 
     def _become_worker(self, row: int, tell: int) -> NoReturn:
@@ -210,26 +221,42 @@ class _Supervisor:
             self._could_not_start(said["error"], said["kind"])
             return
         worker.is_ready, state.wait = True, 0.0
-        if worker.replaces is not None:
-            old = state.workers.get(worker.replaces)
-            worker.replaces = None
-            if old is not None:
-                self._stop(old)
-            if not state.to_replace:
-                self.problem("the workers were exchanged; now served: " + ", ".join(f"{m['name']} {m['version']}" for m in said["ready"]))
-        elif not state.is_up and all(one.is_ready for one in state.workers.values()):
+        worker.versions = tuple((one["name"], one["version"]) for one in said["ready"])
+        old = None if worker.replaces is None else state.workers.get(worker.replaces)
+        worker.replaces = None
+        if old is not None:
+            self._stop(old)
+        if not state.is_up:
+            if not all(one.is_ready for one in state.workers.values()):
+                return
             state.is_up = True
-            self.ready(
-                Started(
-                    _url(self.listening), access.is_local(self.listening.getsockname()[0]), said["ready"], [*self.notes, *said["notes"]]
-                )
-            )
+            local = access.is_local(self.listening.getsockname()[0])
+            self.ready(Started(_url(self.listening), local, said["ready"], [*self.notes, *said["notes"]]))
+        self._exchange_others(worker)
+        if state.is_exchanging and not state.to_replace and all(one.is_ready for one in state.workers.values()):
+            state.is_exchanging = False
+            self.problem("the workers were exchanged; now served: " + ", ".join(f"{name} {version}" for name, version in worker.versions))
+            for note in said["notes"]:
+                self.problem(f"warning: {note}")
+
+    def _exchange_others(self, worker: _Worker) -> None:
+        """Exchange workers with other versions than one that has started now: a client must not get this one's answer or that one's by chance."""
+        state = self.state
+        staying = [one for one in state.workers.values() if one.is_ready and not one.is_stopping and one.pid not in state.to_replace]
+        others = [one.pid for one in staying if one.versions != worker.versions]
+        if not others:
+            return
+        if not state.is_exchanging:
+            self.problem("the models on the disk are other versions than those that are served; the workers are exchanged")
+        state.to_replace += others
+        state.is_exchanging = True
 
     def _could_not_start(self, error: str, kind: str) -> None:
         state = self.state
         if not state.is_up:
             raise _as_error(error, kind)
         state.to_replace.clear()
+        state.is_exchanging = False
         self._wait_longer()
         rest = "those before it go on" if any(one.is_ready for one in state.workers.values()) else "none is left; trying again"
         self.problem(f"error: a worker could not start, and {rest}: {error}")
@@ -247,12 +274,21 @@ class _Supervisor:
                 continue
             del state.workers[pid]
             self.metrics.row(worker.row).stop()
+            self._forget(pid)
             if worker.pipe >= 0:  # it may have said why
                 self._hear_last(worker)
             elif not worker.is_ready:  # it has said why
                 continue
             elif not worker.is_stopping and not state.stop:
                 self.problem(f"worker {pid} ended ({_how(status)}); another takes its place")
+
+    def _forget(self, pid: int) -> None:
+        """Take in that a worker is not there any more, so that what was to take its place counts as its replacement."""
+        state = self.state
+        state.to_replace = [one for one in state.to_replace if one != pid]
+        for worker in state.workers.values():
+            if worker.replaces == pid:
+                worker.replaces = None
 
     def _hear_last(self, worker: _Worker) -> None:
         while worker.pipe >= 0:
@@ -262,6 +298,7 @@ class _Supervisor:
 
     def _stop(self, worker: _Worker) -> None:
         worker.is_stopping = True
+        self._forget(worker.pid)
         with suppress(ProcessLookupError):
             os.kill(worker.pid, signal.SIGTERM)
 

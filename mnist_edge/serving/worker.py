@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import os
 import socket
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mnist_edge.common.errors import MnistEdgeError, one_line
 
+#: Open files that a worker keeps for other things than connections: those that have had their last answer, and what it reads.
+_OTHER_FILES = 80
+
+#: What goes wrong is said once in so many seconds, and of so many kinds.
+_SAME_SECONDS, _KINDS = 60.0, 100
+
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Sequence
 
     from mnist_edge.serving.metrics import Metrics
@@ -40,27 +49,21 @@ def run(
     from mnist_edge.serving import access
     from mnist_edge.serving.app import App
     from mnist_edge.serving.connections import Server
+    from mnist_edge.serving.log import Log
 
     counts = metrics.row(row)
     counts.start()
 
-    lines: list[bytes] = []
-
-    def flush() -> None:
-        with suppress(OSError):  # a full disk must not stop the answers
-            os.write(log, b"".join(lines))
-        lines.clear()
-
-    def write(line: bytes) -> None:
-        if not lines:
-            asyncio.get_running_loop().call_soon(flush)  # with all lines of the same turn
-        lines.append(line)
-
-    app = App(served, settings, metrics, counts, write, access.names(listening.getsockname()[0], settings.host))
+    counts.keep((one.name, one.version) for one in served.values())
+    settings, few = _with_descriptors(settings)
+    notes += few
+    lines = Log(log, counts.unlogged)
+    app = App(served, settings, metrics, counts, lines.write, access.names(listening.getsockname()[0], settings.host))
     about = [{"name": one.name, "version": one.version, "description": one.predictor.description} for one in served.values()]
 
     def ready() -> None:
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(_Problems())
 
         def orphaned() -> None:
             loop.remove_reader(parent)
@@ -80,3 +83,40 @@ def _tell(tell: int, document: dict[str, Any]) -> None:
     with suppress(OSError):
         os.write(tell, json.dumps(document).encode() + b"\n")
     os.close(tell)
+
+
+def _with_descriptors(settings: Settings) -> tuple[Settings, list[str]]:
+    """Allow this process as many open files as it may have; return the settings with at most as many connections, and a note if they are fewer."""
+    import resource
+    from pathlib import Path
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with suppress(OSError, ValueError):  # macOS takes no more than a system's own limit
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            soft = hard
+    if soft == resource.RLIM_INFINITY:
+        return settings, []
+    room = max(1, soft - len(list(Path("/dev/fd").iterdir())) - _OTHER_FILES)
+    if settings.max_connections <= room:
+        return settings, []
+    note = f"a process may have {soft} open files here, so each worker takes {room} connections and not {settings.max_connections}; ulimit -n allows more"
+    return replace(settings, max_connections=room), [note]
+
+
+class _Problems:
+    """Says what goes wrong in the event loop outside of requests: a line for each kind, and not again within a minute."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, float] = {}
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        what = f"{context['message']}: {one_line(error)}" if error else context["message"]
+        if loop.time() - self._last.get(what, -math.inf) < _SAME_SECONDS:
+            return
+        if len(self._last) > _KINDS:
+            self._last.clear()
+        self._last[what] = loop.time()
+        with suppress(OSError):
+            os.write(2, f"error: {what}\n".encode())
