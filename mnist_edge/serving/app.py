@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from mnist_edge.serving.models import Served
     from mnist_edge.serving.settings import Settings
 
-#: What takes at most so many seconds is done at once, without a thread. To hand work to a thread costs three times what LeNet takes (240 µs
-#: and 80 µs on one machine); and for a millisecond nobody else notices that they wait.
+#: What takes at most so many seconds is done at once, without a thread. To hand work to a thread took 240 µs more on a machine where
+#: LeNet alone took 80 µs; and for a millisecond nobody else notices that they wait.
 INLINE_SECONDS = 0.001
 
 #: To read a byte of JSON, in seconds.
