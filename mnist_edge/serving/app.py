@@ -80,6 +80,7 @@ class _Request:
 class App:
     """Answers requests with the models given, counts in a row of the metrics, and gives each log line to `log`.
 
+    `counts` has where the answers of each model are counted; None where there is no room.
     `hosts` are the names by which clients may call it, as `access.names` gives them; empty for any.
     """
 
@@ -98,7 +99,7 @@ class App:
         self._prefix = os.urandom(4).hex()
         # one thread: a picture of the largest size takes 100 MB while it is decoded; more workers give more threads
         self._thread = ThreadPoolExecutor(1, "answers")
-        self._counts = {name: row.model(name, one.version, one.classes) for name, one in models.items()}
+        self.counts = {name: row.model(name, one.version, one.classes) for name, one in models.items()}
         self._access = Access(hosts or set(), settings.token)
         self._table = self._paths()
         self._lines = Lines(self._table)
@@ -137,7 +138,7 @@ class App:
             else:
                 await send({"type": "http.response.start", "status": status, "headers": headers})
                 await send({"type": "http.response.body", "body": reply.body})
-            if request.tally is not None and (counts := self._counts[request.model]):
+            if request.tally is not None and (counts := self.counts[request.model]):
                 counts.add(request.tally)
         except GoneError:
             status, size = scope.get("mnist_edge.refused", 499), 0
@@ -388,8 +389,11 @@ class App:
 
 async def _leaves(receive: Callable[[], Awaitable[Any]]) -> None:
     """Wait until the client goes away."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    try:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+    except Exception:  # another server, which does not tell
+        await asyncio.get_running_loop().create_future()
 
 
 async def _no_more() -> dict[str, str]:

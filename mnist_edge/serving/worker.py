@@ -59,6 +59,9 @@ def run(
     notes += few
     lines = Log(log, counts.unlogged)
     app = App(served, settings, metrics, counts, lines.write, access.names(listening.getsockname()[0], settings.host))
+    notes += [
+        f"the answers of {name} are not counted: too many models, or too many classes" for name, at in app.counts.items() if at is None
+    ]
     about = [{"name": one.name, "version": one.version, "description": one.predictor.description} for one in served.values()]
 
     def ready() -> None:
