@@ -20,7 +20,8 @@ def test_a_model_that_was_removed_is_not_exchanged_for_the_reference(serve: Call
     (tmp_path / "models" / "lenet").rename(tmp_path / "away")
     running.process.send_signal(signal.SIGHUP)
     until(lambda: [line for line in running.errors if "those before it go on" in line and str(tmp_path / "models" / "lenet") in line])
-    assert running.workers() == workers and running.infer(bytes(784)).status == 200
+    until(lambda: running.workers() == workers)  # the one that could not start ends
+    assert running.infer(bytes(784)).status == 200
     assert not any("now served" in line for line in running.errors)
     (tmp_path / "models" / "lenet").symlink_to(LENET.parent / "cnn-small")
     running.process.send_signal(signal.SIGHUP)
