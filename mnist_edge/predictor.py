@@ -72,7 +72,7 @@ class Predictor:
     @classmethod
     def load(
         cls,
-        model: str | Path | None = None,
+        model: str | Path | store.Found | None = None,
         runtime: str = "ort",
         *,
         threads: int = 1,
@@ -81,7 +81,7 @@ class Predictor:
         require_proof: bool = False,
         options: Mapping[str, Any] | None = None,
     ) -> Self:
-        """Load a model by its name, its folder or one of its files, as `store.resolve` finds it.
+        """Load a model by its name, its folder or one of its files, as `store.resolve` finds it; or what that has found already.
 
         None takes what ``MNIST_EDGE_MODEL`` names, else the model trained last, else the reference.
 
@@ -98,7 +98,7 @@ class Predictor:
         chosen = runtimes.get(runtime)
         if not 1 <= threads <= 256:  # a runtime starts as many threads as it is asked for, until memory runs out
             raise UsageError(f"threads must be 1 to 256, not {threads}")
-        found = store.resolve(model, models_dir)
+        found = model if isinstance(model, store.Found) else store.resolve(model, models_dir)
         if found.file is not None:
             return cls._load_file(found.file, found.model, chosen, threads, self_test, require_proof, options)
         assert found.model is not None  # one of the two is there

@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -139,7 +140,8 @@ def serve() -> Iterator[Callable[..., Running]]:
     yield start
     for one in all_started:
         for worker in one.workers() if one.process.poll() is None else ():
-            os.kill(worker, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
         one.process.kill()
         one.process.wait()
 

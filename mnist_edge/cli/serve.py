@@ -94,10 +94,15 @@ def command(
     require("mnist-edge serve", "uvicorn", "httptools", "python_multipart", install="pip install 'mnist-edge[serve]'")
     if every and models:
         raise UsageError("--all and names of models cannot be used together; leave one out")
+    if max_buffered < max_body:
+        raise UsageError(
+            f"--max-buffered {max_buffered:g} is less than --max-body {max_body:g}, so the largest body would never be taken; raise it"
+        )
     settings = Settings(
         models=models,
         every=every,
         models_dir=models_dir,
+        is_folder_typed=ctx.get_parameter_source("models_dir") is click.core.ParameterSource.COMMANDLINE,
         runtime=runtime,
         options=given(ctx, runtimes.get(runtime).options, declared),
         threads=threads,
@@ -125,7 +130,7 @@ def command(
             out.problem(f"warning: {note}")
         for model in started.models:
             out.say(f"model: {model['description']}, version {model['version']}")
-        if settings.token is None and host not in ("127.0.0.1", "localhost", "::1"):
+        if settings.token is None and not started.is_local:
             out.problem(f"warning: anybody who reaches {host} can ask; --token-file asks for a token")
         try:
             out.result(

@@ -7,16 +7,15 @@ error; what is left is a dictionary.
 from __future__ import annotations
 
 import asyncio
-import hmac
 import json
 import math
 import os
 import re
+import threading
 import time
 from bisect import bisect_left
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
-from importlib import resources
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qs
 
@@ -25,9 +24,11 @@ import numpy as np
 from mnist_edge import image
 from mnist_edge.common.errors import PictureError, one_line
 from mnist_edge.proof.confidence import softmax
-from mnist_edge.serving import bodies, openapi, protocol, refusals
+from mnist_edge.serving import bodies, openapi, pages, protocol, refusals
+from mnist_edge.serving.access import Access
+from mnist_edge.serving.log import Lines
 from mnist_edge.serving.metrics import CONFIDENCES, Tally
-from mnist_edge.serving.refusals import RefusalError
+from mnist_edge.serving.refusals import GoneError, RefusalError
 from mnist_edge.serving.routes import ROUTES, Route
 
 if TYPE_CHECKING:
@@ -40,28 +41,18 @@ if TYPE_CHECKING:
     from mnist_edge.serving.models import Served
     from mnist_edge.serving.settings import Settings
 
-#: What takes at most so many seconds is done at once, without a thread. To hand work to a thread costs three times what LeNet takes (240 µs
-#: and 80 µs on one machine); and for a millisecond nobody else notices that they wait.
+#: What takes at most so many seconds is done at once, without a thread. To hand work to a thread took 240 µs more on a machine where
+#: LeNet alone took 80 µs; and for a millisecond nobody else notices that they wait.
 INLINE_SECONDS = 0.001
 
 #: To read a byte of JSON, in seconds.
 _JSON_SECONDS = 40e-9
-
-#: What a page of this server may do. ``frame-ancestors`` only works in a header.
-_POLICY = (
-    b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
-    b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 
 _ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}\Z")
 _MODEL_PATH = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?(?:/|\Z)")
 
 _JSON_TYPE = (b"content-type", b"application/json")
 _TRY_AGAIN = (b"retry-after", b"1")
-
-
-class _GoneError(Exception):
-    """The client is not there any more."""
 
 
 class Reply(NamedTuple):
@@ -75,7 +66,7 @@ class Reply(NamedTuple):
 class _Request:
     """A request, and what is found out about it on the way."""
 
-    __slots__ = ("body_size", "error", "headers", "held", "id", "kind", "model", "receive", "scope")
+    __slots__ = ("body_size", "error", "headers", "held", "id", "kind", "model", "receive", "scope", "tally")
 
     def __init__(self, scope: Mapping[str, Any], receive: Callable[[], Awaitable[Any]]) -> None:
         self.scope, self.receive = scope, receive
@@ -83,25 +74,35 @@ class _Request:
         self.id = b""
         self.kind, self.model, self.error = "other", "", ""
         self.body_size = self.held = 0
+        self.tally: Tally | None = None
 
 
 class App:
-    """Answers requests with the models given, counts in a row of the metrics, and gives each log line to `log`."""
+    """Answers requests with the models given, counts in a row of the metrics, and gives each log line to `log`.
+
+    `counts` has where the answers of each model are counted; None where there is no room.
+    `hosts` are the names by which clients may call it, as `access.names` gives them; empty for any.
+    """
 
     def __init__(
-        self, models: Mapping[str, Served], settings: Settings, metrics: Metrics, row: Row, log: Callable[[bytes], object]
+        self,
+        models: Mapping[str, Served],
+        settings: Settings,
+        metrics: Metrics,
+        row: Row,
+        log: Callable[[bytes], object],
+        hosts: set[bytes] | None = None,
     ) -> None:
         self.models, self.settings, self.metrics, self.row = models, settings, metrics, row
         self._log = log
         self._held = self._busy = self._number = 0
         self._prefix = os.urandom(4).hex()
-        self._second, self._stamp = -1, ""
         # one thread: a picture of the largest size takes 100 MB while it is decoded; more workers give more threads
         self._thread = ThreadPoolExecutor(1, "answers")
-        self._counts = {name: row.model(name, one.version, one.classes) for name, one in models.items()}
-        self._hosts, self._last_host = _hosts(settings.host), b""
+        self.counts = {name: row.model(name, one.version, one.classes) for name, one in models.items()}
+        self._access = Access(hosts or set(), settings.token)
         self._table = self._paths()
-        self._quoted = {path: json.dumps(path) for path in self._table}
+        self._lines = Lines(self._table)
 
     def _paths(self) -> dict[str, dict[str, tuple[Route, Any, Served | None]]]:
         """Return what answers each path and method: every path of every model is there, so that none has to be taken apart."""
@@ -137,43 +138,56 @@ class App:
             else:
                 await send({"type": "http.response.start", "status": status, "headers": headers})
                 await send({"type": "http.response.body", "body": reply.body})
-        except _GoneError:
-            status = scope.get("mnist_edge.refused", 499)
+            if request.tally is not None and (counts := self.counts[request.model]):
+                counts.add(request.tally)
+        except GoneError:
+            status, size = scope.get("mnist_edge.refused", 499), 0
+        except asyncio.CancelledError:  # the server ends, and the client does not read what it is sent
+            status, size = 499, 0
+            raise
         finally:
             self._held -= request.held
             seconds = time.perf_counter() - started
             self.row.ended(request.kind, status, seconds)
             if self.settings.log:
-                self._log(self._line(request, status, size, seconds))
+                self._log(self._lines.line(request, status, size, seconds))
 
     async def _reply(self, request: _Request) -> Reply:
         try:
-            route, does, model = self._find(request)
+            path, method = request.scope["path"], request.scope["method"]
+            methods = self._table.get(path)
+            found = methods.get(method) if methods else None
+            if found is None:
+                raise self._no_such(request, methods)
+            route, does, model = found
             request.kind = route.kind
-            self._admit(request, route)
+            self._access.admit(request.headers, route.open)
             reply: Reply = await does(request, model)
             return reply
         except RefusalError as refusal:
-            request.error = str(refusal)
+            request.error = refusal.logged
             return Reply(refusal.status, refusals.body(str(refusal)), [_JSON_TYPE, *refusal.headers])
-        except _GoneError:
+        except GoneError:
             raise
+        except asyncio.CancelledError:
+            if "mnist_edge.send" not in request.scope:  # it is for the other server to say
+                raise
+            request.error = "the server ends"
+            return Reply(503, refusals.body("the server ends, and there was no answer in time; try again"), [_JSON_TYPE, _TRY_AGAIN])
         except Exception as error:  # a model that fails, or a bug: the client is told that it is not its fault
             request.error = one_line(error)
             return Reply(500, refusals.body("the server failed; its log says why, under this request's id"), [_JSON_TYPE])
 
-    # ---- who may ask what
+    # ---- what is not there
 
-    def _find(self, request: _Request) -> tuple[Route, Any, Served | None]:
+    def _no_such(self, request: _Request, methods: Mapping[str, tuple[Route, Any, Served | None]] | None) -> RefusalError:
+        """Return why nothing answers a path or a method. Raises RefusalError for those who may not even know that: 401, 421."""
         path, method = request.scope["path"], request.scope["method"]
-        methods = self._table.get(path)
-        if methods is None:
-            raise RefusalError(404, self._why_not(path))
-        found = methods.get(method)
-        if found is None:
+        self._access.admit(request.headers, methods is not None and all(route.open for route, _, _ in methods.values()))
+        if methods:
             allowed = ", ".join(methods)
-            raise RefusalError(405, f"{path} takes {allowed}, not {method}", (b"allow", allowed.encode()))
-        return found
+            return RefusalError(405, f"{path} takes {allowed}, not {method}", (b"allow", allowed.encode()))
+        return RefusalError(404, self._why_not(path))
 
     def _why_not(self, path: str) -> str:
         named = _MODEL_PATH.match(path)
@@ -186,21 +200,6 @@ class App:
             return f"model {model.name} is served in version {model.version}, not {named[2][:100]!r}"
         return "there is no such path; /docs lists all"
 
-    def _admit(self, request: _Request, route: Route) -> None:
-        host = request.headers.get(b"host")
-        if self._hosts and host is not None and host != self._last_host:
-            if _without_port(host) not in self._hosts:  # a website can point a name of its own at this machine
-                raise RefusalError(421, "this server answers for this machine only; start it with --host to let others in")
-            self._last_host = host
-        token = self.settings.token
-        if token is None or route.open:
-            return
-        scheme, _, given = request.headers.get(b"authorization", b"").partition(b" ")
-        if scheme.lower() != b"bearer" or not hmac.compare_digest(given.strip(), token.encode()):
-            raise RefusalError(
-                401, "the header Authorization: Bearer TOKEN is missing, or its token is wrong", (b"www-authenticate", b"Bearer")
-            )
-
     # ---- bodies
 
     async def _body(self, request: _Request) -> bytes:
@@ -212,7 +211,7 @@ class App:
         while True:
             message = await request.receive()
             if message["type"] != "http.request":
-                raise _GoneError
+                raise GoneError
             part = message["body"]
             request.body_size += len(part)
             if request.body_size > limit:
@@ -228,8 +227,11 @@ class App:
         if self._held > self.settings.max_buffered:
             raise RefusalError(503, "the requests in progress are too large to take another one; try again", _TRY_AGAIN)
 
-    async def _work(self, seconds: float, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call a function that takes about so many seconds: at once, or in the thread. Raises RefusalError, 503, if there is too much to do."""
+    async def _work(self, request: _Request, seconds: float, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function that takes about so many seconds: at once, or in the thread, and there with an event that says that it is given up.
+
+        Raises RefusalError, 503, if there is too much to do, or no answer in time; GoneError if the client goes away.
+        """
         if seconds <= INLINE_SECONDS:
             return function(*arguments)
         if self._busy >= self.settings.max_requests:
@@ -241,12 +243,22 @@ class App:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(self._freed)
 
-        future = self._thread.submit(function, *arguments)
+        given_up = threading.Event()
+        future = self._thread.submit(function, *arguments, given_up)
         future.add_done_callback(free)
+        answer, gone = asyncio.wrap_future(future), asyncio.ensure_future(_leaves(request.receive))
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(future), self.settings.request_seconds)
-        except TimeoutError:
-            raise RefusalError(503, f"there was no answer within {self.settings.request_seconds:g} s; try again", _TRY_AGAIN) from None
+            await asyncio.wait((answer, gone), timeout=self.settings.request_seconds, return_when=asyncio.FIRST_COMPLETED)
+            if answer.done():
+                return answer.result()
+            if gone.done():
+                raise GoneError
+            raise RefusalError(503, f"there was no answer within {self.settings.request_seconds:g} s; try again", _TRY_AGAIN)
+        finally:
+            gone.cancel()
+            if not answer.done():
+                given_up.set()
+                answer.cancel()
 
     def _freed(self) -> None:
         self._busy -= 1
@@ -278,18 +290,16 @@ class App:
         json_length = request.headers.get(protocol.JSON_LENGTH)
         # a body holds at most an image in 784 bytes; a small one that is packed may be large
         seconds = len(body) * max(model.seconds / 784, _JSON_SECONDS) if not encoding else math.inf
-        (content, headers), tally = await self._work(seconds, self._inferred, model, body, encoding, json_length)
-        if counts := self._counts[model.name]:
-            counts.add(tally)
+        (content, headers), request.tally = await self._work(request, seconds, self._inferred, model, body, encoding, json_length)
         return Reply(200, content, headers)
 
     def _inferred(
-        self, model: Served, body: bytes, encoding: bytes, json_length: bytes | None
+        self, model: Served, body: bytes, encoding: bytes, json_length: bytes | None, given_up: threading.Event | None = None
     ) -> tuple[tuple[bytes, list[tuple[bytes, bytes]]], Tally]:
         if encoding:
             body = bodies.unpack(body, encoding, self.settings.max_body)
         question = protocol.parse(body, json_length)
-        logits = model.logits(question.pixels)
+        logits = model.logits(question.pixels, given_up)
         return protocol.answer(model, question, logits), _tally(logits)
 
     # ---- pictures
@@ -297,7 +307,7 @@ class App:
     async def _predict(self, request: _Request, model: None) -> Reply:
         query = parse_qs(request.scope["query_string"].decode("latin-1"), keep_blank_values=True)
         if unknown := sorted(set(query) - {"model", "ink", "explain"}):
-            raise RefusalError(400, f"unknown parameter {unknown[0][:50]!r}; known: model, ink, explain")
+            raise RefusalError(400, "unknown parameter {}; known: model, ink, explain", shown=(repr(unknown[0][:50]),))
         chosen = self._chosen(query.get("model", [""])[-1])
         ink, explain = query.get("ink", ["auto"])[-1], query.get("explain", ["0"])[-1]
         if ink not in image.INKS:
@@ -308,9 +318,8 @@ class App:
         body = await self._body(request)
         if not body:
             raise RefusalError(400, "the body is empty; send a picture: curl --data-binary @img.png")
-        reply, prediction = await self._work(math.inf, self._predicted, chosen, body, request.headers, ink, explain == "1")
-        if counts := self._counts[chosen.name]:
-            counts.add(Tally([(prediction.digit, 1)], [(bisect_left(CONFIDENCES, prediction.confidence), 1)], prediction.confidence))
+        reply, prediction = await self._work(request, math.inf, self._predicted, chosen, body, request.headers, ink, explain == "1")
+        request.tally = Tally([(prediction.digit, 1)], [(bisect_left(CONFIDENCES, prediction.confidence), 1)], prediction.confidence)
         answer: Reply = reply
         return answer
 
@@ -318,11 +327,15 @@ class App:
         if not name and len(self.models) == 1:
             return next(iter(self.models.values()))
         if name not in self.models:
-            which = f"no model {name[:100]!r} is served here" if name else "several models are served"
-            raise RefusalError(404 if name else 400, f"{which}; name one: ?model={'|'.join(self.models)}")
+            known = f"name one: ?model={'|'.join(self.models)}"
+            if name:
+                raise RefusalError(404, f"no model {{}} is served here; {known}", shown=(repr(name[:100]),))
+            raise RefusalError(400, f"several models are served; {known}")
         return self.models[name]
 
-    def _predicted(self, model: Served, body: bytes, headers: Mapping[bytes, bytes], ink: str, explain: bool) -> tuple[Reply, Prediction]:
+    def _predicted(
+        self, model: Served, body: bytes, headers: Mapping[bytes, bytes], ink: str, explain: bool, given_up: threading.Event | None = None
+    ) -> tuple[Reply, Prediction]:
         started = time.perf_counter()
         body = bodies.unpack(body, headers.get(b"content-encoding", b""), self.settings.max_body)
         name, content = bodies.picture_of(body, headers.get(b"content-type", b""))
@@ -330,7 +343,7 @@ class App:
             prepared = image.prepare(content, ink, max_pixels=self.settings.max_pixels)
         except PictureError as error:
             raise RefusalError(400, str(error).replace("bytes: ", "the picture: ", 1)) from None
-        logits = model.logits(prepared.pixels[None, None])
+        logits = model.logits(prepared.pixels[None, None], given_up)
         (prediction,) = model.predictor.predictions(logits)
         prediction = prediction._replace(warnings=prepared.warnings + prediction.warnings)
         if explain:
@@ -345,13 +358,13 @@ class App:
         return Reply(200, self.metrics.text().encode(), [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")])
 
     async def _page(self, request: _Request, model: None) -> Reply:
-        return _file("index.html", b"text/html; charset=utf-8")
+        return Reply(200, pages.read("index.html"), pages.headers(b"text/html; charset=utf-8"))
 
     async def _script(self, request: _Request, model: None) -> Reply:
-        return _file("page.js", b"text/javascript; charset=utf-8")
+        return Reply(200, pages.read("page.js"), pages.headers(b"text/javascript; charset=utf-8"))
 
     async def _style(self, request: _Request, model: None) -> Reply:
-        return _file("page.css", b"text/css; charset=utf-8")
+        return Reply(200, pages.read("page.css"), pages.headers(b"text/css; charset=utf-8"))
 
     @cached_property
     def _document_text(self) -> bytes:
@@ -361,25 +374,30 @@ class App:
         return Reply(200, self._document_text, [_JSON_TYPE])
 
     async def _docs(self, request: _Request, model: None) -> Reply:
-        return _for_browsers(openapi.page(self.settings.token is not None).encode(), b"text/html; charset=utf-8")
+        return Reply(200, openapi.page(self.settings.token is not None).encode(), pages.headers(b"text/html; charset=utf-8"))
 
-    def _line(self, request: _Request, status: int, size: int, seconds: float) -> bytes:
-        """Return a request's line in the log: JSON, without what was in its body."""
-        now = time.time()
-        if int(now) != self._second:
-            self._second = int(now)
-            self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
-        scope = request.scope
-        client = scope["client"][0] if scope["client"] else ""
-        more = f',"model":{json.dumps(request.model)}' if request.model else ""
-        if request.error:
-            more += f',"error":{json.dumps(request.error)}'
-        path = self._quoted.get(scope["path"]) or json.dumps(scope["path"])
-        when = f"{self._stamp}.{int(now % 1 * 1000):03d}Z"
-        return (
-            f'{{"time":"{when}","id":"{request.id.decode()}","client":"{client}","method":"{scope["method"]}","path":{path},'
-            f'"status":{status},"ms":{1000 * seconds:.3f},"in":{request.body_size},"out":{size}{more}}}\n'
-        ).encode()
+    def refused(self, scope: Mapping[str, Any] | None, client: str, status: int, error: str) -> None:
+        """Count and log what a connection has refused before it came here: a request, or what is none."""
+        self.row.begun()
+        self.row.ended("other", status, 0.0)
+        if self.settings.log:
+            about = {"headers": (), "client": (client, 0), "method": "", "path": ""} | dict(scope or {})
+            request = _Request(about, _no_more)
+            request.error = error
+            self._log(self._lines.line(request, status, 0, 0.0))
+
+
+async def _leaves(receive: Callable[[], Awaitable[Any]]) -> None:
+    """Wait until the client goes away."""
+    try:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+    except Exception:  # another server, which does not tell
+        await asyncio.get_running_loop().create_future()
+
+
+async def _no_more() -> dict[str, str]:
+    return {"type": "http.disconnect"}
 
 
 def _tally(logits: NDArray[np.float32]) -> Tally:
@@ -408,23 +426,3 @@ def _explained(prepared: image.Prepared, prediction: Prediction) -> bytes:
 
 def _json(document: Any) -> Reply:
     return Reply(200, json.dumps(document).encode(), [_JSON_TYPE])
-
-
-def _file(name: str, kind: bytes) -> Reply:
-    return _for_browsers((resources.files("mnist_edge.serving") / "page" / name).read_bytes(), kind)
-
-
-def _for_browsers(content: bytes, kind: bytes) -> Reply:
-    headers = [(b"content-type", kind), (b"content-security-policy", _POLICY), (b"x-content-type-options", b"nosniff")]
-    headers += [(b"referrer-policy", b"no-referrer"), (b"cross-origin-resource-policy", b"same-origin"), (b"cache-control", b"no-cache")]
-    return Reply(200, content, headers)
-
-
-def _hosts(host: str) -> set[bytes]:
-    """Return the names by which clients may call a server that serves its own machine only; empty for any name."""
-    local = {"127.0.0.1", "localhost", "::1"}
-    return {b"127.0.0.1", b"localhost", b"[::1]"} if host in local else set()
-
-
-def _without_port(host: bytes) -> bytes:
-    return re.sub(rb":\d*\Z", b"", host).lower()

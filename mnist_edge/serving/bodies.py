@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import zlib
 from typing import Any
 
 from mnist_edge.serving.refusals import RefusalError
+
+#: Parts of a form, of which one is the file; a body of 8 MiB could have half a million.
+_PARTS = 100
+
+# it writes of damaged forms to standard error; this server answers with what is wrong
+logging.getLogger("python_multipart").addHandler(logging.NullHandler())
+logging.getLogger("python_multipart").propagate = False
 
 
 def too_large(limit: int) -> RefusalError:
@@ -55,8 +63,8 @@ def picture_of(body: bytes, content_type: bytes) -> tuple[str, bytes]:
         raise RefusalError(400, f"the form is damaged: {' '.join(str(error).split())[:100]}") from None
     if not reader.ended:
         raise RefusalError(400, "the form ends too soon")
-    if len(reader.files) != 1:
-        raise RefusalError(400, f"the form has to hold one file, and holds {len(reader.files)}; curl -F picture=@img.png sends one")
+    if not reader.files:
+        raise RefusalError(400, "the form has to hold one file, and holds none; curl -F picture=@img.png sends one")
     return reader.files[0]
 
 
@@ -66,6 +74,7 @@ class _Files:
     def __init__(self) -> None:
         self.files: list[tuple[str, bytes]] = []
         self.ended = False
+        self._parts = 0
 
     def callbacks(self) -> Any:
         """Return what the parser calls."""
@@ -80,6 +89,9 @@ class _Files:
         }
 
     def _begin(self) -> None:
+        self._parts += 1
+        if self._parts > _PARTS:
+            raise RefusalError(400, f"the form has more than {_PARTS} parts; curl -F picture=@img.png sends one file")
         self._name: str | None = None
         self._field, self._value = bytearray(), bytearray()
         self._content: list[bytes] = []
@@ -94,6 +106,8 @@ class _Files:
 
     def _end(self) -> None:
         if self._name is not None:
+            if self.files:  # the rest is not read
+                raise RefusalError(400, "the form has to hold one file, and holds more; curl -F picture=@img.png sends one")
             self.files.append((self._name, b"".join(self._content)))
 
     def _finish(self) -> None:

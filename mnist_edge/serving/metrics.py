@@ -1,7 +1,7 @@
 """What an operator watches, counted by all workers in memory that they share, and written as text for Prometheus.
 
 Each worker counts in a row of its own, so nothing is locked. A worker that takes the place of another goes on with its row, so that no
-count ever falls. Any worker can write the figures of all of them.
+count ever falls; but for those of a version that is not served any more, where room is needed. Any worker can write the figures of all of them.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _CODE = {code: at for at, code in enumerate(CODES)}
 _PATH = {path: at for at, path in enumerate(PATHS)}
 
 # A row: numbers of eight bytes, then the models. Their names come first in each model, as bytes.
-_IN_FLIGHT, _STARTS, _SHED = 0, 1, 2
-_REQUESTS = 3
+_IN_FLIGHT, _STARTS, _SHED, _UNLOGGED = 0, 1, 2, 3
+_REQUESTS = 4
 _LATENCY = _REQUESTS + len(PATHS) * len(CODES)
 _BUCKETS = len(SECONDS) + 2  # one for infinity, and the sum
 _MODEL = _LATENCY + len(PATHS) * _BUCKETS
@@ -112,6 +112,20 @@ class Row:
         """Count a connection that was refused because there are too many."""
         self.counts[_SHED] += 1
 
+    def unlogged(self, lines: int) -> None:
+        """Count lines of the log that were dropped."""
+        self.counts[_UNLOGGED] += lines
+
+    def keep(self, models: Iterable[tuple[str, str]]) -> None:
+        """Make room for models, given by name and version: if there is too little, the counts of others, which were served before, are forgotten."""
+        wanted = {(_cut(name), _cut(version)) for name, version in models}
+        places = [8 * (_MODEL + number * _MODEL_SIZE) for number in range(MODELS)]
+        there = [tuple(bytes(self.bytes[at + i : at + i + NAME]).rstrip(b"\0") for i in (0, NAME)) for at in places]
+        if len(wanted.difference(there)) <= there.count((b"", b"")):
+            return
+        kept = [bytes(self.bytes[at : at + 8 * _MODEL_SIZE]) for at, labels in zip(places, there, strict=True) if labels in wanted]
+        self.bytes[places[0] : places[0] + 8 * MODELS * _MODEL_SIZE] = b"".join(kept).ljust(8 * MODELS * _MODEL_SIZE, b"\0")
+
     def model(self, name: str, version: str, classes: Sequence[str]) -> Counts | None:
         """Return where to count the answers of a model; None if there is no room for it."""
         if len(classes) > CLASSES:
@@ -153,6 +167,8 @@ def _lines(rows: Sequence[Row]) -> Iterator[str]:
     yield f"mnist_edge_worker_starts_total {sum(row.counts[_STARTS] for row in rows)}\n"
     yield from _head("mnist_edge_connections_refused_total", "counter", "Connections refused because there were too many.")
     yield f"mnist_edge_connections_refused_total {sum(row.counts[_SHED] for row in rows)}\n"
+    yield from _head("mnist_edge_log_lines_dropped_total", "counter", "Lines of the log for which its reader had no room.")
+    yield f"mnist_edge_log_lines_dropped_total {sum(row.counts[_UNLOGGED] for row in rows)}\n"
     yield from _head("mnist_edge_requests_total", "counter", "Requests by kind of path and status code.")
     for p, path in enumerate(PATHS):
         for c, code in enumerate(CODES):

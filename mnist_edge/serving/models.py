@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnist_edge import runtimes, store
-from mnist_edge.common.errors import ModelError, NotAModelError, UsageError
+from mnist_edge import runtimes
 from mnist_edge.predictor import Predictor
+from mnist_edge.serving.refusals import GoneError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnist_edge.serving.settings import Settings
+    from mnist_edge.serving.sources import Source
 
 #: A batch is answered in parts, so that memory stays flat; a part takes at most about so long, and has at most so many images.
 _PART_SECONDS, _PART_IMAGES = 0.005, 64
@@ -41,13 +42,20 @@ class Served:
         self.seconds = self._measure()
         self._part = max(1, min(_PART_IMAGES, int(_PART_SECONDS / self.seconds)))
 
-    def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return logits, float32 N×classes, for pixels, uint8 N×1×28×28. Any thread may call it. Raises ModelError."""
+    def logits(self, pixels: NDArray[np.uint8], given_up: threading.Event | None = None) -> NDArray[np.float32]:
+        """Return logits, float32 N×classes, for pixels, uint8 N×1×28×28. Any thread may call it.
+
+        Raises ModelError; GoneError between the parts of a batch once `given_up` is set.
+        """
+        if given_up is not None and given_up.is_set():
+            raise GoneError
         if len(pixels) <= self._part:
             with self._lock:
                 return self.predictor.logits(pixels)
         parts = []
         for start in range(0, len(pixels), self._part):
+            if given_up is not None and given_up.is_set():
+                raise GoneError
             with self._lock:
                 parts.append(self.predictor.logits(pixels[start : start + self._part]))
         return np.concatenate(parts)
@@ -62,60 +70,26 @@ class Served:
         return max(min(times), 1e-6)
 
 
-def load(settings: Settings) -> tuple[dict[str, Served], list[str]]:
+def load(settings: Settings, sources: Sequence[Source]) -> tuple[dict[str, Served], list[str]]:
     """Load the models, and let each pass its self-test. Return them by name, and what a person should know about them.
 
-    Raises what `Predictor.load` raises, and UsageError if two models have one name.
+    Raises what `Source.find` and `Predictor.load` raise.
     """
-    served: dict[str, Served] = {}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        for given, problem in _named(settings):
-            if problem:
-                warnings.warn(problem, stacklevel=1)
-                continue
-            one = _load(given, settings)
-            if one.name in served:
-                raise UsageError(f"two models have the name {one.name!r}; rename a folder, or serve one of them")
-            served[one.name] = one
-    if not served:
-        raise ModelError(f"no model in {store.models_dir(settings.models_dir)}; mnist-edge train NETWORK makes one")
+        served = {source.name: _load(source, settings) for source in sources}
     return served, [" ".join(str(one.message).split()) for one in caught]
 
 
-def _named(settings: Settings) -> list[tuple[str | None, str]]:
-    """Return what to load; with each, why it is left out, if it is."""
-    if not settings.every:
-        return [(name, "") for name in settings.models or (None,)]
-    models, problems = store.list_models(store.models_dir(settings.models_dir))
-    if damaged := [problem for problem in problems if not isinstance(problem, NotAModelError)]:
-        raise damaged[0]
-    runtime = runtimes.get(settings.runtime)
-    found: list[tuple[str | None, str]] = []
-    for model in models:
-        try:
-            if not runtime.from_weights:
-                runtime.choose(model)
-            found.append((str(model.folder), ""))
-        except ModelError as error:  # no artifact for this runtime
-            found.append((None, f"{model.name} is left out: {error}"))
-    return found
-
-
-def _load(given: str | None, settings: Settings) -> Served:
-    found = store.resolve(given, settings.models_dir)
-    model = found.model or store.find(given, settings.models_dir)  # which says that the file belongs to no model
+def _load(source: Source, settings: Settings) -> Served:
+    found = source.find()  # the manifest is read once: the version is that of the artifact which is loaded
+    model = found.model
+    assert model is not None  # `find` says so
     runtime = runtimes.get(settings.runtime)
     predictor = Predictor.load(
-        given,
-        settings.runtime,
-        threads=settings.threads,
-        models_dir=settings.models_dir,
-        self_test=True,
-        require_proof=settings.require_proof,
-        options=settings.options,
+        found, settings.runtime, threads=settings.threads, self_test=True, require_proof=settings.require_proof, options=settings.options
     )
     artifact = None if runtime.from_weights else model.artifact_of_file(found.file) if found.file else runtime.choose(model)
     record: Any = artifact or model.manifest.weights
     platform = "pytorch" if artifact is None else {"onnx": "onnx_onnxv1"}.get(artifact.format, artifact.format)
-    return Served(model.name, record.sha256[:12], platform, model.manifest.classes, predictor)
+    return Served(source.name, record.sha256[:12], platform, model.manifest.classes, predictor)

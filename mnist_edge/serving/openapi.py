@@ -103,9 +103,9 @@ def page(with_token: bool) -> str:
     token = "<p>Requests need the header <code>Authorization: Bearer TOKEN</code>, but for those marked open.</p>" if with_token else ""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<title>mnist-edge: paths</title><link rel="stylesheet" href="/page.css"></head><body class="docs"><h1>Paths of this server</h1>'
+        '<title>mnist-edge: paths</title><link rel="icon" href="data:,"><link rel="stylesheet" href="/page.css"></head><body class="docs"><h1>Paths of this server</h1>'
         f'<p>Version {escape(__version__)}. <a href="/openapi.json">openapi.json</a> is the same for programs.</p>{token}'
-        f"<table><thead><tr><th>path</th><th>what it is for</th><th>takes</th><th>answers</th></tr></thead><tbody>{rows}</tbody></table>"
+        f'<table class="paths"><thead><tr><th>path</th><th>what it is for</th><th>takes</th><th>answers</th></tr></thead><tbody>{rows}</tbody></table>'
         f"<h2>Errors</h2><p>Each is <code>{{&quot;error&quot;: &quot;…&quot;}}</code>.</p><table><tbody>{errors}</tbody></table></body></html>"
     )
 
@@ -142,5 +142,5 @@ def _row(route: Route) -> str:
     note = " (open)" if route.open else ""
     return (
         f"<tr><td><code>{route.method} {escape(route.path)}</code>{note}</td><td>{escape(route.summary)}{query}{headers}</td>"
-        f"<td>{escape(', '.join(route.takes))}</td><td>{escape(', '.join(route.answers))}</td></tr>"
+        f'<td data-what="takes">{escape(", ".join(route.takes))}</td><td data-what="answers">{escape(", ".join(route.answers))}</td></tr>'
     )

@@ -70,7 +70,10 @@ def parse(body: bytes, json_length: bytes | None) -> Question:
         return _question(_document(body), b"")
     length = int(json_length) if json_length.isdigit() and len(json_length) < 12 else -1
     if not 0 < length <= len(body):
-        _refuse(f"{JSON_LENGTH.decode()} is {json_length[:20]!r}, and has to be a number of bytes from 0 to the body's {len(body):,}")
+        _refuse(
+            f"{JSON_LENGTH.decode()} is {{}}, and has to be a number of bytes from 0 to the body's {len(body):,}",
+            json_length[:20].decode("latin-1"),
+        )
     return _question(_document(body[:length]), body[length:])
 
 
@@ -120,9 +123,9 @@ def _question(document: Any, tensors: bytes) -> Question:
 
 def _pixels(tensor: dict[str, Any], tensors: bytes) -> NDArray[np.uint8]:
     if tensor.get("name") != "pixels":
-        _refuse(f"the input's name has to be 'pixels', and is {_shown(tensor.get('name'))}")
+        _refuse("the input's name has to be 'pixels', and is {}", tensor.get("name"))
     if tensor.get("datatype") != "UINT8":
-        _refuse(f"pixels: datatype has to be 'UINT8', and is {_shown(tensor.get('datatype'))}")
+        _refuse("pixels: datatype has to be 'UINT8', and is {}", tensor.get("datatype"))
     shape = tensor.get("shape")
     if (
         not isinstance(shape, list)
@@ -131,7 +134,7 @@ def _pixels(tensor: dict[str, Any], tensors: bytes) -> NDArray[np.uint8]:
         or shape[1:] != [1, 28, 28]
         or not 0 < shape[0] < 2**31
     ):
-        _refuse(f"pixels: shape has to be [N,1,28,28] with N from 1 on, and is {_shown(shape)}")
+        _refuse("pixels: shape has to be [N,1,28,28] with N from 1 on, and is {}", shape)
     count = math.prod(shape)
     size = _parameters(tensor, "pixels").get("binary_data_size")
     if size is None:
@@ -141,9 +144,7 @@ def _pixels(tensor: dict[str, Any], tensors: bytes) -> NDArray[np.uint8]:
     if "data" in tensor:
         _refuse("pixels: has both data and binary_data_size; leave one out")
     if type(size) is not int or size != count or size != len(tensors):
-        _refuse(
-            f"pixels: shape {_shown(shape)} is {count:,} bytes, binary_data_size is {_shown(size)}, and {len(tensors):,} follow the JSON"
-        )
+        _refuse(f"pixels: shape {{}} is {count:,} bytes, binary_data_size is {{}}, and {len(tensors):,} follow the JSON", shape, size)
     return np.frombuffer(tensors, np.uint8).reshape(shape)
 
 
@@ -155,10 +156,10 @@ def _from_json(data: Any, shape: list[int], count: int) -> NDArray[np.uint8]:
         values = [data]
         for size in shape:
             if any(type(one) is not list or len(one) != size for one in values):
-                _refuse(f"pixels: data is not nested as shape {_shown(shape)} says")
+                _refuse("pixels: data is not nested as shape {} says", shape)
             values = list(chain.from_iterable(values))
     if len(values) != count:
-        _refuse(f"pixels: shape {_shown(shape)} is {count:,} values, and data has {len(values):,}")
+        _refuse(f"pixels: shape {{}} is {count:,} values, and data has {len(values):,}", shape)
     if set(map(type, values)) != {int}:
         _refuse("pixels: data has to be whole numbers from 0 to 255")
     try:
@@ -193,7 +194,7 @@ def _parameters(owner: dict[str, Any], what: str) -> dict[str, Any]:
 def _flag(parameters: dict[str, Any], name: str, usual: bool) -> bool:
     value = parameters.get(name, usual)
     if not isinstance(value, bool):
-        _refuse(f"{name} has to be true or false, and is {_shown(value)}")
+        _refuse(f"{name} has to be true or false, and is {{}}", value)
     return value
 
 
@@ -221,5 +222,6 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
-def _refuse(message: str) -> NoReturn:
-    raise RefusalError(400, message)
+def _refuse(message: str, *shown: Any) -> NoReturn:
+    """Refuse a request; the message has ``{}`` for each of the client's values that it shows."""
+    raise RefusalError(400, message, shown=tuple(_shown(one) for one in shown))

@@ -5,12 +5,20 @@ from __future__ import annotations
 import json
 
 
-class RefusalError(Exception):
-    """A request that gets `status` and ``{"error": …}``; `headers` are added to the answer's."""
+class GoneError(Exception):
+    """The client is not there any more, or its request was given up."""
 
-    def __init__(self, status: int, message: str, *headers: tuple[bytes, bytes]) -> None:
-        super().__init__(message)
-        self.status, self.headers = status, headers
+
+class RefusalError(Exception):
+    """A request that gets `status` and ``{"error": …}``; `headers` are added to the answer's.
+
+    What the client sent stands in `shown`, and the message has ``{}`` for each: the answer shows it, and the log, by `logged`, does not.
+    """
+
+    def __init__(self, status: int, message: str, *headers: tuple[bytes, bytes], shown: tuple[str, ...] = ()) -> None:
+        words = message.split("{}", len(shown)) if shown else [message]
+        super().__init__("".join(word + one for word, one in zip(words, (*shown, ""), strict=True)))
+        self.status, self.headers, self.logged = status, headers, "…".join(words)
 
 
 def body(message: str) -> bytes:

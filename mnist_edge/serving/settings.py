@@ -15,6 +15,7 @@ class Settings:
     Attributes:
         models: names, folders or files, as `store.resolve` takes them; empty for the one that `predict` would take.
         every: serve every model of the models folder instead.
+        is_folder_typed: `models_dir` was typed, so nothing else takes its place if it is not there.
         workers: processes that share the port.
         token: what a client has to send as ``Authorization: Bearer``; None lets everybody in.
         max_body: bytes of a request's body, before and after it is decompressed.
@@ -33,6 +34,7 @@ class Settings:
     models: tuple[str, ...] = ()
     every: bool = False
     models_dir: Path | None = None
+    is_folder_typed: bool = False
     runtime: str = "ort"
     options: Mapping[str, Any] = field(default_factory=dict)
     threads: int = 1

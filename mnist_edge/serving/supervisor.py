@@ -6,21 +6,24 @@ inherited, and not opened by each worker with SO_REUSEPORT: with that, connectio
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from mnist_edge.common import errors
 from mnist_edge.common.errors import MnistEdgeError, ModelError, UsageError
+from mnist_edge.serving import access
 from mnist_edge.serving.metrics import Metrics
 from mnist_edge.serving.settings import Settings
+from mnist_edge.serving.sources import Source, choose
 
 #: What the supervisor listens to. Workers get only SIGTERM, from it.
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP) if hasattr(signal, "SIGHUP") else ()
@@ -35,11 +38,13 @@ class Started:
 
     Attributes:
         url: its address, such as ``http://127.0.0.1:8000/``.
+        is_local: only this machine reaches it.
         models: name, version and description of each.
         notes: what a person should know, such as that a model is not proven here.
     """
 
     url: str
+    is_local: bool
     models: list[dict[str, str]]
     notes: list[str]
 
@@ -51,6 +56,7 @@ class _Worker:
     pipe: int
     replaces: int | None = None
     said: bytes = b""
+    versions: tuple[tuple[str, str], ...] = ()  # name and version of each model, once it is ready
     is_ready: bool = False
     is_stopping: bool = False
 
@@ -59,6 +65,7 @@ class _Worker:
 class _State:
     workers: dict[int, _Worker] = field(default_factory=dict)
     to_replace: list[int] = field(default_factory=list)
+    is_exchanging: bool = False
     is_up: bool = False
     stop: int = 0  # the signal
     reload: bool = False
@@ -73,15 +80,23 @@ def serve(settings: Settings, ready: Callable[[Started], None], problem: Callabl
     """
     if not hasattr(os, "fork") or not _SIGNALS:
         raise UsageError("mnist-edge serve needs Linux or macOS")
+    sources, notes = choose(settings)
     listening = _listen(settings.host, settings.port)
     with listening:
-        _Supervisor(settings, listening, ready, problem).run()
+        _Supervisor(settings, sources, notes, listening, ready, problem).run()
 
 
 class _Supervisor:
     def __init__(
-        self, settings: Settings, listening: socket.socket, ready: Callable[[Started], None], problem: Callable[[str], None]
+        self,
+        settings: Settings,
+        sources: Sequence[Source],
+        notes: Sequence[str],
+        listening: socket.socket,
+        ready: Callable[[Started], None],
+        problem: Callable[[str], None],
     ) -> None:
+        self.sources, self.notes = sources, notes
         self.settings, self.listening, self.ready, self.problem = settings, listening, ready, problem
         # while workers are exchanged, the old ones still count
         self.metrics = Metrics(2 * settings.workers + 2)
@@ -129,7 +144,10 @@ class _Supervisor:
         self._reap()
         if state.reload and state.is_up:
             state.reload = False
-            state.to_replace = [worker.pid for worker in state.workers.values() if worker.is_ready and not worker.is_stopping]
+            state.to_replace = [
+                worker.pid for worker in state.workers.values() if not worker.is_stopping
+            ]  # one that starts may have old files
+            state.is_exchanging = True
         if state.stop:
             return
         if self._is_lacking():
@@ -152,11 +170,17 @@ class _Supervisor:
         assert row is not None  # the callers asked
         hear, tell = os.pipe()
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # a child must not run this process's handlers
-        pid = os.fork()
-        if pid == 0:
-            self._become_worker(row, tell)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-        os.close(tell)
+        try:
+            pid = os.fork()
+            if pid == 0:
+                self._become_worker(row, tell)
+        except OSError as error:
+            os.close(hear)
+            self._could_not_start(f"no process for a worker: {error.strerror or error}", "ModelError")
+            return
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            os.close(tell)
         self.state.workers[pid] = _Worker(pid, row, hear, replaces)
 
     def _become_worker(self, row: int, tell: int) -> NoReturn:
@@ -173,7 +197,7 @@ class _Supervisor:
                 os.close(end)
             from mnist_edge.serving import worker as child
 
-            code = child.run(self.settings, self.listening, self.metrics, row, tell, self.alive, 1)
+            code = child.run(self.settings, self.sources, self.listening, self.metrics, row, tell, self.alive, 1)
         except BaseException as error:  # nothing may go back up into the parent's code
             with suppress(Exception):
                 os.write(2, f"error: a worker failed: {errors.one_line(error)}\n".encode())
@@ -197,22 +221,42 @@ class _Supervisor:
             self._could_not_start(said["error"], said["kind"])
             return
         worker.is_ready, state.wait = True, 0.0
-        if worker.replaces is not None:
-            old = state.workers.get(worker.replaces)
-            worker.replaces = None
-            if old is not None:
-                self._stop(old)
-            if not state.to_replace:
-                self.problem("the workers were exchanged; now served: " + ", ".join(f"{m['name']} {m['version']}" for m in said["ready"]))
-        elif not state.is_up and all(one.is_ready for one in state.workers.values()):
+        worker.versions = tuple((one["name"], one["version"]) for one in said["ready"])
+        old = None if worker.replaces is None else state.workers.get(worker.replaces)
+        worker.replaces = None
+        if old is not None:
+            self._stop(old)
+        if not state.is_up:
+            if not all(one.is_ready for one in state.workers.values()):
+                return
             state.is_up = True
-            self.ready(Started(_url(self.listening), said["ready"], said["notes"]))
+            local = access.is_local(self.listening.getsockname()[0])
+            self.ready(Started(_url(self.listening), local, said["ready"], [*self.notes, *said["notes"]]))
+        self._exchange_others(worker)
+        if state.is_exchanging and not state.to_replace and all(one.is_ready for one in state.workers.values()):
+            state.is_exchanging = False
+            self.problem("the workers were exchanged; now served: " + ", ".join(f"{name} {version}" for name, version in worker.versions))
+            for note in said["notes"]:
+                self.problem(f"warning: {note}")
+
+    def _exchange_others(self, worker: _Worker) -> None:
+        """Exchange workers with other versions than one that has started now: a client must not get this one's answer or that one's by chance."""
+        state = self.state
+        staying = [one for one in state.workers.values() if one.is_ready and not one.is_stopping and one.pid not in state.to_replace]
+        others = [one.pid for one in staying if one.versions != worker.versions]
+        if not others:
+            return
+        if not state.is_exchanging:
+            self.problem("the models on the disk are other versions than those that are served; the workers are exchanged")
+        state.to_replace += others
+        state.is_exchanging = True
 
     def _could_not_start(self, error: str, kind: str) -> None:
         state = self.state
         if not state.is_up:
             raise _as_error(error, kind)
         state.to_replace.clear()
+        state.is_exchanging = False
         self._wait_longer()
         rest = "those before it go on" if any(one.is_ready for one in state.workers.values()) else "none is left; trying again"
         self.problem(f"error: a worker could not start, and {rest}: {error}")
@@ -230,12 +274,21 @@ class _Supervisor:
                 continue
             del state.workers[pid]
             self.metrics.row(worker.row).stop()
+            self._forget(pid)
             if worker.pipe >= 0:  # it may have said why
                 self._hear_last(worker)
             elif not worker.is_ready:  # it has said why
                 continue
             elif not worker.is_stopping and not state.stop:
                 self.problem(f"worker {pid} ended ({_how(status)}); another takes its place")
+
+    def _forget(self, pid: int) -> None:
+        """Take in that a worker is not there any more, so that what was to take its place counts as its replacement."""
+        state = self.state
+        state.to_replace = [one for one in state.to_replace if one != pid]
+        for worker in state.workers.values():
+            if worker.replaces == pid:
+                worker.replaces = None
 
     def _hear_last(self, worker: _Worker) -> None:
         while worker.pipe >= 0:
@@ -245,6 +298,7 @@ class _Supervisor:
 
     def _stop(self, worker: _Worker) -> None:
         worker.is_stopping = True
+        self._forget(worker.pid)
         with suppress(ProcessLookupError):
             os.kill(worker.pid, signal.SIGTERM)
 
@@ -276,8 +330,9 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listening = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise UsageError(f"{host} is no address of this machine: {error.strerror or error}; --host names another") from error
+    except (OSError, UnicodeError) as error:  # UnicodeError: it is no name at all, such as a..b
+        what = getattr(error, "strerror", None) or "it is not a host name"
+        raise UsageError(f"{host} is no address of this machine: {what}; --host names another") from error
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
@@ -287,6 +342,8 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.setblocking(False)
     except OSError as error:
         listening.close()
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise UsageError(f"{host} is no address of this machine; --host names another") from error
         raise UsageError(f"port {port} of {host} cannot be had: {error.strerror or error}; --port names another") from error
     return listening
 

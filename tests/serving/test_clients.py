@@ -51,6 +51,7 @@ def test_curl(server: Running, pixels: np.ndarray, logits: np.ndarray, tmp_path:
         ["--data-binary", f"@{photo}"],
         ["-T", str(photo), "-X", "POST"],
         ["-H", "Expect: 100-continue", "-F", f"picture=@{photo}"],
+        ["--http2", "-F", f"picture=@{photo}"],
     ):
         assert json.loads(curl(*how, f"{url}/predict"))["digit"] == 5
     assert Image.open(io.BytesIO(curl("-F", f"picture=@{photo}", f"{url}/predict?explain=1"))).format == "PNG"
@@ -92,10 +93,18 @@ def test_the_page_in_a_browser(server: Running, serve: Any, tmp_path: Path) -> N
         page.set_input_files("#file", ROOT / "docs" / "photo.jpg")
         expect(page.locator("#digit")).to_have_text("5")
         assert page.inner_text("#state").startswith("Read by lenet, version ")
+        large = np.asarray(Image.open(ROOT / "docs" / "photo.jpg").convert("RGB").resize((2500, 2500))) // 16 * 15
+        large = large + np.random.default_rng(0).integers(0, 12, large.shape, dtype=np.uint8)  # noise, so that it does not pack well
+        Image.fromarray(large).save(tmp_path / "large.png")
+        assert (tmp_path / "large.png").stat().st_size > 8 * 2**20
+        page.click("#clear")
+        page.set_input_files("#file", tmp_path / "large.png")
+        expect(page.locator("#digit")).to_have_text("5", timeout=20_000)
         assert problems == [] and all(url.startswith((f"http://127.0.0.1:{server.port}/", "data:")) for url in asked)
         page.screenshot(path=str(tmp_path / "page.png"), full_page=True)
         page.goto(f"http://127.0.0.1:{guarded.port}/")
         page.wait_for_selector("#key:not([hidden])")
+        assert page.inner_text("#state") == "Type the token."
         page.fill("#token", "correct-horse-battery")
         page.press("#token", "Tab")
         page.wait_for_selector('html[data-state="ready"]')
@@ -104,4 +113,10 @@ def test_the_page_in_a_browser(server: Running, serve: Any, tmp_path: Path) -> N
         page.set_input_files("#file", ROOT / "docs" / "photo.jpg")
         expect(page.locator("#digit")).to_have_text("5")
         assert page.inner_text("#state").startswith("Read by cnn-small, version ")
+        for width in (390, 1280):
+            page.set_viewport_size({"width": width, "height": 900})
+            page.goto(f"http://127.0.0.1:{server.port}/docs")
+            assert page.evaluate("document.documentElement.scrollWidth") == width
+            summary = page.locator(".paths td:nth-child(2)").first.bounding_box()
+            assert summary and summary["width"] > 300
         browser.close()

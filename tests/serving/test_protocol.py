@@ -2,13 +2,15 @@
 
 import gzip
 import json
+import socket
+import time
 import zlib
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from serving_process import LENET, Running
+from serving_process import LENET, Running, read_all
 
 from mnist_edge.common.version import __version__
 
@@ -198,7 +200,7 @@ def test_a_wrong_document(server: Running, body: bytes, words: str) -> None:
 @pytest.mark.parametrize(
     ("cut", "length", "words"),
     [
-        (0, "-1", "from 0 to the body's"),
+        (0, "-1", "is '-1', and has to be a number of bytes from 0 to the body's"),
         (0, "999999999999999999999999", "from 0 to the body's"),
         (0, "1e2", "from 0 to the body's"),
         (0, "99999", "from 0 to the body's"),
@@ -271,6 +273,30 @@ def test_requests_in_a_row_on_one_connection(server: Running, pixels: np.ndarray
     assert reply.count(b"HTTP/1.1 200 OK") == 5
     found = [np.frombuffer(part[part.index(b"}]}") + 3 :][:40], "<f4") for part in reply.split(b"HTTP/1.1 200 OK")[1:]]
     assert np.array_equal(np.array(found), logits)
+
+
+@pytest.mark.parametrize("cut", [20, 150, 260, 500, 5000])
+def test_a_client_that_offers_http2_is_answered_in_http1(server: Running, pixels: np.ndarray, logits: np.ndarray, cut: int) -> None:
+    """As Java's HttpClient and `curl --http2` ask, in one piece or two; with a request behind it, and a chunked one behind that."""
+    offer = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\n"
+    head = f"POST {INFER} HTTP/1.1\r\nHost: localhost\r\nInference-Header-Content-Length: 0\r\n"
+    one = f"{head}{offer}Content-Length: 784\r\n\r\n".encode() + pixels[0].tobytes()
+    two = f"{head}Content-Length: 784\r\n\r\n".encode() + pixels[1].tobytes()
+    three = f"{head}{offer}Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n310\r\n".encode() + pixels[2].tobytes() + b"\r\n0\r\n\r\n"
+    sent = one + two + three
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
+        client.sendall(sent[:cut])
+        time.sleep(0.05)
+        client.sendall(sent[cut:])
+        reply = read_all(client)
+    assert reply.count(b"HTTP/1.1 200 OK") == 3
+    found = [np.frombuffer(part[part.index(b"}]}") + 3 :][:40], "<f4") for part in reply.split(b"HTTP/1.1 200 OK")[1:]]
+    assert np.array_equal(np.array(found), logits[:3])
+
+
+def test_it_is_no_proxy(server: Running) -> None:
+    for target in ("localhost:80", "/v2"):
+        assert server.raw(f"CONNECT {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()).startswith(b"HTTP/1.1 400 ")
 
 
 def test_a_chunked_body(server: Running, pixels: np.ndarray, logits: np.ndarray) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +91,7 @@ def test_a_worker_that_dies_is_replaced(serve: Callable[..., Running]) -> None:
     os.kill(first[0], signal.SIGKILL)
     now = until(lambda: len(running.workers()) == 2 and first[0] not in running.workers() and running.workers())
     assert first[1] in now
-    assert any("ended (SIGKILL); another takes its place" in line for line in running.errors)
+    until(lambda: any("ended (SIGKILL); another takes its place" in line for line in running.errors))
     until(lambda: "mnist_edge_worker_starts_total 3\n" in running.ask("/metrics").body.decode())
     assert 'mnist_edge_requests_total{path="infer",code="200"} 10\n' in running.ask("/metrics").body.decode()
 
@@ -101,14 +102,7 @@ def test_a_new_version_is_taken_up_and_no_request_is_lost(serve: Callable[..., R
     target = tmp_path / "models" / "lenet"
     running = serve(target, "--workers", 2)
     (before,) = running.ask("/v2/models/lenet").json()["versions"]
-    # the same model with its int8 artifact under the usual name: other bytes, and still proven
-    manifest = json.loads((target / "manifest.json").read_text())
-    manifest["artifacts"] = [one for one in manifest["artifacts"] if one["file"] == "lenet.int8-static.onnx"]
-    del manifest["sha256"]
-    from mnist_edge.common.files import sha256_bytes
-
-    manifest["sha256"] = sha256_bytes(json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode())
-    (target / "manifest.json").write_text(json.dumps(manifest))
+    publish_int8(target)
     old = set(running.workers())
     clients = [Asking(running) for _ in range(4)]
     time.sleep(0.3)
@@ -123,6 +117,41 @@ def test_a_new_version_is_taken_up_and_no_request_is_lost(serve: Callable[..., R
     (after,) = running.ask("/v2/models/lenet").json()["versions"]
     assert after != before and set.union(*(client.versions for client in clients)) == {before, after}
     assert until(lambda: [line for line in running.errors if "the workers were exchanged; now served: lenet" in line])
+
+
+def test_workers_are_neither_too_many_nor_of_two_versions(serve: Callable[..., Running], tmp_path: Path) -> None:
+    """A worker dies while others are exchanged; then one dies after the files were exchanged without SIGHUP."""
+    target = tmp_path / "models" / "lenet"
+    shutil.copytree(LENET, target)
+    running = serve(target, "--workers", 2)
+    old = running.workers()
+    running.process.send_signal(signal.SIGHUP)
+    until(lambda: len(running.workers()) > 2)
+    os.kill(old[0], signal.SIGKILL)  # the one whose place is to be taken
+    until(lambda: [line for line in running.errors if "the workers were exchanged" in line], 60)
+    until(lambda: len([line for line in running.errors if line.startswith("warning: lenet.onnx: not proven with")]) == 2)  # said again
+    until(lambda: len(running.workers()) == 2 and not set(old) & set(running.workers()))
+    time.sleep(1)
+    assert len(running.workers()) == 2
+    (before,) = running.ask("/v2/models/lenet").json()["versions"]
+    publish_int8(target)
+    middle = running.workers()
+    os.kill(middle[0], signal.SIGKILL)
+    until(lambda: [line for line in running.errors if "other versions than those that are served; the workers are exchanged" in line])
+    until(lambda: len(running.workers()) == 2 and not set(middle) & set(running.workers()), 60)
+    for _ in range(10):
+        assert running.ask("/v2/models/lenet").json()["versions"] != [before]
+
+
+def publish_int8(target: Path) -> None:
+    """Give a copy of LeNet a new version: its int8 artifact in place of the usual one; other bytes, and still PyTorch's answers."""
+    from mnist_edge.common.files import sha256_bytes
+
+    manifest = json.loads((target / "manifest.json").read_text())
+    manifest["artifacts"] = [one for one in manifest["artifacts"] if one["file"] == "lenet.int8-static.onnx"]
+    del manifest["sha256"]
+    manifest["sha256"] = sha256_bytes(json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode())
+    (target / "manifest.json").write_text(json.dumps(manifest))
 
 
 def test_a_damaged_new_version_is_not_taken_up(serve: Callable[..., Running], tmp_path: Path) -> None:
@@ -196,9 +225,7 @@ def test_a_port_that_is_taken(run_process: Command) -> None:
 
 
 def test_a_full_disk_stops_neither_the_start_nor_the_answers(tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with Path("/dev/full").open("w") as full, (tmp_path / "errors").open("w") as errors:
         process = subprocess.Popen([COMMAND, "serve", str(LENET), "--port", str(port)], stdout=full, stderr=errors)
         try:
@@ -213,15 +240,81 @@ def test_a_full_disk_stops_neither_the_start_nor_the_answers(tmp_path: Path) -> 
     assert "cannot be written to standard output: No space left on device" in (tmp_path / "errors").read_text()
 
 
+def test_a_log_that_nobody_reads_stops_no_answers(tmp_path: Path) -> None:
+    """Standard output is a pipe that is full."""
+    port = free_port()
+    reader, writer = os.pipe()
+    with (tmp_path / "errors").open("w") as errors:
+        process = subprocess.Popen([COMMAND, "serve", str(LENET), "--port", str(port)], stdout=writer, stderr=errors)
+    try:
+        running = Running(process, port)
+        until(lambda: process.poll() is not None or "serving" in (tmp_path / "errors").read_text())
+        for _ in range(250):  # 2.5 MB of log
+            assert running.ask("/" + "x" * 10_000).status == 404
+        text = running.ask("/metrics").body.decode()
+        assert int(text.partition("\nmnist_edge_log_lines_dropped_total ")[2].split()[0]) > 50
+        os.set_blocking(reader, False)
+        got = b""
+
+        def newest() -> bool:
+            nonlocal got
+            with suppress(BlockingIOError):
+                while part := os.read(reader, 65536):
+                    got += part
+            return b'"path":"/metrics"' in got
+
+        time.sleep(0.5)
+        newest()  # from here on there is room again
+        running.ask("/metrics")
+        until(newest)
+        for line in got.splitlines()[1:]:
+            assert json.loads(line)["path"]
+    finally:
+        process.terminate()
+        assert process.wait(20) == 0
+        os.close(reader)
+        os.close(writer)
+
+
+def test_too_few_open_files_are_said_once(tmp_path: Path) -> None:
+    port = free_port()
+    with (tmp_path / "errors").open("w") as errors:
+        script = f"ulimit -n 48; exec '{COMMAND}' serve '{LENET}' --port {port} --no-log"
+        process = subprocess.Popen(["bash", "-c", script], stdout=subprocess.DEVNULL, stderr=errors)
+    clients = []
+    try:
+        until(lambda: process.poll() is not None or "serving" in (tmp_path / "errors").read_text())
+        clients = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(80)]
+        time.sleep(1.5)
+        for client in clients:
+            client.close()
+        running = Running(process, port)
+        until(lambda: running.ask("/v2/health/live").status == 200)
+    finally:
+        process.terminate()
+        process.wait(20)
+    lines = (tmp_path / "errors").read_text().splitlines()
+    assert len(lines) < 10 and any("may have 48 open files here, so each worker takes" in line for line in lines)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["--all", "lenet"], "--all and names of models cannot be used together"),
         (["--host", "no.such.host.invalid"], "no.such.host.invalid is no address of this machine"),
+        (["--host", "a..b"], "a..b is no address of this machine: it is not a host name; --host names another"),
+        (["--host", "8.8.8.8"], "8.8.8.8 is no address of this machine; --host names another"),
+        (["--max-buffered", "0.001"], "--max-buffered 0.001 is less than --max-body 8"),
         (["--token-file", "none"], "none: No such file or directory; --token-file names a file with a token"),
         (["--max-body", "nan"], "not a finite number"),
         (["--runtime", "other"], "unknown runtime 'other'"),
-        (["lenet", "lenet"], "two models have the name 'lenet'"),
+        (["lenet", "lenet"], "lenet is named twice; name it once"),
         (["nothing"], "unknown model 'nothing'"),
     ],
 )

@@ -4,6 +4,7 @@ const element = (id) => document.getElementById(id);
 const board = element("board");
 const pen = board.getContext("2d");
 const PEN = 20;
+const LARGE = { bytes: 4e6, side: 2048 }; // a larger file is sent smaller; the server takes 8 MiB and 16 million pixels unless it is told otherwise
 let last = null;
 let number = 0;
 
@@ -48,7 +49,7 @@ async function ask(path, how = {}) {
   const document = await reply.json().catch(() => ({ error: `The server answers ${reply.status}.` }));
   if (reply.ok) return document;
   if (reply.status === 401) element("key").hidden = false;
-  tell(document.error, "refused");
+  tell(reply.status === 401 ? (token ? "The token is wrong. Type it again." : "Type the token.") : document.error, "refused");
   return null;
 }
 
@@ -98,6 +99,19 @@ for (const kind of ["pointerup", "pointercancel"])
     last = null;
     board.toBlob((blob) => read(blob, "&ink=dark"));
   });
+/** Return a file as it is, or smaller where it is large. */
+async function sendable(file, bitmap) {
+  const side = bitmap ? Math.max(bitmap.width, bitmap.height) : 0;
+  if (!bitmap || (file.size <= LARGE.bytes && side <= 2 * LARGE.side)) return file;
+  const scale = Math.min(1, LARGE.side / side);
+  const small = new OffscreenCanvas(Math.round(bitmap.width * scale) || 1, Math.round(bitmap.height * scale) || 1);
+  const brush = small.getContext("2d");
+  brush.fillStyle = "#fff";
+  brush.fillRect(0, 0, small.width, small.height);
+  brush.drawImage(bitmap, 0, 0, small.width, small.height);
+  return small.convertToBlob({ type: "image/jpeg", quality: 0.95 });
+}
+
 element("clear").addEventListener("click", clear);
 element("file").addEventListener("change", async (event) => {
   const [file] = event.target.files;
@@ -109,7 +123,7 @@ element("file").addEventListener("change", async (event) => {
     const [width, height] = [bitmap.width * scale, bitmap.height * scale];
     pen.drawImage(bitmap, (board.width - width) / 2, (board.height - height) / 2, width, height);
   }
-  await read(file);
+  await read(await sendable(file, bitmap));
   event.target.value = "";
 });
 element("token").addEventListener("change", start);
