@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mnist_edge.common.errors import DataError
-from mnist_edge.dataset import Dataset, drawn, load, load_for_proof, split_validation
+from mnist_edge.dataset import EVERY_TWELFTH, Dataset, drawn, load, load_for_proof, rule_for, split_validation
 from mnist_edge.dataset.folder import write_folder
 from mnist_edge.dataset.idx import FILES
 
@@ -151,7 +151,9 @@ def test_drawn_digits_are_placed_by_mnists_recipe() -> None:
 
 
 def test_validation_is_a_fixed_twelfth() -> None:
-    train, held_out = split_validation(drawn.draw("train", 120))
+    data = drawn.draw("train", 120)
+    assert rule_for(data) == EVERY_TWELFTH
+    train, held_out = split_validation(data, EVERY_TWELFTH)
     assert len(train) == 110
     assert held_out.tolist() == list(range(11, 120, 12))
 

@@ -30,7 +30,15 @@ def test_it_learns_and_the_manifest_says_how(trained: Path, drawn_train: Dataset
     manifest = model.manifest
     assert manifest.scores["test_accuracy"] > 0.6
     assert manifest.scores["test_data"]["sha256"] == drawn_test.sha256
-    assert manifest.training["data"] == {"name": "drawn", "split": "train", "images": 1200, "sha256": drawn_train.sha256, "held_out": 100}
+    data = {
+        "name": "drawn",
+        "split": "train",
+        "images": 1200,
+        "sha256": drawn_train.sha256,
+        "held_out": 100,
+        "held_out_by": "every-twelfth",
+    }
+    assert manifest.training["data"] == data
     assert manifest.training["versions"]["torch"] == torch.__version__
     history = [json.loads(line) for line in model.path(manifest.history).read_text().splitlines()]
     assert [row["epoch"] for row in history] == [1, 2, 3]

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mnist_edge.common.text import count, data_name, duration, percent
+from mnist_edge.dataset import WRITERS
 from mnist_edge.report.findings import Findings
 from mnist_edge.report.origin import Origin
 
@@ -31,13 +32,19 @@ def training(findings: Findings) -> list[str]:
     versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items() if name != "platform")
     rate = f"rising to {recipe['lr']:g} and falling (one cycle)" if recipe["schedule"] == "onecycle" else f"{recipe['lr']:g}"
     return [
-        f"{count(kept, 'image')} of {data_name(data['name'])}{drawn}; every twelfth image was held out, {data['held_out']:,} in all",
+        f"{count(kept, 'image')} of {data_name(data['name'])}{drawn}; {_held_out(data)}",
         f"Recipe {recipe['name']}: {count(run['epochs'], 'epoch')}, {recipe['optimizer']}, batches of {recipe['batch_size']}, learning rate {rate}, "
         f"weight decay {recipe['weight_decay']:g}{'; multiplied in bfloat16, the weights in float32' if recipe.get('precision') == 'bfloat16' else ''}",
         _augmentation(recipe["augmentation"]),
         f"Seed {run['seed']}, {run['device']}, {_processes(run)}{count(run['threads'], 'thread')}: {duration(run['seconds'])}; {versions}",
         f"{percent(manifest.scores['validation_accuracy'])} on the held-out images; the test images were read once, at the end",
     ]
+
+
+def _held_out(data: Mapping[str, Any]) -> str:
+    if data.get("held_out_by") == WRITERS:
+        return f"all {data['held_out']:,} images of 45 of the 539 writers were held out"
+    return f"every twelfth image was held out, {data['held_out']:,} in all"
 
 
 def _processes(run: Mapping[str, Any]) -> str:

@@ -177,10 +177,10 @@ def train(run: Run, settings: Settings, data: Dataset, test: Dataset, listener: 
         check_trained(settings, deployed, test.images, logits)
     except TrainingError as error:
         raise TrainingError(f"{error}; the trained network is kept in {run.folder}") from error
-    held_out = datasets.split_validation(data)[1]
+    held_out = datasets.split_validation(data, settings.held_out)[1]
     threshold = find_threshold(torch_logits(deployed, data.images[held_out]), data.labels[held_out])
     with folder_aside(run.models_dir, run.name) as aside:
-        write_model(aside, run.name, settings, deployed, history, seconds, threshold, test, logits)
+        write_model(aside, run.name, settings, deployed, history, seconds, len(held_out), threshold, test, logits)
         made = store.Model.read(aside).manifest  # another may take its place by the time it is published
         place = run.models_dir / run.name
         replaced = publishing.publish_model(aside, place)
@@ -216,9 +216,9 @@ def train_along(settings: Settings, data: Dataset, processes: Processes) -> None
 
 
 def _trainer(settings: Settings, data: Dataset, processes: Processes, models_dir: Path | None = None) -> Trainer:
-    kept, held_out = datasets.split_validation(data)
+    kept, held_out = datasets.split_validation(data, settings.held_out)
     if not len(held_out):
-        raise UsageError(f"{len(data)} training images are too few: every {datasets.VALIDATION_EVERY}th is held out for validation")
+        raise UsageError(f"{len(data)} training images are too few: every 12th is held out for validation")
     extra = round(settings.recipe.drawn * len(kept))
     images = len(kept) + extra
     size = check_network(settings, data.images[kept], images)
