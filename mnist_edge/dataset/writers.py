@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mnist_edge.common.errors import DataError
 from mnist_edge.dataset import idx
 from mnist_edge.dataset.base import Dataset
+from mnist_edge.dataset.sources import MNIST, find_mnist
 
 #: QMNIST's label file of each split, plain or as ``.gz``.
 FILES = {"train": "qmnist-train-labels-idx2-int", "test": "qmnist-test-labels-idx2-int"}
@@ -35,6 +36,16 @@ class Writers:
     def group(self, writer: int) -> str:
         """Return ``pupil`` or ``employee``."""
         return "pupil" if self.series[self.writer == writer][0] == PUPILS else "employee"
+
+
+def writers_of(data: Dataset, file: Path | None = None, data_dir: Path | None = None) -> Writers | None:
+    """Return who wrote the images, as `file` says; without one, as a label file of QMNIST beside MNIST's files says; else None.
+
+    Raises DataError for a file that does not belong to the data.
+    """
+    if file is None and data.name == MNIST and (raw_dir := find_mnist(data_dir).raw_dir) is not None:
+        file = find_writers(raw_dir, data.split)
+    return None if file is None else read_writers(file, data)
 
 
 def find_writers(folder: Path, split: str) -> Path | None:

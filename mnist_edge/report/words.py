@@ -70,6 +70,11 @@ def strengths(findings: Findings) -> list[str]:
         )
     if often := findings.confusions()[:3]:
         lines.append("Most often confused: " + ", ".join(f"{one.label} read as {one.digit} ({one.count}×)" for one in often))
+    if (hands := findings.hands) and hands[0].wrong:
+        lines.append(
+            f"Of {count(len(hands), 'writer')} of the test images it reads {sum(not one.wrong for one in hands):,} without a mistake, and of the one that it "
+            f"reads worst {len(hands[0].images) - len(hands[0].wrong):,} of {count(len(hands[0].images), 'digit')}"
+        )
     if (confidence := findings.model.manifest.scores.get("confidence")) and confidence["answered"]:
         lines.append(
             f"From a confidence of {percent(confidence['threshold'])} on, at least {percent(confidence['reliable'], 1)} of its answers to held-out images "
