@@ -34,12 +34,12 @@ def mnist_train(mnist_dir: Path) -> Dataset:
 
 
 @pytest.fixture(scope="module")
-def labels() -> Path:
+def labels(mnist_dir: Path) -> Path:
     """QMNIST's labels of MNIST's training images."""
-    if "MNIST_EDGE_TEST_WRITERS" not in os.environ:
-        lacking("set MNIST_EDGE_TEST_WRITERS to a folder with QMNIST's label files")
-    path = find_writers(Path(os.environ["MNIST_EDGE_TEST_WRITERS"]), "train")
-    assert path is not None
+    folder = Path(os.environ.get("MNIST_EDGE_TEST_WRITERS") or mnist_dir.parent / "qmnist")
+    path = find_writers(folder, "train")
+    if path is None:
+        lacking(f"no label files of QMNIST in {folder}; set MNIST_EDGE_TEST_WRITERS to a folder with them")
     return path
 
 
