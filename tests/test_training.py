@@ -253,6 +253,19 @@ def test_bfloat16_is_taken_where_the_processor_has_it_or_who_types_it_wants_it(m
     assert new_settings("lenet", given).recipe.precision == "float32"
 
 
+def test_a_pen_is_changed_by_up_to_a_pixel_on_each_side(drawn_train: Dataset) -> None:
+    images = torch.from_numpy(drawn_train.images[:200]).float()
+    still = Augmentation(rotation=0, scale=0, shear=0, shift=0)
+    changed = augment(images, replace(still, pen=1.0), torch.Generator().manual_seed(1))
+    assert torch.equal(changed, augment(images, replace(still, pen=1.0), torch.Generator().manual_seed(1)))
+    share = changed.sum(dim=(1, 2, 3)) / images.sum(dim=(1, 2, 3))
+    assert share.min() < 0.5 and share.max() > 1.5 and 0.35 < (share < 1).float().mean() < 0.65
+    ink = (images > 0).float()
+    beside = torch.nn.functional.conv2d(ink, torch.tensor([[[[0.0, 1, 0], [1, 1, 1], [0, 1, 0]]]]), padding=1) > 0
+    assert changed[~beside].max() < 1  # and no farther
+    assert changed.min() >= 0 and changed.max() < 255.1
+
+
 def test_elastic_augmentation_bends_an_image_and_leaves_its_place(drawn_train: Dataset) -> None:
     images = torch.from_numpy(drawn_train.images[:50]).float()
     still = Augmentation(rotation=0, scale=0, shear=0, shift=0)

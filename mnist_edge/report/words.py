@@ -28,7 +28,11 @@ def training(findings: Findings) -> list[str]:
     run, recipe = manifest.training, manifest.training["recipe"]
     data = run["data"]
     kept = data["images"] - data["held_out"]
-    drawn = f", and {round(recipe['drawn'] * kept):,} digits that the program drew" if recipe.get("drawn") else ""
+    drawn = (
+        f", and {round(recipe['drawn'] * kept):,} digits that the program drew{' in many hands' if recipe.get('hands') == 'many' else ''}"
+        if recipe.get("drawn")
+        else ""
+    )
     versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items() if name != "platform")
     rate = f"rising to {recipe['lr']:g} and falling (one cycle)" if recipe["schedule"] == "onecycle" else f"{recipe['lr']:g}"
     return [
@@ -100,4 +104,6 @@ def _augmentation(bounds: dict[str, float] | None) -> str:
         changes += f", shifted by up to {percent(bounds['shift'], 0)} of its side"
     if bounds.get("elastic"):
         changes += f", bent by {percent(bounds['elastic'], 1)} of it (standard deviation)"
+    if bounds.get("pen"):
+        changes += f", written with a pen broader or thinner by up to {2 * bounds['pen']:g} pixels"
     return f"Each image {changes}, anew in every epoch"

@@ -19,8 +19,7 @@ from mnist_edge.architectures.deployed import torch_logits
 from mnist_edge.architectures.own import told_as_its_own
 from mnist_edge.common.errors import DataError, TrainingError, UsageError
 from mnist_edge.common.files import folder_aside, unused, write_atomically
-from mnist_edge.dataset import Dataset
-from mnist_edge.dataset.drawn import draw
+from mnist_edge.dataset import Dataset, drawn
 from mnist_edge.proof.confidence import find_threshold
 from mnist_edge.store import publishing
 from mnist_edge.store.publishing import RUNS, run_lock
@@ -231,8 +230,8 @@ def _trainer(settings: Settings, data: Dataset, processes: Processes, models_dir
     training, validation = data.images[kept], data.images[held_out]
     labels = data.labels[kept]
     if extra > 0:
-        drawn = draw("train", extra, hands=settings.recipe.hands)
-        training, labels = np.concatenate([training, drawn.images]), np.concatenate([labels, drawn.labels])
+        more = drawn.draw("train", extra, hands=settings.recipe.hands)
+        training, labels = np.concatenate([training, more.images]), np.concatenate([labels, more.labels])
 
     def on_device(pixels: np.ndarray[Any, np.dtype[np.uint8]], labels: np.ndarray[Any, np.dtype[np.uint8]]) -> Images:
         return Images(torch.from_numpy(pixels).to(settings.device), torch.from_numpy(labels.astype(np.int64)).to(settings.device))
