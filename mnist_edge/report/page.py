@@ -8,6 +8,7 @@ from typing import Any
 from mnist_edge.common.text import count, duration, percent, size
 from mnist_edge.proof.evaluation import misread
 from mnist_edge.report import words
+from mnist_edge.report.figures import MOST_DIGITS
 from mnist_edge.report.findings import Findings
 from mnist_edge.report.origin import Origin
 from mnist_edge.report.templates import render
@@ -124,8 +125,8 @@ def _about_writers(findings: Findings) -> str:
     hands = findings.hands
     wholly = sum(not one.wrong for one in hands)
     return (
-        f"A row each, all of the writer's digits in the order of the test set; those read wrongly have their answer above them. Of {count(len(hands), 'writer')}, "
-        f"{wholly:,} are read without a mistake."
+        f"A row a writer, with up to {MOST_DIGITS} of the writer's digits, in the order of the test set; the answer stands above those that are read wrongly. "
+        f"Of {count(len(hands), 'writer')}, {wholly:,} are read without a mistake."
     )
 
 
