@@ -58,6 +58,8 @@ class Recipe:
             et al., "Mixed Precision Training", 2018) halves the time of large convolutions where the processor multiplies in it.
         drawn: digits that the program draws itself, added to the training images, as a share of their number: ways of writing that
             MNIST's writers did not have, such as curled 9s, crossed 7s and flagged 1s. None are held out.
+        channels_last: keep images with their channels last, as bfloat16 always does. A CPU then trains convolutions faster by a third in float32,
+            too, with other last bits.
         hands: how varied the drawn digits are (`dataset.drawn.draw`); ``few`` in recipes of older versions.
     """
 
@@ -76,6 +78,7 @@ class Recipe:
     augmentation: Augmentation | None = Augmentation()
     drawn: float = 0.15
     hands: Literal["few", "many"] = "few"
+    channels_last: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", OLD_NAMES.get(self.name, self.name))  # unfinished runs and plug-ins of 0.1 hold the old one
