@@ -8,7 +8,7 @@ from pathlib import Path
 import held_out_writers
 import numpy as np
 import pytest
-from conftest import settings_for
+from conftest import Command, settings_for
 from once import lacking
 
 from exporters import Calibration
@@ -113,6 +113,15 @@ def test_the_command_that_trains_a_model_again_names_a_rule_that_is_not_usual(mn
         manifest = by(rule, mnist_train)
         assert ("--held-out every-twelfth" in training_command(manifest, "lenet", recipe_of(manifest))) == said
     assert "--held-out" not in training_command(by(EVERY_TWELFTH, mnist_train.first(600)), "lenet")
+
+
+def test_writers_cannot_be_held_out_of_other_data(run_command: Command, tmp_path: Path) -> None:
+    line = ("train", "mlp-256", "--data", "drawn", "--train-images", "600", "--epochs", "1")
+    done = run_command(*line, "--held-out", "writers", check=1)
+    assert "drawn (train, 600 images) is not MNIST's training set, whose writers are to be held out" in done.stderr
+    run_command(*line, "--held-out", "every-twelfth")
+    manifest = json.loads((tmp_path / "models" / "mlp-256" / "manifest.json").read_text())
+    assert (manifest["training"]["data"]["held_out"], manifest["training"]["data"]["held_out_by"]) == (50, "every-twelfth")
 
 
 def test_the_card_says_which_rule_it_was(mnist_train: Dataset, mnist_test: Dataset) -> None:

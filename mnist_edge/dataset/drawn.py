@@ -63,7 +63,8 @@ def _draw_shape(shape: list[Stroke], count: int, random: np.random.Generator, ha
         pen = random.gamma(9.0, 0.29, size=count).clip(1.2, 5.0)  # px on the 28×28 grid; MNIST's strokes are 1.5 to 4.5
         width = None
     points = _place(_bend(np.concatenate(strokes, axis=1), random, width), pen)
-    return np.stack([_ink(np.split(one, ends), width) for one, width in zip(points, pen, strict=True)])
+    cut = random.random(count) < 0.3 if hands == "many" else np.zeros(count, np.bool_)
+    return np.stack([_ink(np.split(one, ends), width, bool(flat)) for one, width, flat in zip(points, pen, cut, strict=True)])
 
 
 def _sample(control: NDArray[np.float64], count: int, random: np.random.Generator) -> NDArray[np.float64]:
@@ -109,7 +110,8 @@ def _place(points: NDArray[np.float64], pen: NDArray[np.float64]) -> NDArray[np.
     return placed
 
 
-def _ink(strokes: list[NDArray[np.float64]], width: float) -> NDArray[np.uint8]:
+def _ink(strokes: list[NDArray[np.float64]], width: float, flat: bool) -> NDArray[np.uint8]:
+    """Draw strokes with a pen that is round, or leaves `flat` ends as a marker does."""
     from PIL import ImageDraw  # with its fonts it takes as long as all the rest of this file
 
     canvas = Image.new("L", (28 * _ZOOM, 28 * _ZOOM))
@@ -118,7 +120,7 @@ def _ink(strokes: list[NDArray[np.float64]], width: float) -> NDArray[np.uint8]:
     for stroke in strokes:
         line = [(float(x), float(y)) for x, y in stroke * _ZOOM]
         pen.line(line, fill=255, width=round(2 * radius))
-        for x, y in line:
+        for x, y in line[1:-1] if flat else line:
             pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=255)
     return np.asarray(canvas.reduce(_ZOOM), np.uint8)
 
