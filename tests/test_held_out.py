@@ -22,7 +22,7 @@ from mnist_edge.report.findings import Findings
 from mnist_edge.store.manifest import Manifest
 from mnist_edge.store.retrain import recipe_of, rule_of, training_command
 from mnist_edge.training.processes import ALONE
-from mnist_edge.training.run import _trainer
+from mnist_edge.training.run import trainer_for
 from mnist_edge.training.settings import Settings
 
 LENET = Path(__file__).resolve().parents[1] / "models" / "lenet"
@@ -77,7 +77,7 @@ def test_a_rule_of_a_newer_version_is_refused() -> None:
 
 def test_none_of_the_held_out_writers_is_trained_on(mnist_train: Dataset) -> None:
     settings = settings_for(mnist_train, held_out=WRITERS)
-    trainer = _trainer(replace(settings, recipe=replace(settings.recipe, drawn=0.0)), mnist_train, ALONE)
+    trainer = trainer_for(replace(settings, recipe=replace(settings.recipe, drawn=0.0)), mnist_train, ALONE)
     rows = rows_of_writers()
     assert (trainer.validation.pixels.numpy() == mnist_train.images[rows]).all()
     assert (trainer.training.pixels.numpy() == np.delete(mnist_train.images, rows, axis=0)).all()

@@ -154,7 +154,7 @@ def train(run: Run, settings: Settings, data: Dataset, test: Dataset, listener: 
     torch.set_num_threads(settings.threads)
     keep_freed_memory()
     try:
-        trainer = _trainer(settings, data, processes, run.models_dir)
+        trainer = trainer_for(settings, data, processes, run.models_dir)
     except Exception:
         if not run.has_checkpoint:  # this network cannot be trained, so there is nothing to continue
             run.remove()
@@ -209,13 +209,17 @@ def train_along(settings: Settings, data: Dataset, processes: Processes) -> None
         )
     torch.set_num_threads(settings.threads)
     keep_freed_memory()
-    trainer = _trainer(settings, data, processes)
+    trainer = trainer_for(settings, data, processes)
     trainer.restore(processes.from_first())
     for _ in trainer.epochs(_Nobody()):
         pass
 
 
-def _trainer(settings: Settings, data: Dataset, processes: Processes, models_dir: Path | None = None) -> Trainer:
+def trainer_for(settings: Settings, data: Dataset, processes: Processes, models_dir: Path | None = None) -> Trainer:
+    """Return a new network in training, with the images that are trained on and those that are held out.
+
+    Raises UsageError for a network or data that cannot be trained; TrainingError if `models_dir` is on a full disk.
+    """
     kept, held_out = datasets.split_validation(data, settings.held_out)
     if not len(held_out):
         raise UsageError(f"{len(data)} training images are too few: every 12th is held out for validation")
