@@ -30,7 +30,7 @@ from mnist_edge import architectures, runtimes, store
 from mnist_edge import dataset as datasets
 from mnist_edge.common.files import folder_aside
 from mnist_edge.common.text import points, size
-from mnist_edge.dataset import Dataset, split_validation
+from mnist_edge.dataset import WRITERS, Dataset, split_validation
 from mnist_edge.proof import parity
 from mnist_edge.report import table
 from mnist_edge.report.findings import Findings, gather
@@ -38,7 +38,7 @@ from mnist_edge.report.write import draw_report
 from mnist_edge.store.manifest import Artifact, FileRecord, quantize_of
 from mnist_edge.store.marks import REFERENCE_MARK
 from mnist_edge.store.publishing import publish_model
-from mnist_edge.store.retrain import recipe_of
+from mnist_edge.store.retrain import recipe_of, rule_of
 from mnist_edge.training.run import Run
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -159,11 +159,15 @@ def is_trained(folder: Path, name: str, network: str) -> bool:
         settings = None if finished else run.read_settings()
     if not finished and settings is None:
         return False
-    recipe = recipe_of(store.Model.read(folder / name).manifest) if finished else settings.recipe.to_json()
+    manifest = store.Model.read(folder / name).manifest if finished else None
+    recipe = recipe_of(manifest) if manifest else settings.recipe.to_json()
+    held_out = manifest.training["data"].get("held_out_by") if manifest else settings.held_out
     # where a processor does not multiply in bfloat16, float32 takes its place
     if recipe | {"precision": ""} != architectures.find(network).best.to_json() | {"precision": ""}:
         place = folder / name if finished else run.folder
         raise SystemExit(f"{place}: trained by a recipe that is no longer that of {network}; move it away")
+    if held_out != WRITERS:
+        raise SystemExit(f"{folder / name}: trained with every twelfth image held out, not whole writers; move it away")
     return finished
 
 
@@ -218,10 +222,11 @@ def candidates(model: store.Model, training: Dataset) -> list[Candidate]:
 
     Static int8 is calibrated on training images that were not held out, the same that `export` takes.
     """
-    _, indices = split_validation(training)
+    rule = rule_of(model.manifest, training)
+    _, indices = split_validation(training, rule)
     images, labels = training.images[indices], training.labels[indices]
     onnx, manifest = exporters.find("onnx"), model.manifest
-    calibration = Calibration.draw(training, CALIBRATION_IMAGES)
+    calibration = Calibration.draw(training, CALIBRATION_IMAGES, rule=rule)
     float32 = model.path(model.artifact("ort"))
     load = runtimes.get("ort").load
     answers = parity.logits_of(load(float32), images)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mnist_edge.dataset import Dataset
+    from mnist_edge.dataset import Dataset, Rule
     from mnist_edge.proof.golden import Golden
 
 ENTRY_POINTS = "mnist_edge.exporters"
@@ -42,13 +42,16 @@ class Calibration:
     record: Mapping[str, Any]
 
     @classmethod
-    def draw(cls, training: "Dataset", count: int, seed: int = 0) -> "Calibration":
-        """Take `count` images of a training set, none of them held out for validation. Raises UsageError if there are fewer."""
+    def draw(cls, training: "Dataset", count: int, seed: int = 0, rule: "Rule | None" = None) -> "Calibration":
+        """Take `count` images of a training set, none of them held out by the rule, which is that of a new training for None.
+
+        Raises UsageError if there are fewer.
+        """
         import numpy as np
 
-        from mnist_edge.dataset import describe, split_validation
+        from mnist_edge.dataset import describe, rule_for, split_validation
 
-        kept, _ = split_validation(training)
+        kept, _ = split_validation(training, rule or rule_for(training))
         if count > len(kept):
             raise UsageError(f"--calibration-images {count}: {training.name} has {words(len(kept), 'training image')}")
         indices = np.sort(np.random.default_rng(seed).choice(kept, count, replace=False))

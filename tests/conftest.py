@@ -89,8 +89,8 @@ def _drawn_once() -> Iterator[None]:
     kept = functools.lru_cache(maxsize=20)(drawn.draw)
 
     @functools.wraps(drawn.draw)
-    def draw(split: str, count: int | None = None, seed: int | None = None) -> Dataset:
-        data = kept(split, count, seed)
+    def draw(split: str, count: int | None = None, seed: int | None = None, hands: drawn.Hands = "few") -> Dataset:
+        data = kept(split, count, seed, hands)
         return replace(data, images=data.images.copy(), labels=data.labels.copy())
 
     with pytest.MonkeyPatch.context() as patch:

@@ -1,4 +1,5 @@
 import gzip
+import hashlib
 import inspect
 import struct
 from pathlib import Path
@@ -7,9 +8,11 @@ import numpy as np
 import pytest
 
 from mnist_edge.common.errors import DataError
-from mnist_edge.dataset import Dataset, drawn, load, load_for_proof, split_validation
+from mnist_edge.dataset import EVERY_TWELFTH, Dataset, drawn, load, load_for_proof, rule_for, split_validation
 from mnist_edge.dataset.folder import write_folder
 from mnist_edge.dataset.idx import FILES
+from mnist_edge.dataset.shapes import MORE_SHAPES, SHAPES
+from mnist_edge.image.strokes import stroke_width
 
 
 def write_idx(folder: Path, count: int = 20, *, suffix: str = "") -> Path:
@@ -76,6 +79,30 @@ def test_drawn_digits_are_the_same_every_time_and_the_splits_differ() -> None:
     first, again, other = draw("train", 200), draw("train", 200), draw("test", 200)
     assert first.sha256 == again.sha256 != other.sha256
     assert np.bincount(first.labels).tolist() == [20] * 10
+
+
+def test_the_drawn_data_set_stays_what_models_were_proven_on() -> None:
+    """Another way of writing would make every proof on drawn digits incomplete. New ones go to MORE_SHAPES."""
+    assert hashlib.sha256(repr(SHAPES).encode()).hexdigest() == "acd39aaacd42622914f5a036da728ad5835f4be5a7a0af183a1dfd2e1d887777"
+
+
+def test_many_hands_write_in_more_ways_with_broader_pens_and_other_proportions() -> None:
+    few, many = drawn.draw("train", 2000), drawn.draw("train", 2000, hands="many")
+    assert (many.images != drawn.draw("train", 2000, hands="many").images).sum() == 0
+
+    def spread(data: Dataset) -> tuple[float, float]:
+        ones = data.images[data.labels == 1][:, 0] > 127
+        boxes = [(np.flatnonzero(one.any(axis=1)), np.flatnonzero(one.any(axis=0))) for one in ones]
+        flatness = [(across[-1] - across[0] + 1) / (down[-1] - down[0] + 1) for down, across in boxes]
+        pens = [stroke_width(image) for image in data.images[:, 0]]
+        return float(np.quantile(flatness, 0.9)), float(np.quantile(pens, 0.95))
+
+    (flat, broad), (flat_many, broad_many) = spread(few), spread(many)
+    assert flat_many > 1.2 * flat and broad_many > 1.2 * broad
+    for digit in MORE_SHAPES:
+        assert (many.labels == digit).sum() == 200
+    images = many.images[:, 0]
+    assert (images.max(axis=(1, 2)) == 255).all()
 
 
 def test_drawn_digits_are_placed_as_mnist_places_them() -> None:
@@ -151,7 +178,9 @@ def test_drawn_digits_are_placed_by_mnists_recipe() -> None:
 
 
 def test_validation_is_a_fixed_twelfth() -> None:
-    train, held_out = split_validation(drawn.draw("train", 120))
+    data = drawn.draw("train", 120)
+    assert rule_for(data) == EVERY_TWELFTH
+    train, held_out = split_validation(data, EVERY_TWELFTH)
     assert len(train) == 110
     assert held_out.tolist() == list(range(11, 120, 12))
 

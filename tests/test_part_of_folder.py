@@ -9,7 +9,7 @@ from test_dataset import write_idx
 
 from mnist_edge import image
 from mnist_edge.common.errors import DataError
-from mnist_edge.dataset import drawn, load, split_validation
+from mnist_edge.dataset import EVERY_TWELFTH, drawn, load, split_validation
 from mnist_edge.dataset.folder import write_folder
 
 
@@ -60,7 +60,7 @@ def test_only_what_is_taken_is_decoded(folder: Path, monkeypatch: pytest.MonkeyP
 def test_every_digit_is_held_out_where_there_are_twelve_of_each(whole: Path) -> None:
     for count in (120, 137, 160):
         part = load(str(whole), "train", count=count)
-        held_out = part.labels[split_validation(part)[1]]
+        held_out = part.labels[split_validation(part, EVERY_TWELFTH)[1]]
         assert set(held_out.tolist()) == set(range(10)), count
 
 

@@ -30,7 +30,15 @@ def test_it_learns_and_the_manifest_says_how(trained: Path, drawn_train: Dataset
     manifest = model.manifest
     assert manifest.scores["test_accuracy"] > 0.6
     assert manifest.scores["test_data"]["sha256"] == drawn_test.sha256
-    assert manifest.training["data"] == {"name": "drawn", "split": "train", "images": 1200, "sha256": drawn_train.sha256, "held_out": 100}
+    data = {
+        "name": "drawn",
+        "split": "train",
+        "images": 1200,
+        "sha256": drawn_train.sha256,
+        "held_out": 100,
+        "held_out_by": "every-twelfth",
+    }
+    assert manifest.training["data"] == data
     assert manifest.training["versions"]["torch"] == torch.__version__
     history = [json.loads(line) for line in model.path(manifest.history).read_text().splitlines()]
     assert [row["epoch"] for row in history] == [1, 2, 3]
@@ -243,6 +251,19 @@ def test_bfloat16_is_taken_where_the_processor_has_it_or_who_types_it_wants_it(m
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda has=has: has)
         assert new_settings("vgg", given | {"precision": asked}).recipe.precision == expected
     assert new_settings("lenet", given).recipe.precision == "float32"
+
+
+def test_a_pen_is_changed_by_up_to_a_pixel_on_each_side(drawn_train: Dataset) -> None:
+    images = torch.from_numpy(drawn_train.images[:200]).float()
+    still = Augmentation(rotation=0, scale=0, shear=0, shift=0)
+    changed = augment(images, replace(still, pen=1.0), torch.Generator().manual_seed(1))
+    assert torch.equal(changed, augment(images, replace(still, pen=1.0), torch.Generator().manual_seed(1)))
+    share = changed.sum(dim=(1, 2, 3)) / images.sum(dim=(1, 2, 3))
+    assert share.min() < 0.5 and share.max() > 1.5 and 0.35 < (share < 1).float().mean() < 0.65
+    ink = (images > 0).float()
+    beside = torch.nn.functional.conv2d(ink, torch.tensor([[[[0.0, 1, 0], [1, 1, 1], [0, 1, 0]]]]), padding=1) > 0
+    assert changed[~beside].max() < 1  # and no farther
+    assert changed.min() >= 0 and changed.max() < 255.1
 
 
 def test_elastic_augmentation_bends_an_image_and_leaves_its_place(drawn_train: Dataset) -> None:

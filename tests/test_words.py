@@ -12,12 +12,15 @@ from conftest import Command
 from PIL import Image
 
 from exporters.verdict import Verdict
+from mnist_edge import store
 from mnist_edge.cli.export import _calibration
 from mnist_edge.common import text
 from mnist_edge.common.errors import DataError, unknown_name
 from mnist_edge.dataset import Dataset
 from mnist_edge.dataset.folder import write_folder
 from mnist_edge.proof.parity import Budget, compare
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.mark.parametrize(
@@ -133,7 +136,7 @@ def test_few_calibration_images(capsys: pytest.CaptureFixture[str], drawn_train:
 
     monkeypatch.setattr(dataset, "load", lambda *arguments: drawn_train)
     for number in (1, 20):
-        _calibration("drawn", None, number, 0, Output(False))
+        _calibration(store.Model.read(ROOT / "models" / "lenet"), "drawn", None, number, 0, Output(False))
     one, many = capsys.readouterr().err.splitlines()
     assert "1 calibration image is too few: about one new image in two will leave its range and be clipped" in one
     assert "20 calibration images are too few: about one new image in 21 will leave their range and be clipped" in many

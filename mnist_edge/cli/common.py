@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 PATH = click.Path(path_type=Path)
 
+#: The help of ``--writers``.
+WRITERS = "Who wrote the test images: QMNIST's label file, qmnist-test-labels-idx2-int, plain or .gz.  [default: where it is beside MNIST's files]"
+
 #: The help of ``--train-images``.
 TRAIN_IMAGES = "Take only this many, for a quick try: the first ones of MNIST, or an equal share of each digit of a folder."
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnist_edge.cli import completing
-from mnist_edge.cli.common import PATH, Output, Right, option, png, subcommand, table
+from mnist_edge.cli.common import PATH, WRITERS, Output, Right, option, png, subcommand, table
 from mnist_edge.cli.declared import declares, given, runtime_options
 from mnist_edge.cli.networks import builds_networks
 from mnist_edge.common.errors import UsageError, printable
@@ -14,8 +14,11 @@ from mnist_edge.common.text import count, data_name, percent
 
 if TYPE_CHECKING:
     from mnist_edge.dataset import Dataset
-    from mnist_edge.proof.evaluation import Evaluation
+    from mnist_edge.proof.evaluation import Evaluation, Hand
 
+
+#: The writers that are listed.
+WORST = 10
 
 #: Mistakes in the picture of `--report`.
 MOST_DRAWN = 100
@@ -31,6 +34,7 @@ MOST_DRAWN = 100
     help="Runtime to run it with; mnist-edge formats lists them.",
 )
 @option("--data", default="mnist", metavar="DATA", shell_complete=completing.data, help="Test set: mnist, drawn, or a folder with 0…9.")
+@option("--writers", type=PATH, metavar="FILE", help=WRITERS)
 @option("--threads", type=click.IntRange(1, 256), default=1, help="Threads for the runtime, at most one per core.")
 @option("--report", type=PATH, metavar="OUT", help="Draw the mistakes, the most confident first, as this .png file.")
 @builds_networks
@@ -41,6 +45,7 @@ def command(
     model: str | None,
     runtime: str,
     data: str,
+    writers: Path | None,
     threads: int,
     report: Path | None,
     models_dir: Path | None,
@@ -48,14 +53,16 @@ def command(
     out: Output,
     **declared: Any,
 ) -> None:
-    """Measure MODEL's accuracy on a test set, overall and by digit. For a folder, list the misread pictures with their paths.
+    """Measure MODEL's accuracy on a test set, overall, by digit and, where that is known, by writer. For a folder, list the misread
+    pictures with their paths.
 
     A picture in which no digit is found counts as wrong.
     """
     from mnist_edge import dataset as datasets
     from mnist_edge import runtimes, store
+    from mnist_edge.dataset.writers import writers_of
     from mnist_edge.predictor import Predictor
-    from mnist_edge.proof.evaluation import evaluate
+    from mnist_edge.proof.evaluation import by_writer, evaluate
 
     if report is not None and report.suffix.lower() != ".png":
         raise UsageError(f"--report {report}: the name must end in .png")
@@ -65,7 +72,9 @@ def command(
     )
     out.say(f"model: {predictor.description}")
     test = datasets.load(data, "test", data_dir)
+    known = writers_of(test, writers, data_dir)
     result = evaluate(predictor.logits, test)
+    hands = by_writer(result, known) if known else []
     wrong: list[dict[str, Any]] = [
         {
             "index": int(i),
@@ -86,6 +95,7 @@ def command(
         "correct": result.correct,
         "accuracy": result.accuracy,
         "by_class": result.by_class(),
+        "by_writer": [_of_hand(one, test, result) for one in hands] or None,
         "confusion": result.confusion.tolist(),
         "wrong": wrong,
         "refused": refused,
@@ -93,6 +103,8 @@ def command(
     rows = [[c["digit"], f"{c['images']:,}", f"{c['correct']:,}", percent(c["accuracy"])] for c in result.by_class()]
     text = table(rows, list(map(Right, ("digit", "images", "correct", "accuracy"))))
     text += f"\n\naccuracy {percent(result.accuracy)}: {result.correct:,} of {count(result.images, 'test image')} of {data_name(test.name)}"
+    if hands:
+        text += f"\n\n{_about_hands(hands, test, result)}"
     if test.paths:
         text += "".join(
             f"\nwrong: {printable(case['path'])} is {case['label']}, read as {case['digit']} ({percent(case['confidence'], 1)})"
@@ -103,6 +115,30 @@ def command(
         _draw_report(report, test, result, predictor.description)
         out.say(f"written: {report}")
     out.result(document, text)
+
+
+def _of_hand(hand: "Hand", test: "Dataset", result: "Evaluation") -> dict[str, Any]:
+    wrong = [{"index": i, "label": int(test.labels[i]), "digit": int(result.answers[i])} for i in hand.wrong]
+    return {"writer": hand.writer, "group": hand.group, "images": len(hand.images), "accuracy": hand.accuracy, "wrong": wrong}
+
+
+def _about_hands(hands: "list[Hand]", test: "Dataset", result: "Evaluation") -> str:
+    from mnist_edge.proof.evaluation import misread
+
+    rows = [
+        [str(one.writer), one.group, f"{len(one.images):,}", percent(one.accuracy), misread(one, test, result)]
+        for one in hands[:WORST]
+        if one.wrong
+    ]
+    wholly = sum(not one.wrong for one in hands)
+    groups = ", ".join(
+        f"{percent(1 - sum(len(one.wrong) for one in of) / sum(len(one.images) for one in of))} of the digits of {count(len(of), group)}"
+        for group in ("employee", "pupil")
+        if (of := [one for one in hands if one.group == group])
+    )
+    text = f"{count(len(hands), 'writer')}, {wholly:,} of them read without a mistake; {groups}"
+    columns = [Right("writer"), "group", Right("images"), Right("accuracy"), "read wrongly"]
+    return f"{text}\n\n{table(rows, columns)}" if rows else text
 
 
 def _draw_report(path: Path, test: "Dataset", result: "Evaluation", description: str) -> None:

@@ -128,7 +128,7 @@ def command(
     for one in wanted:
         calibration = None
         if _is_calibrated(one, precision):
-            calibration = _calibration(data or proof_data.name, data_dir, calibration_images, calibration_seed, out)
+            calibration = _calibration(found, data or proof_data.name, data_dir, calibration_images, calibration_seed, out)
         after, outcome = gate.export(
             after,
             one.name,
@@ -233,12 +233,14 @@ def _is_calibrated(format: Format, precision: str) -> bool:
     return precision in format.reductions and format.reductions[precision].calibrated
 
 
-def _calibration(data: str, data_dir: Path | None, images: int, seed: int, out: Output) -> Calibration:
+def _calibration(model: store.Model, data: str, data_dir: Path | None, images: int, seed: int, out: Output) -> Calibration:
     """Take training images from the same data that the proof uses, and warn if they are few."""
     from exporters import Calibration
     from mnist_edge import dataset as datasets
+    from mnist_edge.store.retrain import rule_of
 
-    calibration = Calibration.draw(datasets.load(data, "train", data_dir), images, seed)
+    training = datasets.load(data, "train", data_dir)
+    calibration = Calibration.draw(training, images, seed, rule_of(model.manifest, training))
     if images < SOUND_CALIBRATION:
         few = "1 calibration image is" if images == 1 else f"{images} calibration images are"
         out.problem(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnist_edge.cli import completing
-from mnist_edge.cli.common import PATH, Output, option, subcommand, was_typed
+from mnist_edge.cli.common import PATH, WRITERS, Output, option, subcommand, was_typed
 from mnist_edge.cli.group import EXIT_FAILED
 from mnist_edge.common.errors import MnistEdgeError, ModelError, NotAModelError, UsageError, one_line
 from mnist_edge.common.extras import require
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     help="The test set that PyTorch's answers were stored for: mnist, drawn or a folder.",
 )
 @option("--pictures", type=PATH, metavar="FOLDER", help="Folder of pictures with 0…9, to report how the model reads those too.")
+@option("--writers", type=PATH, metavar="FILE", help=WRITERS)
 @option("--seeds", type=PATH, metavar="FOLDER", help="With --all: a models folder with the same trainings, run from other seeds.")
 @click.pass_context
 def command(
@@ -44,6 +45,7 @@ def command(
     every: bool,
     data: str | None,
     pictures: Path | None,
+    writers: Path | None,
     seeds: Path | None,
     models_dir: Path | None,
     data_dir: Path | None,
@@ -51,8 +53,9 @@ def command(
 ) -> None:
     """Write MODEL's report into its folder: report.html, which holds everything, the pictures as PNG files, and a model card, README.md.
 
-    The report shows loss and accuracy by epoch, which digits were mistaken for which, the most confident wrong answers, samples, whether
-    the confidence can be trusted, and the accuracy of each artifact. The figures come from PyTorch's stored answers to the test set.
+    The report shows loss and accuracy by epoch, which digits were mistaken for which, the most confident wrong answers, the writers that
+    are read worst where the writers are known, samples, whether the confidence can be trusted, and the accuracy of each artifact. The
+    figures come from PyTorch's stored answers to the test set.
     """
     require("drawing a report", "matplotlib", "jinja2")
     from mnist_edge import store
@@ -68,24 +71,24 @@ def command(
             raise UsageError(f"--{name} {folder}: {'not a folder' if folder.exists() else 'no such folder'}")
     own = None if pictures is None else load_folder(pictures, "test")
     if every:
-        if not _report_all(store.models_dir(models_dir), lambda one: _report(one, data, data_dir, own, out), seeds, out):
+        if not _report_all(store.models_dir(models_dir), lambda one: _report(one, data, data_dir, own, writers, out), seeds, out):
             ctx.exit(EXIT_FAILED)
         return
     found = writable(store.find(model, models_dir), models_dir)
     out.model(found)
-    findings, document = _report(found, data, data_dir, own, out)
+    findings, document = _report(found, data, data_dir, own, writers, out)
     out.result(document, _line(findings, document))
 
 
 def _report(
-    model: "Model", data: str | None, data_dir: Path | None, pictures: "Dataset | None", out: Output
+    model: "Model", data: str | None, data_dir: Path | None, pictures: "Dataset | None", writers: Path | None, out: Output
 ) -> "tuple[Findings, dict[str, Any]]":
     from mnist_edge import dataset as datasets
     from mnist_edge.report import card
     from mnist_edge.report.findings import gather
     from mnist_edge.report.write import write_report
 
-    findings = gather(model, data, data_dir, pictures)
+    findings = gather(model, data, data_dir, pictures, writers)
     if pictures is not None and findings.pictures is None:
         out.problem(f"{model.name}: --pictures left out, because it has no ONNX file; {model.export_again(what='make one')}")
     files = [str(path) for path in write_report(findings)]

@@ -25,6 +25,7 @@ def command(model: str | None, models_dir: Path | None, out: Output) -> None:
     found = store.find(model, models_dir)
     manifest = found.manifest
     training, scores, recipe = manifest.training, manifest.scores, manifest.training["recipe"]
+    by_writers = ", those of 45 writers" if training["data"].get("held_out_by") == "writers" else ""
     facts = [
         ("model", f"{found.name} ({found.chosen})"),
         (
@@ -37,7 +38,7 @@ def command(model: str | None, models_dir: Path | None, out: Output) -> None:
         ),
         (
             "trained on",
-            f"{count(training['data']['images'], 'image')} of {data_name(training['data']['name'])} ({training['data']['held_out']:,} of them held out)"
+            f"{count(training['data']['images'], 'image')} of {data_name(training['data']['name'])} ({training['data']['held_out']:,} of them held out{by_writers})"
             + (
                 f", and {percent(recipe['drawn'], 0)} {'more' if training['data']['name'] == 'drawn' else 'as many drawn digits'}"
                 if recipe.get("drawn")

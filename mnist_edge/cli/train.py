@@ -63,6 +63,11 @@ if TYPE_CHECKING:
     type=click.IntRange(min=12),
     help=TRAIN_IMAGES,
 )
+@option(
+    "--held-out",
+    type=click.Choice(["writers", "every-twelfth"]),
+    help="Which training images are held out: those of 45 of MNIST's writers, or every twelfth.  [default: writers for MNIST]",
+)
 @option("--set", "arguments", multiple=True, metavar="KEY=VALUE", help="Argument of the network, such as use_conv=true.")
 @option("--licence", type=str, help="Licence of the trained weights, as an SPDX identifier.  [default: NOASSERTION]")
 @option("--resume", is_flag=True, help="Continue the unfinished run of this name.")
@@ -81,13 +86,13 @@ def command(
     """Train ARCHITECTURE and put the model into the models folder.
 
     ARCHITECTURE is a name that `mnist-edge architectures` lists, or package.module:Class for a network of your own.
-    Every twelfth training image is held out for validation; the test images are read once, at the end. Every epoch writes a
-    checkpoint: after an interruption, --resume continues and ends with the same weights.
+    Of MNIST, all images of 45 of the 539 writers are held out for validation, of other data every twelfth; the test images are read once,
+    at the end. Every epoch writes a checkpoint: after an interruption, --resume continues and ends with the same weights.
     """
     require("training", "torch", "safetensors", "rich", "matplotlib")
     from mnist_edge import store
     from mnist_edge.cli.training_progress import show_training
-    from mnist_edge.dataset import describe
+    from mnist_edge.dataset import describe, rule_for
     from mnist_edge.training.processes import joined
     from mnist_edge.training.run import Run, train, train_along
 
@@ -115,7 +120,13 @@ def command(
             asked = new_settings(architecture, given, earlier.arguments if earlier else {})
             processes.take_device(asked.device)
             training, test = load_data(data, data_dir, out, train_images)
-            asked = replace(asked, data=describe(training), train_images=train_images, processes=processes.count)
+            asked = replace(
+                asked,
+                data=describe(training),
+                train_images=train_images,
+                processes=processes.count,
+                held_out=given["held_out"] or (earlier.held_out if earlier else rule_for(training)),
+            )
             settings = processes.from_first(settle(run, asked, given, resume, out))
             out.say(
                 f"training {architecture} as {run.name!r} on {count(len(training), 'image')} of {data_name(training.name)}, "

@@ -10,9 +10,6 @@ from numpy.typing import NDArray
 
 from mnist_edge.common.errors import DataError
 
-#: Every twelfth training image is held out for validation: 5,000 of MNIST's 60,000.
-VALIDATION_EVERY = 12
-
 
 @dataclass(frozen=True)
 class Refused:
@@ -84,12 +81,3 @@ def _is_bytes(array: object, dimensions: int) -> bool:
 
 def _described(array: object) -> str:
     return f"{array.dtype} {'×'.join(map(str, array.shape))}" if isinstance(array, np.ndarray) else type(array).__name__
-
-
-def split_validation(dataset: Dataset) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the indices to train on and those held out: always the same twelfth, at every seed and size.
-
-    A folder of pictures is sorted by digit, so that each digit with twelve pictures or more has one held out at least.
-    """
-    held_out = np.arange(len(dataset)) % VALIDATION_EVERY == VALIDATION_EVERY - 1
-    return np.flatnonzero(~held_out), np.flatnonzero(held_out)

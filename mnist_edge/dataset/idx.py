@@ -11,7 +11,7 @@ import struct
 import zlib
 from collections.abc import Generator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ FILES = {
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
 
-_UNSIGNED_BYTE = 0x08
+_UNSIGNED_BYTE, _INTEGER = 0x08, 0x0C
 
 
 def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
@@ -32,6 +32,16 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
 
     Raises DataError, naming the file, for a wrong magic number, a file too short or too long, or damaged gzip data.
     """
+    array: NDArray[np.uint8] = _read(path, dimensions, _UNSIGNED_BYTE, np.dtype(np.uint8))
+    return array
+
+
+def read_table(path: Path) -> NDArray[np.int32]:
+    """Read an idx file of 32-bit integers with rows and columns, as `read_idx` reads bytes."""
+    return _read(path, 2, _INTEGER, np.dtype(">i4")).astype(np.int32)
+
+
+def _read(path: Path, dimensions: int, code: int, kind: np.dtype[Any]) -> NDArray[Any]:
     try:
         if path.suffix == ".gz":
             with gzip.open(path, "rb") as file:
@@ -46,15 +56,15 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     if len(data) < header:
         raise DataError(f"{path}: {len(data)} bytes are too few for an idx header of {header}; the file is truncated")
     magic = int.from_bytes(data[:4], "big")
-    expected = _UNSIGNED_BYTE << 8 | dimensions
+    expected = code << 8 | dimensions
     if magic != expected:
         raise DataError(f"{path}: magic number 0x{magic:08x} where 0x{expected:08x} was expected; not the idx file it is named for")
     shape = struct.unpack(f">{dimensions}I", data[4:header])
-    size = int(np.prod([int(n) for n in shape], dtype=object))
+    size = int(np.prod([int(n) for n in shape], dtype=object)) * kind.itemsize
     if len(data) - header != size:
         state = "truncated" if len(data) - header < size else "too long"
         raise DataError(f"{path}: {state}: {len(data) - header} bytes of data where the header says {size}")
-    return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
+    return np.frombuffer(data, kind, offset=header).reshape(shape)
 
 
 def is_idx(path: str | Path) -> bool:

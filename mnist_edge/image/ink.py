@@ -16,6 +16,9 @@ MIN_STRENGTH = 24
 #: If a square of this share of the picture's longer side fits into a dark area, it is no stroke but a shadow, a table or a finger.
 PAPER_WINDOW = 0.24
 
+#: The soft edge of a stroke on even ground is at most this many pixels wide.
+SOFT_EDGE = 2
+
 #: Beyond this it is clear whether the ink is dark or light; of 2,000 pictures in all sorts of light, none was beyond it and wrong.
 CLEAR_POLARITY = 0.4
 
@@ -28,7 +31,7 @@ def find_polarity(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
 
     Strokes are narrow: against a blur of the picture they stand out far and the paper around them little, so the third moment
     of the difference has the ink's sign. The edge of a shadow counts on both sides alike. On a picture that the digit fills to
-    the borders it may be near zero, so the borders have a say as well: they are mostly paper.
+    the borders it may be near zero, so the borders have a say as well: they are mostly paper, and surely so if all of them are alike.
     """
     if pixels.ndim == 3 and (pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 0] == pixels[..., 2]).all():
         pixels = pixels[..., 0]
@@ -40,8 +43,9 @@ def find_polarity(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
     best = next(i for i in range(len(planes)) if spread[i] >= 0.95 * max(spread))
     small = planes[best]
     low, high = quantile(small.ravel(), 0.02), quantile(small.ravel(), 0.98)
-    border = quantile(np.concatenate([small[0], small[-1], small[:, 0], small[:, -1]]), 0.5)
-    sign = float(cubes[best].sum()) / max(spread[best], 1e-9) + 0.3 * (low + high - 2 * border) / (high - low + 1)
+    edge = borders(small)
+    say = 0.6 if int(edge.max()) - int(edge.min()) < MIN_STRENGTH else 0.3
+    sign = float(cubes[best].sum()) / max(spread[best], 1e-9) + say * (low + high - 2 * quantile(edge, 0.5)) / (high - low + 1)
     return np.ascontiguousarray(pixels if pixels.ndim == 2 else pixels[..., best]), sign
 
 
@@ -71,13 +75,39 @@ def denoise(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def ink_strength(plane: NDArray[np.uint8], dark: bool) -> NDArray[np.uint8]:
     """Return how much darker than the paper around it each pixel is, 0 to 255; of light ink, how much lighter.
 
-    The paper is the picture's closing by a square that fits into no stroke, so that a shadow, soft or hard, is paper too. The
-    difference is taken as a share of the paper's brightness: ink in the shade is as black as ink in the light.
+    The paper is the picture's closing by a square that fits into no stroke, so that a shadow, soft or hard, is paper too; or the one
+    brightness that an even ground has (`even_ground`). The difference is taken as a share of the paper's brightness: ink in the shade is as
+    black as ink in the light.
     """
     plane = plane if dark else 255 - plane
     paper = closing(plane, max(3, int(max(plane.shape) * PAPER_WINDOW)))
+    if even_ground(plane, paper):
+        paper = np.full_like(paper, paper.max())
     share: NDArray[np.uint8] = ((paper - plane).astype(np.uint16) * 255 // np.maximum(paper, 64)).astype(np.uint8)
     return share
+
+
+def even_ground(plane: NDArray[np.uint8], paper: NDArray[np.uint8]) -> bool:
+    """Return whether what the closing took for dark paper is a stroke of a broad pen, on ground that is even but for it.
+
+    `paper` is the closing of `plane`. It then has two values, that of the ground and that of the ink, which is the darkest in the picture,
+    and nothing between but at the edges. A shadow is less dark than ink or has a broad edge, and a table or a finger reaches the border.
+    """
+    ground, ink = int(paper.max()), int(plane.min())
+    if int(paper.min()) > ink + MIN_STRENGTH or ground - ink <= 2 * MIN_STRENGTH:
+        return False
+    is_ground = paper >= ground - MIN_STRENGTH // 2
+    between = ~is_ground & (paper > ink + MIN_STRENGTH)
+    needed = 0.5 if max(plane.shape) <= TINY else 1  # a digit that was cut out may touch the border
+    return (
+        bool(borders(is_ground).mean() >= needed)
+        and not (between & ~grown(is_ground, SOFT_EDGE)[SOFT_EDGE:-SOFT_EDGE, SOFT_EDGE:-SOFT_EDGE]).any()
+    )
+
+
+def borders(plane: NDArray[Any]) -> NDArray[Any]:
+    """Return the pixels of the four borders."""
+    return np.concatenate([plane[0], plane[-1], plane[:, 0], plane[:, -1]])
 
 
 def closing(plane: NDArray[np.uint8], window: int) -> NDArray[np.uint8]:

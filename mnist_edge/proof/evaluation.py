@@ -1,5 +1,6 @@
 """How often a model is right, and where it is wrong."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 
 from mnist_edge.common.logits import Run, check
 from mnist_edge.dataset import Dataset, Refused
+from mnist_edge.dataset.writers import Writers
 from mnist_edge.proof import parity
 from mnist_edge.proof.confidence import softmax
 
@@ -52,6 +54,46 @@ class Evaluation:
             {"digit": d, "images": int(n), "correct": int(r), "accuracy": int(r) / int(n) if n else None}
             for d, (n, r) in enumerate(zip(totals, self.confusion.diagonal(), strict=True))
         ]
+
+
+@dataclass(frozen=True)
+class Hand:
+    """How a model reads one writer.
+
+    Attributes:
+        writer: NIST's number.
+        group: ``pupil`` or ``employee``.
+        images: indices of the writer's images in the data set.
+        wrong: those answered wrongly.
+    """
+
+    writer: int
+    group: str
+    images: tuple[int, ...]
+    wrong: tuple[int, ...]
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the writer's images answered as labelled, 0 to 1."""
+        return 1 - len(self.wrong) / len(self.images)
+
+
+def by_writer(found: Evaluation, writers: Writers) -> list[Hand]:
+    """Return how each writer was read, the worst first; of those read equally well, the one with more images."""
+    wrong = np.zeros(len(writers.writer), np.bool_)
+    wrong[found.wrong] = True
+    hands = []
+    for writer in np.unique(writers.writer).tolist():
+        images = np.flatnonzero(writers.writer == writer)
+        hands.append(Hand(writer, writers.group(writer), tuple(images.tolist()), tuple(images[wrong[images]].tolist())))
+    return sorted(hands, key=lambda one: (one.accuracy, -len(one.images), one.writer))
+
+
+def misread(hand: Hand, data: Dataset, found: Evaluation) -> str:
+    """Return what of a writer was read as what, in words: ``4 as 9 (2×), 7 as 1``."""
+    pairs = Counter((int(data.labels[i]), int(found.answers[i])) for i in hand.wrong)
+    ordered = sorted(pairs.items(), key=lambda one: (-one[1], one[0]))
+    return ", ".join(f"{label} as {digit}{f' ({times}×)' if times > 1 else ''}" for (label, digit), times in ordered)
 
 
 def evaluate(run: Run, data: Dataset) -> Evaluation:

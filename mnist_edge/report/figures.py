@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 #: The largest number of wrong answers that are drawn.
 MOST_WRONG = 24
 
+#: How many writers are drawn, and how many digits of each.
+MOST_WRITERS, MOST_DIGITS = 8, 22
+
 
 def curves(history: Sequence[dict[str, Any]], title: str, theme: Theme = LIGHT) -> bytes:
     """Draw loss and accuracy by epoch; `history` holds the fields of `training.loop.Epoch`."""
@@ -102,6 +105,27 @@ def mistakes(findings: Findings, theme: Theme = LIGHT) -> bytes:
             axes.set_xlabel(f"{_sure(findings, index)}   #{index:,}", fontsize=7.5, labelpad=3)
         rest = f"the {len(shown)} most confident of {len(indices):,} wrong answers" if len(indices) > len(shown) else "all wrong answers"
         figure.suptitle(rest if indices else "no wrong answer", x=0.012, ha="left", fontsize=10, color=theme.text)
+        return to_png(figure)
+
+
+def writers(findings: Findings, theme: Theme = LIGHT) -> bytes:
+    """Draw the digits of the writers that are read worst, a row a writer: all of them, or the wrong ones and the first others."""
+    shown = [one for one in findings.hands[:MOST_WRITERS] if one.wrong]
+    columns = min(MOST_DIGITS, max((len(one.images) for one in shown), default=1))
+    rows = max(1, len(shown))
+    with canvas(theme, 9, 0.3 + 0.62 * rows, row_gap=0.05) as figure:
+        grid = figure.subplots(rows, columns, squeeze=False)
+        for axes in grid.ravel():
+            bare(axes)
+        for row, one in zip(grid, shown, strict=False):
+            others = [index for index in one.images if index not in one.wrong]
+            chosen = sorted([*one.wrong, *others[: max(0, columns - len(one.wrong))]][:columns])
+            for axes, index in zip(row, chosen, strict=False):
+                _draw_digit(axes, findings, index, theme)
+                if index in one.wrong:
+                    axes.set_title(str(findings.evaluation.answers[index]), fontsize=8, loc="center", pad=2, color=theme.second)
+            name = f"{one.group} {one.writer}\n{len(one.images) - len(one.wrong)} of {len(one.images)}"
+            row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=7.5, labelpad=4)
         return to_png(figure)
 
 

@@ -15,10 +15,11 @@ from mnist_edge import store
 from mnist_edge.common.errors import ModelError
 from mnist_edge.common.text import data_name
 from mnist_edge.dataset import Dataset
+from mnist_edge.dataset.writers import Writers, writers_of
 from mnist_edge.predictor import Predictor
 from mnist_edge.proof import verification
 from mnist_edge.proof.confidence import softmax
-from mnist_edge.proof.evaluation import Evaluation, evaluate, evaluate_logits
+from mnist_edge.proof.evaluation import Evaluation, Hand, by_writer, evaluate, evaluate_logits
 from mnist_edge.store import Model
 from mnist_edge.store.manifest import Artifact
 
@@ -84,6 +85,7 @@ class Findings:
         logits: PyTorch's stored answers to it, float32 N×10.
         history: one row per epoch, as `training.loop.Epoch.to_json` gives them.
         pictures: how it reads pictures from outside the data set, if there are any.
+        writers: who wrote the test set's images, if that is known.
     """
 
     model: Model
@@ -91,6 +93,7 @@ class Findings:
     logits: NDArray[np.float32]
     history: tuple[dict[str, Any], ...]
     pictures: Pictures | None = None
+    writers: Writers | None = None
 
     @property
     def data_name(self) -> str:
@@ -106,6 +109,11 @@ class Findings:
     def evaluation(self) -> Evaluation:
         """Where PyTorch's answers are right and wrong."""
         return evaluate_logits(self.logits, self.data)
+
+    @cached_property
+    def hands(self) -> list[Hand]:
+        """How each writer is read, the worst first; empty if the writers are not known."""
+        return by_writer(self.evaluation, self.writers) if self.writers else []
 
     def wrong(self) -> list[int]:
         """Return the indices of the images answered wrongly, the most confident first."""
@@ -140,14 +148,18 @@ class Findings:
         return float(-np.log(np.maximum(probabilities, np.finfo(np.float64).tiny)).mean())
 
 
-def gather(model: Model, data: str | None = None, data_dir: Path | None = None, pictures: Dataset | None = None) -> Findings:
+def gather(
+    model: Model, data: str | None = None, data_dir: Path | None = None, pictures: Dataset | None = None, writers: Path | None = None
+) -> Findings:
     """Gather the findings about a model. `data` is the test set that PyTorch's answers were stored for; None takes what is here.
 
-    `pictures` are read by the model's artifact for ONNX Runtime, float32 before others; without one they are not read.
+    `pictures` are read by the model's artifact for ONNX Runtime, float32 before others; without one they are not read. `writers` is a label
+    file of QMNIST's that says who wrote the test images; None looks for one beside MNIST's files.
     Raises DataError if the test set is not on this machine, ModelError for damaged files.
     """
     reference, test = verification.choose_reference(model, data, data_dir)
-    found = Findings(model, test, store.read_reference(model, reference), read_history(model))
+    known = writers_of(test, writers, data_dir)
+    found = Findings(model, test, store.read_reference(model, reference), read_history(model), writers=known)
     if pictures is None or not any(artifact.runtime == "ort" for artifact in model.artifacts):
         return found
     return replace(found, pictures=Pictures(data_name(pictures.name), evaluate(Predictor.load(model.folder).logits, pictures)))

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from mnist_edge.common.text import count, duration, percent, size
+from mnist_edge.proof.evaluation import misread
 from mnist_edge.report import words
+from mnist_edge.report.figures import MOST_DIGITS
 from mnist_edge.report.findings import Findings
 from mnist_edge.report.origin import Origin
 from mnist_edge.report.templates import render
@@ -14,6 +16,9 @@ from mnist_edge.report.theme import DARK, DPI, LIGHT, size_of
 from mnist_edge.store.marks import MARK
 
 FILE = "report.html"
+
+#: The writers in the table.
+WORST_LISTED = 10
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,13 @@ def _sections(findings: Findings) -> list[_Section]:
             "The most confident wrong answers",
             "Each caption gives the true digit, the answer, the confidence and the image's number.",
         ),
+        _Section(
+            "writers",
+            "The writers that are read worst",
+            _about_writers(findings),
+            "By writer",
+            _by_writer(findings),
+        ),
         _Section("samples", "The first nine images of the test set", "With the true digit, the answer and the confidence."),
         _Section("calibration", "Can its confidence be trusted?", _about_calibration(findings)),
         _Section("artifacts", "Accuracy by artifact", "As proven when each file was published.", "Artifacts", _artifacts(findings)),
@@ -107,6 +119,29 @@ def _about_calibration(findings: Findings) -> str:
 
 def _wrong(number: int) -> str:
     return f"{number:,} {'is' if number == 1 else 'are'}" if number else "none is"
+
+
+def _about_writers(findings: Findings) -> str:
+    hands = findings.hands
+    wholly = sum(not one.wrong for one in hands)
+    return (
+        f"A row a writer, with up to {MOST_DIGITS} of the writer's digits, in the order of the test set; the answer stands above those that are read wrongly. "
+        f"Of {count(len(hands), 'writer')}, {wholly:,} are read without a mistake."
+    )
+
+
+def _by_writer(findings: Findings) -> tuple[dict[str, object], ...]:
+    return tuple(
+        {
+            "writer": one.writer,
+            "group": one.group,
+            "images": len(one.images),
+            "read rightly": percent(one.accuracy),
+            "read wrongly": misread(one, findings.data, findings.evaluation),
+        }
+        for one in findings.hands[:WORST_LISTED]
+        if one.wrong
+    )
 
 
 def _by_class(findings: Findings) -> tuple[dict[str, object], ...]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mnist_edge.common.text import count, data_name, duration, percent
+from mnist_edge.dataset import WRITERS
 from mnist_edge.report.findings import Findings
 from mnist_edge.report.origin import Origin
 
@@ -27,17 +28,27 @@ def training(findings: Findings) -> list[str]:
     run, recipe = manifest.training, manifest.training["recipe"]
     data = run["data"]
     kept = data["images"] - data["held_out"]
-    drawn = f", and {round(recipe['drawn'] * kept):,} digits that the program drew" if recipe.get("drawn") else ""
+    drawn = (
+        f", and {round(recipe['drawn'] * kept):,} digits that the program drew{' in many hands' if recipe.get('hands') == 'many' else ''}"
+        if recipe.get("drawn")
+        else ""
+    )
     versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items() if name != "platform")
     rate = f"rising to {recipe['lr']:g} and falling (one cycle)" if recipe["schedule"] == "onecycle" else f"{recipe['lr']:g}"
     return [
-        f"{count(kept, 'image')} of {data_name(data['name'])}{drawn}; every twelfth image was held out, {data['held_out']:,} in all",
+        f"{count(kept, 'image')} of {data_name(data['name'])}{drawn}; {_held_out(data)}",
         f"Recipe {recipe['name']}: {count(run['epochs'], 'epoch')}, {recipe['optimizer']}, batches of {recipe['batch_size']}, learning rate {rate}, "
         f"weight decay {recipe['weight_decay']:g}{'; multiplied in bfloat16, the weights in float32' if recipe.get('precision') == 'bfloat16' else ''}",
         _augmentation(recipe["augmentation"]),
         f"Seed {run['seed']}, {run['device']}, {_processes(run)}{count(run['threads'], 'thread')}: {duration(run['seconds'])}; {versions}",
         f"{percent(manifest.scores['validation_accuracy'])} on the held-out images; the test images were read once, at the end",
     ]
+
+
+def _held_out(data: Mapping[str, Any]) -> str:
+    if data.get("held_out_by") == WRITERS:
+        return f"all {data['held_out']:,} images of 45 of the 539 writers were held out"
+    return f"every twelfth image was held out, {data['held_out']:,} in all"
 
 
 def _processes(run: Mapping[str, Any]) -> str:
@@ -63,6 +74,11 @@ def strengths(findings: Findings) -> list[str]:
         )
     if often := findings.confusions()[:3]:
         lines.append("Most often confused: " + ", ".join(f"{one.label} read as {one.digit} ({one.count}×)" for one in often))
+    if (hands := findings.hands) and hands[0].wrong:
+        lines.append(
+            f"Of {count(len(hands), 'writer')} of the test images it reads {sum(not one.wrong for one in hands):,} without a mistake, and of the one that it "
+            f"reads worst {len(hands[0].images) - len(hands[0].wrong):,} of {count(len(hands[0].images), 'digit')}"
+        )
     if (confidence := findings.model.manifest.scores.get("confidence")) and confidence["answered"]:
         lines.append(
             f"From a confidence of {percent(confidence['threshold'])} on, at least {percent(confidence['reliable'], 1)} of its answers to held-out images "
@@ -88,4 +104,6 @@ def _augmentation(bounds: dict[str, float] | None) -> str:
         changes += f", shifted by up to {percent(bounds['shift'], 0)} of its side"
     if bounds.get("elastic"):
         changes += f", bent by {percent(bounds['elastic'], 1)} of it (standard deviation)"
+    if bounds.get("pen"):
+        changes += f", written with a pen broader or thinner by up to {2 * bounds['pen']:g} pixels"
     return f"Each image {changes}, anew in every epoch"

@@ -19,6 +19,7 @@ FIGURES: dict[str, Callable[[Findings, Theme], bytes]] = {
     "curves": lambda findings, theme: figures.curves(findings.history, findings.model.name, theme),
     "confusion": figures.confusion,
     "mistakes": figures.mistakes,
+    "writers": figures.writers,
     "samples": figures.samples,
     "calibration": figures.calibration,
     "artifacts": figures.artifacts,
@@ -34,7 +35,8 @@ def draw_report(findings: Findings, has_weights: bool = True, not_kept: Sequence
     A model that is passed on without its weights, or without artifacts that were proven (`not_kept`), can be made complete again, and the
     card says how.
     """
-    wanted = [name for name in FIGURES if name != "artifacts" or findings.model.artifacts]
+    empty = {"artifacts": not findings.model.artifacts, "writers": not any(one.wrong for one in findings.hands)}
+    wanted = [name for name in FIGURES if not empty.get(name)]
     drawn = {name: {theme.name: FIGURES[name](findings, theme) for theme in (LIGHT, DARK)} for name in wanted}
     come_from = origin(findings.model)
     files = {f"{name}.png": themes[LIGHT.name] for name, themes in drawn.items()}

@@ -1,4 +1,4 @@
-"""The command that trains a model again."""
+"""The command that trains a model again, and the rule by which images were held out."""
 
 import json
 import shlex
@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mnist_edge.dataset import EVERY_TWELFTH, Dataset, Rule, rule_for
+from mnist_edge.dataset.held_out import MNIST_SHA256
 from mnist_edge.store.manifest import Manifest
 
 #: Number of training images of the data sets that everybody has.
@@ -18,10 +20,20 @@ _OPTIONS = ("epochs", "batch_size", "lr", "precision")
 
 def recipe_of(manifest: Manifest) -> dict[str, Any]:
     """Return a model's recipe, completed with the fields that manifests of older versions lack."""
-    recipe: dict[str, Any] = {"precision": "float32"} | manifest.training["recipe"]
+    recipe: dict[str, Any] = {"precision": "float32", "hands": "few", "channels_last": False} | manifest.training["recipe"]
     if recipe["augmentation"] is not None:
-        recipe["augmentation"] = {"elastic": 0.0} | recipe["augmentation"]
+        recipe["augmentation"] = {"elastic": 0.0, "pen": 0.0} | recipe["augmentation"]
     return recipe
+
+
+def rule_of(manifest: Manifest, data: Dataset) -> Rule:
+    """Return the rule by which images of `data` are held out for a model: its own where it was trained on them, else that of a new training."""
+    return _rule(manifest.training) if data.sha256 == manifest.training["data"]["sha256"] else rule_for(data)
+
+
+def _rule(training: Mapping[str, Any]) -> Rule:
+    rule: Rule = training["data"].get("held_out_by", EVERY_TWELFTH)
+    return rule
 
 
 def is_expressible(manifest: Manifest, usual: Mapping[str, Any]) -> bool:
@@ -54,6 +66,8 @@ def training_command(manifest: Manifest, name: str, usual: Mapping[str, Any] | N
         words += ["--data", data["name"].removeprefix("folder:")]
     if (part := _part_of(training)) is not None:
         words += ["--train-images", str(part)]
+    if _rule(training) == EVERY_TWELFTH and data["sha256"] == MNIST_SHA256:
+        words += ["--held-out", EVERY_TWELFTH]
     if training["seed"]:
         words += ["--seed", str(training["seed"])]
     words += ["--threads", str(training["threads"]), "--device", training["device"]]

@@ -50,11 +50,15 @@ def write_model(
     deployed: Deployed,
     history: list[Epoch],
     seconds: float,
+    held_out: int,
     threshold: Threshold,
     test: Dataset,
     logits: np.ndarray[Any, np.dtype[np.float32]],
 ) -> None:
-    """Write weights, history, curves, PyTorch's answers, golden inputs and manifest into a folder. Raises OSError."""
+    """Write weights, history, curves, PyTorch's answers, golden inputs and manifest into a folder. Raises OSError.
+
+    `held_out` is the number of training images that were held out.
+    """
     (folder / WEIGHTS).write_bytes(weights_of(deployed.network))
     (folder / HISTORY).write_text("".join(json.dumps(epoch.to_json()) + "\n" for epoch in history))
     _draw_curves(history, name, folder / CURVES)
@@ -70,8 +74,7 @@ def write_model(
         weights=publishing.record_of(folder / WEIGHTS),
         training={
             "recipe": recipe.to_json(),
-            "data": settings.data
-            | {"held_out": len(range(datasets.VALIDATION_EVERY - 1, settings.data["images"], datasets.VALIDATION_EVERY))},
+            "data": settings.data | {"held_out": held_out, "held_out_by": settings.held_out},
             "train_images": settings.train_images,
             "seed": settings.seed,
             "epochs": len(history),

@@ -19,7 +19,7 @@ from mnist_edge.architectures.deployed import torch_logits
 from mnist_edge.architectures.own import told_as_its_own
 from mnist_edge.common.errors import DataError, TrainingError, UsageError
 from mnist_edge.common.files import folder_aside, unused, write_atomically
-from mnist_edge.dataset import Dataset
+from mnist_edge.dataset import Dataset, drawn
 from mnist_edge.proof.confidence import find_threshold
 from mnist_edge.store import publishing
 from mnist_edge.store.publishing import RUNS, run_lock
@@ -154,7 +154,7 @@ def train(run: Run, settings: Settings, data: Dataset, test: Dataset, listener: 
     torch.set_num_threads(settings.threads)
     keep_freed_memory()
     try:
-        trainer = _trainer(settings, data, processes, run.models_dir)
+        trainer = trainer_for(settings, data, processes, run.models_dir)
     except Exception:
         if not run.has_checkpoint:  # this network cannot be trained, so there is nothing to continue
             run.remove()
@@ -177,10 +177,10 @@ def train(run: Run, settings: Settings, data: Dataset, test: Dataset, listener: 
         check_trained(settings, deployed, test.images, logits)
     except TrainingError as error:
         raise TrainingError(f"{error}; the trained network is kept in {run.folder}") from error
-    held_out = datasets.split_validation(data)[1]
+    held_out = datasets.split_validation(data, settings.held_out)[1]
     threshold = find_threshold(torch_logits(deployed, data.images[held_out]), data.labels[held_out])
     with folder_aside(run.models_dir, run.name) as aside:
-        write_model(aside, run.name, settings, deployed, history, seconds, threshold, test, logits)
+        write_model(aside, run.name, settings, deployed, history, seconds, len(held_out), threshold, test, logits)
         made = store.Model.read(aside).manifest  # another may take its place by the time it is published
         place = run.models_dir / run.name
         replaced = publishing.publish_model(aside, place)
@@ -209,16 +209,20 @@ def train_along(settings: Settings, data: Dataset, processes: Processes) -> None
         )
     torch.set_num_threads(settings.threads)
     keep_freed_memory()
-    trainer = _trainer(settings, data, processes)
+    trainer = trainer_for(settings, data, processes)
     trainer.restore(processes.from_first())
     for _ in trainer.epochs(_Nobody()):
         pass
 
 
-def _trainer(settings: Settings, data: Dataset, processes: Processes, models_dir: Path | None = None) -> Trainer:
-    kept, held_out = datasets.split_validation(data)
+def trainer_for(settings: Settings, data: Dataset, processes: Processes, models_dir: Path | None = None) -> Trainer:
+    """Return a new network in training, with the images that are trained on and those that are held out.
+
+    Raises UsageError for a network or data that cannot be trained; TrainingError if `models_dir` is on a full disk.
+    """
+    kept, held_out = datasets.split_validation(data, settings.held_out)
     if not len(held_out):
-        raise UsageError(f"{len(data)} training images are too few: every {datasets.VALIDATION_EVERY}th is held out for validation")
+        raise UsageError(f"{len(data)} training images are too few: every 12th is held out for validation")
     extra = round(settings.recipe.drawn * len(kept))
     images = len(kept) + extra
     size = check_network(settings, data.images[kept], images)
@@ -230,8 +234,8 @@ def _trainer(settings: Settings, data: Dataset, processes: Processes, models_dir
     training, validation = data.images[kept], data.images[held_out]
     labels = data.labels[kept]
     if extra > 0:
-        drawn = datasets.load(datasets.DRAWN, "train", count=extra)
-        training, labels = np.concatenate([training, drawn.images]), np.concatenate([labels, drawn.labels])
+        more = drawn.draw("train", extra, hands=settings.recipe.hands)
+        training, labels = np.concatenate([training, more.images]), np.concatenate([labels, more.labels])
 
     def on_device(pixels: np.ndarray[Any, np.dtype[np.uint8]], labels: np.ndarray[Any, np.dtype[np.uint8]]) -> Images:
         return Images(torch.from_numpy(pixels).to(settings.device), torch.from_numpy(labels.astype(np.int64)).to(settings.device))

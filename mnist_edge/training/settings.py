@@ -8,6 +8,7 @@ import torch
 
 from mnist_edge.architectures.recipe import Augmentation, Precision, Recipe
 from mnist_edge.common.errors import UsageError
+from mnist_edge.dataset import EVERY_TWELFTH, Rule
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Settings:
         licence: SPDX identifier of the trained weights.
         train_images: the part of the training set that was asked for; None for all of it, and in runs of older versions.
         processes: how many train together; another number changes the bits.
+        held_out: the rule by which images are held out; ``every-twelfth`` in runs of older versions.
     """
 
     architecture: str
@@ -36,6 +38,7 @@ class Settings:
     licence: str
     train_images: int | None = None
     processes: int = 1
+    held_out: Rule = EVERY_TWELFTH
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as JSON values."""

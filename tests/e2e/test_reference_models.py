@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,13 @@ def test_a_model_of_an_older_recipe_is_not_taken_for_made(models: Path) -> None:
     with pytest.raises(SystemExit, match=r"lenet: trained by a recipe that is no longer that of lenet"):
         reference_models.is_trained(models, "lenet", "lenet")
     shutil.copytree(ROOT / "models" / "gru", models / "gru")
+    manifest = store.Model.read(models / "gru").manifest
+    training = manifest.training | {"data": manifest.training["data"] | {"held_out_by": "every-twelfth"}}
+    replace(manifest, training=training).write(models / "gru")
+    with pytest.raises(SystemExit, match=r"gru: trained with every twelfth image held out, not whole writers; move it away"):
+        reference_models.is_trained(models, "gru", "gru")
+    training = manifest.training | {"data": manifest.training["data"] | {"held_out_by": "writers"}}
+    replace(manifest, training=training).write(models / "gru")
     assert reference_models.is_trained(models, "gru", "gru")
     shutil.rmtree(models / "gru")
     assert not reference_models.is_trained(models, "gru", "gru")

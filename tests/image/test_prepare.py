@@ -164,6 +164,51 @@ def test_thin_and_thick_pens_come_out_alike(width: int, reference: Predictor) ->
     )  # the line is 36 pixels long; a pixel-wide pen leaves nothing above 127 where it is scaled down plainly
 
 
+def written(strokes: list[list[tuple[float, float]]], pen: float, side: int) -> np.ndarray:
+    """A black digit on white; points and pen as shares of the side."""
+    from PIL import ImageDraw
+
+    sheet = Image.new("L", (8 * side, 8 * side), 255)
+    for stroke in strokes:
+        points = [(8 * side * x, 8 * side * y) for x, y in stroke]
+        ImageDraw.Draw(sheet).line(points, fill=0, width=round(8 * side * pen), joint="curve")
+    return np.asarray(sheet.resize((side, side), Image.Resampling.BOX))
+
+
+@pytest.mark.parametrize("side", [24, 48, 400])
+@pytest.mark.parametrize("invert", [False, True])
+def test_a_broad_pen_leaves_no_hollow_outline(side: int, invert: bool) -> None:
+    """A 1 broader than a quarter of the picture: paper is what lies around it, not its own middle."""
+    one = written([[(0.5, 0.1), (0.5, 0.9)]], 0.26, side)
+    prepared = image.prepare(255 - one if invert else one)
+    assert prepared.ink == ("light" if invert else "dark")
+    bar = prepared.pixels[5:23, 12:17]
+    assert bar.min() > 200
+    assert prepared.pixels[:, :9].max() == prepared.pixels[:, 20:].max() == 0
+
+
+@pytest.mark.parametrize(("radius", "pen"), [(0.12, 0.12), (0.12, 0.14), (0.14, 0.12), (0.14, 0.16)])
+def test_an_eight_of_a_broad_pen_is_not_read_as_the_paper_between_its_strokes(radius: float, pen: float, reference: Predictor) -> None:
+    around = [(0.5 + radius * np.sin(t), 0.5 - radius * np.cos(t)) for t in np.linspace(0, 2 * np.pi, 40)]
+    eight = written([[(x, y - radius) for x, y in around], [(x, y + radius) for x, y in around]], pen, 48)
+    prepared = image.prepare(eight)
+    assert (prepared.ink, prepared.warnings) == ("dark", ())
+    assert reference.predict_prepared([prepared])[0].digit == 8
+
+
+def test_a_cut_out_digit_of_a_broad_pen_may_touch_the_border() -> None:
+    one = written([[(0.5, 0.0), (0.5, 1.0)]], 0.34, 32)
+    prepared = image.prepare(one)
+    assert prepared.ink == "dark" and prepared.pixels[5:23, 11:17].min() > 200
+
+
+def test_a_table_beside_the_sheet_is_no_ink(seven: np.ndarray) -> None:
+    """As black as the ink, with a hard edge: but it comes in from the border."""
+    sheet = 255 - enlarged(seven)
+    beside = np.concatenate([np.zeros((sheet.shape[0], 130), np.uint8), sheet], axis=1)
+    assert close(image.read(beside), image.read(sheet))
+
+
 @pytest.mark.parametrize("size", [(8, 8), (9, 14), (12, 40), (28, 28), (40, 12), (64, 64), (500, 200), (120, 900)])
 def test_any_size_and_aspect_is_read(size: tuple[int, int], seven: np.ndarray) -> None:
     height, width = size

@@ -73,7 +73,7 @@ def test_recipes_of_older_manifests_are_completed(manifest: Manifest) -> None:
     old = changed(manifest, {"augmentation": augmentation})
     del old.training["recipe"]["precision"]
     assert recipe_of(old)["precision"] == "float32"
-    assert recipe_of(old)["augmentation"] == augmentation | {"elastic": 0.0}
+    assert recipe_of(old)["augmentation"] == augmentation | {"elastic": 0.0, "pen": 0.0}
     assert recipe_of(changed(manifest, {"precision": "bfloat16", "augmentation": None}))["precision"] == "bfloat16"
     kept = changed(manifest, {"augmentation": augmentation | {"elastic": 0.5}})
     assert recipe_of(kept)["augmentation"]["elastic"] == 0.5

@@ -47,13 +47,13 @@ def _letters(text: str) -> str:
     return re.sub("[^a-z]", "", text.lower())
 
 
-def strokes(seed: int, count: int, side: int = 200) -> Iterator[tuple[str, Image.Image, str]]:
+def strokes(seed: int, count: int, side: int = 200, broadest: int = 26) -> Iterator[tuple[str, Image.Image, str]]:
     """Yield drawings as the page's board gives them: black on white, round pens of many widths, anywhere."""
     random = np.random.default_rng(seed)
     for number in range(count):
         image = Image.new("L", (4 * side, 4 * side), 255)
         pen = ImageDraw.Draw(image)
-        width = float(random.uniform(6, 26)) * 4
+        width = float(random.uniform(6, broadest)) * 4
         middle, spread = random.uniform(0.25, 0.75, 2) * 4 * side, random.uniform(0.05, 0.3) * 4 * side
         for _ in range(random.integers(1, 4)):
             points = [tuple(map(float, middle + random.normal(0, spread, 2))) for _ in range(random.integers(2, 6))]
@@ -65,6 +65,15 @@ def strokes(seed: int, count: int, side: int = 200) -> Iterator[tuple[str, Image
 
 def test_drawings(tmp_path: Path) -> None:
     read, _ = compare(list(strokes(0, 80)), tmp_path)
+    assert read > 30
+
+
+def test_broad_pens(tmp_path: Path) -> None:
+    pictures = [
+        (name, image if number % 2 else image.resize((48, 48), Image.Resampling.BOX), "auto")
+        for number, (name, image, _) in enumerate(strokes(6, 80, broadest=80))
+    ]
+    read, _ = compare(pictures, tmp_path)
     assert read > 30
 
 

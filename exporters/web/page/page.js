@@ -168,6 +168,7 @@ const MIN_LENGTH = 8;
 const MIN_WIDTH = 4;
 const MIN_STRENGTH = 24;
 const PAPER_WINDOW = 0.24;
+const SOFT_EDGE = 2;
 const CLEAR_POLARITY = 0.4;
 const TINY = 64;
 
@@ -229,6 +230,16 @@ function quantile(values, share, mask = null, wanted = 1) {
 }
 
 const median = (values) => (quantile(values, 0.5) + quantile(values, 0.5 + 0.5 / Math.max(1, values.length))) / 2;
+
+const least = (values) => values.reduce((a, b) => Math.min(a, b));
+const largest = (values) => values.reduce((a, b) => Math.max(a, b));
+
+/** Return the pixels of a plane's four borders. */
+function bordersOf({ width, height, data }) {
+  const borders = [...data.subarray(0, width), ...data.subarray(width * (height - 1))];
+  for (let y = 0; y < height; y++) borders.push(data[y * width], data[(y + 1) * width - 1]);
+  return borders;
+}
 
 /** Return a part of a plane; beyond the edges it is `outside`. */
 function part(plane, top, bottom, left, right, outside = 0) {
@@ -437,12 +448,12 @@ function findPolarity(planes) {
   const cubes = small.map(cubedDifference);
   const spread = cubes.map((cube) => cube.reduce((sum, value) => sum + Math.abs(value), 0));
   const chosen = spread.findIndex((value) => value >= 0.95 * Math.max(...spread));
-  const { width, height, data } = small[chosen];
+  const { data } = small[chosen];
   const [low, high] = [quantile(data, 0.02), quantile(data, 0.98)];
-  const edge = [...data.subarray(0, width), ...data.subarray(width * (height - 1))];
-  for (let y = 0; y < height; y++) edge.push(data[y * width], data[(y + 1) * width - 1]);
+  const borders = bordersOf(small[chosen]);
+  const say = largest(borders) - least(borders) < MIN_STRENGTH ? 0.6 : 0.3;
   const sum = cubes[chosen].reduce((a, b) => a + b, 0);
-  const sign = sum / Math.max(spread[chosen], 1e-9) + (0.3 * (low + high - 2 * quantile(edge, 0.5))) / (high - low + 1);
+  const sign = sum / Math.max(spread[chosen], 1e-9) + (say * (low + high - 2 * quantile(borders, 0.5))) / (high - low + 1);
   return { plane: used[chosen], sign };
 }
 
@@ -466,10 +477,21 @@ function denoise(plane) {
 function inkStrength(plane, isDark) {
   const upright = isDark ? plane : inverted(plane);
   const paper = closing(upright, Math.max(3, Math.trunc(Math.max(plane.width, plane.height) * PAPER_WINDOW)));
+  if (evenGround(upright, paper)) paper.data.fill(largest(paper.data));
   return mapped(upright, (value, i) => Math.floor(((paper.data[i] - value) * 255) / Math.max(paper.data[i], 64)));
 }
 
 /** Return the morphological closing by a square: what is dark and too narrow for it disappears. */
+function evenGround(plane, { width, height, data }) {
+  const [ground, ink] = [largest(data), least(plane.data)];
+  if (least(data) > ink + MIN_STRENGTH || ground - ink <= 2 * MIN_STRENGTH) return false;
+  const isGround = mapped({ width, height, data }, (value) => value >= ground - MIN_STRENGTH / 2);
+  const borders = bordersOf(isGround);
+  if (borders.filter(Boolean).length < (Math.max(width, height) <= TINY ? 0.5 : 1) * borders.length) return false;
+  const near = part(grown(isGround, SOFT_EDGE), SOFT_EDGE, SOFT_EDGE + height, SOFT_EDGE, SOFT_EDGE + width);
+  return data.every((value, i) => value <= ink + MIN_STRENGTH || near.data[i]);
+}
+
 function closing(plane, window) {
   const margin = Math.min(window - 1, plane.width, plane.height);
   return inverted(dilated(inverted(dilated(mirrored(plane, margin), margin + 1)), margin + 1));
