@@ -20,6 +20,9 @@ PAGE_PIXELS = 1_500_000
 #: A square of this share of the longer side that fits into a dark area makes it no stroke but a shadow, a table or a finger.
 PAPER_WINDOW = 0.12
 
+#: But such a square has at least this side, in pixels: the strokes of a small picture are a large part of it.
+LEAST_WINDOW = 16
+
 #: Where the paper is darker than this share of the page's paper, it is none: a table, a floor, a hand.
 DARKEST_PAPER = 0.3
 
@@ -76,7 +79,7 @@ def find_ink(plane: NDArray[np.uint8], dark: bool) -> Ink | None:
     """
     plane = denoise(plane)
     plane = plane if dark else 255 - plane
-    paper = closing(plane, max(3, int(max(plane.shape) * PAPER_WINDOW)))
+    paper = closing(plane, max(LEAST_WINDOW, int(max(plane.shape) * PAPER_WINDOW)))
     share = ((paper - plane).astype(np.uint16) * 255 // np.maximum(paper, 64)).astype(np.uint8)
     if int(share.max()) < MIN_STRENGTH:
         return None

@@ -92,6 +92,12 @@ def test_touching_digits_are_cut_and_say_so(reference: Predictor) -> None:
     assert all("cut from digits that touch" in digit.warnings for digit in reading.digits)
 
 
+def test_a_digit_that_fills_a_small_picture_is_read(reference: Predictor) -> None:
+    """Its strokes are a large part of the picture, and were once taken for paper."""
+    for digit in (0, 2, 3, 4, 5, 6, 7, 8, 9):
+        assert reference.read(clear_digits()[digit][0]).text == str(digit)
+
+
 def test_signs_are_left_out(reference: Predictor) -> None:
     sheet = page(["3 5 4"], side=64, gap=16, size=(560, 200))
     pen = ImageDraw.Draw(sheet)
