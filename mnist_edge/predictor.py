@@ -187,7 +187,10 @@ class Predictor:
         """
         from mnist_edge import reading
 
-        page = reading.read(picture, self._probabilities, ink)
+        return self.doubted(reading.read(picture, self._probabilities, ink))
+
+    def doubted(self, page: Reading) -> Reading:
+        """Return a page with a warning at each digit whose confidence is below the model's own threshold."""
         if self.threshold is None:
             return page
         doubt, least = _doubt(self.threshold), self.threshold

@@ -17,14 +17,12 @@ from bisect import bisect_left
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import parse_qs
 
 import numpy as np
 
-from mnist_edge import image
-from mnist_edge.common.errors import PictureError, one_line
+from mnist_edge.common.errors import one_line
 from mnist_edge.proof.confidence import softmax
-from mnist_edge.serving import bodies, openapi, pages, protocol, refusals
+from mnist_edge.serving import bodies, openapi, pages, pictures, protocol, refusals
 from mnist_edge.serving.access import Access
 from mnist_edge.serving.log import Lines
 from mnist_edge.serving.metrics import CONFIDENCES, Tally
@@ -36,7 +34,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnist_edge.predictor import Prediction
     from mnist_edge.serving.metrics import Metrics, Row
     from mnist_edge.serving.models import Served
     from mnist_edge.serving.settings import Settings
@@ -305,23 +302,15 @@ class App:
     # ---- pictures
 
     async def _predict(self, request: _Request, model: None) -> Reply:
-        query = parse_qs(request.scope["query_string"].decode("latin-1"), keep_blank_values=True)
-        if unknown := sorted(set(query) - {"model", "ink", "explain"}):
-            raise RefusalError(400, "unknown parameter {}; known: model, ink, explain", shown=(repr(unknown[0][:50]),))
-        chosen = self._chosen(query.get("model", [""])[-1])
-        ink, explain = query.get("ink", ["auto"])[-1], query.get("explain", ["0"])[-1]
-        if ink not in image.INKS:
-            raise RefusalError(400, f"ink has to be one of {', '.join(image.INKS)}")
-        if explain not in ("0", "1"):
-            raise RefusalError(400, "explain has to be 0 or 1")
+        what = pictures.asked(request.scope["query_string"])
+        chosen = self._chosen(what.model)
         request.model = chosen.name
         body = await self._body(request)
         if not body:
             raise RefusalError(400, "the body is empty; send a picture: curl --data-binary @img.png")
-        reply, prediction = await self._work(request, math.inf, self._predicted, chosen, body, request.headers, ink, explain == "1")
-        request.tally = Tally([(prediction.digit, 1)], [(bisect_left(CONFIDENCES, prediction.confidence), 1)], prediction.confidence)
-        answer: Reply = reply
-        return answer
+        arguments = chosen, body, request.headers, what, self.settings
+        (content, headers), request.tally = await self._work(request, math.inf, pictures.answer, *arguments)
+        return Reply(200, content, headers)
 
     def _chosen(self, name: str) -> Served:
         if not name and len(self.models) == 1:
@@ -332,25 +321,6 @@ class App:
                 raise RefusalError(404, f"no model {{}} is served here; {known}", shown=(repr(name[:100]),))
             raise RefusalError(400, f"several models are served; {known}")
         return self.models[name]
-
-    def _predicted(
-        self, model: Served, body: bytes, headers: Mapping[bytes, bytes], ink: str, explain: bool, given_up: threading.Event | None = None
-    ) -> tuple[Reply, Prediction]:
-        started = time.perf_counter()
-        body = bodies.unpack(body, headers.get(b"content-encoding", b""), self.settings.max_body)
-        name, content = bodies.picture_of(body, headers.get(b"content-type", b""))
-        try:
-            prepared = image.prepare(content, ink, max_pixels=self.settings.max_pixels)
-        except PictureError as error:
-            raise RefusalError(400, str(error).replace("bytes: ", "the picture: ", 1)) from None
-        logits = model.logits(prepared.pixels[None, None], given_up)
-        (prediction,) = model.predictor.predictions(logits)
-        prediction = prediction._replace(warnings=prepared.warnings + prediction.warnings)
-        if explain:
-            return Reply(200, _explained(prepared, prediction), [(b"content-type", b"image/png")]), prediction
-        document = {"path": name} | prediction.to_json() | {"ink": prepared.ink, "box": list(prepared.box)}
-        document |= {"milliseconds": round(1000 * (time.perf_counter() - started), 3), "model": model.name, "version": model.version}
-        return _json(document), prediction
 
     # ---- for people and programs that look after it
 
@@ -412,16 +382,6 @@ def _tally(logits: NDArray[np.float32]) -> Tally:
     buckets = np.searchsorted(CONFIDENCES, confidences)
     digits, found = (list(enumerate(np.bincount(of).tolist())) for of in (shares.argmax(axis=1), buckets))
     return Tally(digits, found, float(confidences.sum()))
-
-
-def _explained(prepared: image.Prepared, prediction: Prediction) -> bytes:
-    import io
-
-    from mnist_edge.image import drawing
-
-    buffer = io.BytesIO()
-    drawing.explain(prepared, prediction.probabilities, prediction.warnings).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def _json(document: Any) -> Reply:

@@ -81,6 +81,17 @@ SCHEMAS = {
         model=_TEXT,
         version=_TEXT,
     ),
+    "Page": _object(
+        "text rows warnings",
+        path=_TEXT,
+        text=_TEXT,
+        rows=_list(_list(_object("digit confidence box", digit=_WHOLE, confidence=_NUMBER, box=_list(_WHOLE), warnings=_list(_TEXT)))),
+        turned=_WHOLE,
+        warnings=_list(_TEXT),
+        milliseconds=_NUMBER,
+        model=_TEXT,
+        version=_TEXT,
+    ),
 }
 
 

@@ -99,14 +99,18 @@ ROUTES = (
         "/predict",
         "predict",
         "predict",
-        "Any picture of a digit in, the digit out: a file as the body, or one file of a form.",
+        "Any picture of a digit in, the digit out; of a page, with several=1, all of its digits. A file as the body, or one file of a form.",
         takes=_PICTURES | {"multipart/form-data": {"type": "object", "properties": {"picture": _BINARY}}},
-        answers={"application/json": _schema("Prediction"), "image/png": _BINARY},
+        answers={"application/json": {"oneOf": [_schema("Prediction"), _schema("Page")]}, "image/png": _BINARY},
         query={
             "model": ({"type": "string"}, "The model; needed where several are served."),
             "ink": (
                 {"type": "string", "enum": ["auto", "dark", "light"], "default": "auto"},
                 "Whether the ink is darker or lighter than the paper.",
+            ),
+            "several": (
+                {"type": "string", "enum": ["0", "1"], "default": "0"},
+                "1: read all digits of a page, in rows from top to bottom.",
             ),
             "explain": (
                 {"type": "string", "enum": ["0", "1"], "default": "0"},

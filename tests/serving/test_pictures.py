@@ -53,6 +53,27 @@ def test_warnings_and_ink(server: Running, pixels: np.ndarray) -> None:
     assert server.ask("/predict?ink=light", buffer.getvalue()).json()["ink"] == "light"
 
 
+def test_a_page_is_read_as_the_command_reads_it(server: Running, pixels: np.ndarray, run_command: Command, tmp_path: Path) -> None:
+    sheet = Image.new("L", (560, 300), 255)
+    for i, digit in enumerate(pixels[:, 0]):
+        sheet.paste(Image.fromarray(255 - digit).resize((84, 84), Image.Resampling.BICUBIC), (30 + 100 * (i % 3), 30 + 130 * (i // 3)))
+    sheet.save(tmp_path / "sheet.png")
+    said = json.loads(run_command("predict", tmp_path / "sheet.png", "--several", "--model", LENET, "--json").stdout)
+    answer = server.ask("/predict?several=1", (tmp_path / "sheet.png").read_bytes()).json()
+    assert [len(row) for row in answer["rows"]] == [3, 2]
+    changes = {"milliseconds": 0, "path": ""}
+    assert answer | changes == said | changes | {key: answer[key] for key in ("model", "version")}
+    drawn = server.ask("/predict?several=1&explain=1", (tmp_path / "sheet.png").read_bytes())
+    assert drawn.headers["content-type"] == "image/png" and Image.open(io.BytesIO(drawn.body)).width >= 560
+
+
+def test_a_page_without_a_digit_is_an_empty_answer(server: Running) -> None:
+    buffer = io.BytesIO()
+    Image.new("L", (300, 200), 250).save(buffer, "PNG")
+    answer = server.ask("/predict?several=1", buffer.getvalue())
+    assert answer.status == 200 and (answer.json()["text"], answer.json()["rows"]) == ("", [])
+
+
 def test_it_explains_with_a_picture(server: Running) -> None:
     answer = server.ask("/predict?explain=1", PHOTO.read_bytes())
     assert answer.headers["content-type"] == "image/png"
@@ -107,6 +128,7 @@ def test_a_form_that_is_wrong(server: Running, body: bytes, headers: dict[str, s
     [
         ("ink=red", 400, "ink has to be one of auto, dark, light"),
         ("explain=yes", 400, "explain has to be 0 or 1"),
+        ("several=all", 400, "several has to be 0 or 1"),
         ("colour=1", 400, "unknown parameter 'colour'"),
         ("model=other", 404, "no model 'other' is served here; name one: ?model=lenet"),
     ],
