@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from conftest import Command
 from PIL import Image
+from proving import as_if_made_elsewhere, elsewhere
 
 from mnist_edge import Predictor, store
 from mnist_edge.common.errors import NotProvenError, UnprovenWarning
@@ -33,24 +34,10 @@ def _a_thousand_digits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drawn, "draw", lambda split, count=None, seed=None: draw(split, count or 1000, seed))
 
 
-def as_if_made_elsewhere(folder: Path, **changes: object) -> None:
-    """Rewrite a model's proofs as another machine or another release of the runtime would have written them."""
-    manifest = Manifest.read(folder)
-    artifacts = tuple(
-        replace(one, proofs=tuple(replace(proof, **changes) for proof in one.proofs))  # type: ignore[arg-type]
-        for one in manifest.artifacts
-    )
-    replace(manifest, artifacts=artifacts).write(folder)
-
-
 def picture_of(pixels: np.ndarray, folder: Path) -> Path:
     path = folder / "seven.png"
     Image.fromarray(pixels).save(path)
     return path
-
-
-def elsewhere() -> dict[str, object]:
-    return platforms.here()._replace(features=("avx", "other"), processor="Other").to_json()
 
 
 def test_an_export_is_proven_where_it_was_made(models: Path, recwarn: pytest.WarningsRecorder) -> None:

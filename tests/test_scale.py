@@ -17,6 +17,7 @@ import pytest
 from conftest import ROOT, Command
 from once import lacking
 from PIL import Image
+from proving import as_if_made_elsewhere, elsewhere
 
 from mnist_edge import Predictor
 from mnist_edge.cli.predict import _is_idx
@@ -287,6 +288,7 @@ def test_a_damaged_record_of_a_job_is_told(content: str, tmp_path: Path) -> None
 @pytest.mark.proof
 def test_a_machine_on_which_nothing_is_proven_refuses_where_a_proof_is_required(cluster: Any, scans: Path, tmp_path: Path) -> None:
     shutil.copytree(REFERENCE, tmp_path / "lenet")
+    as_if_made_elsewhere(tmp_path / "lenet", platform=elsewhere())
     names = tuple(named(scans / "png")[:3])
     proven_elsewhere = pack(tmp_path / "lenet", "openvino", None, True)
     with pytest.raises(NotProvenError, match=r"to prove it there, run mnist-edge verify on such a machine$") as refused:

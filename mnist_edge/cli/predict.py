@@ -35,8 +35,7 @@ _BATCH = 256
     "predict",
     "predict img.png",
     "predict scans --recursive --csv",
-    "predict photo.jpg --model lenet --explain explain.png",
-    "predict page.jpg --several",
+    "predict page.jpg --several --explain explain.png",
     data=False,
     cls=declares("--runtime", runtime_options),
 )

@@ -307,7 +307,7 @@ def test_the_benchmark_counts_what_is_read_otherwise(
     assert counts["png as they are"]["pixels"] == {"refused": 6, "same": 0, "warned": 0, "silent": 0}
     assert all(sum(by.values()) == 6 for one in counts.values() for by in one.values())
     blind = fuzz.Reading(bytes(784), 0, frozenset())
-    monkeypatch.setattr(fuzz, "read", lambda predictor, file: blind._replace(digit=len(file) % 7, pixels=file))
+    monkeypatch.setattr(fuzz, "read", lambda predictor, file, several: blind._replace(digit=len(file) % 7, pixels=file))
     with pytest.raises(SystemExit, match="damaged PNGs were read otherwise in silence"):
         fuzz.main()
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import COMMAND, Command
+from proving import as_if_made_elsewhere, elsewhere
 from serving_process import LENET, Running, until
 
 pytestmark = pytest.mark.slow
@@ -123,6 +124,7 @@ def test_workers_are_neither_too_many_nor_of_two_versions(serve: Callable[..., R
     """A worker dies while others are exchanged; then one dies after the files were exchanged without SIGHUP."""
     target = tmp_path / "models" / "lenet"
     shutil.copytree(LENET, target)
+    as_if_made_elsewhere(target, platform=elsewhere())
     running = serve(target, "--workers", 2)
     old = running.workers()
     running.process.send_signal(signal.SIGHUP)
@@ -207,11 +209,13 @@ def test_it_does_not_start_with_what_is_not_sound(run_process: Command, tmp_path
     assert "Traceback" not in done.stderr
 
 
-def test_it_says_that_nothing_proves_this_machine(serve: Callable[..., Running], run_process: Command) -> None:
-    running = serve(LENET)
+def test_it_says_that_nothing_proves_this_machine(serve: Callable[..., Running], run_process: Command, tmp_path: Path) -> None:
+    shutil.copytree(LENET, tmp_path / "lenet")
+    as_if_made_elsewhere(tmp_path / "lenet", platform=elsewhere())
+    running = serve(tmp_path / "lenet")
     lines = until(lambda: [line for line in running.errors if line.startswith("warning: ")])
     assert len(lines) == 1 and "lenet.onnx: not proven with" in lines[0]
-    done = run_process("serve", LENET, "--port", 0, "--require-proof", check=3)
+    done = run_process("serve", tmp_path / "lenet", "--port", 0, "--require-proof", check=3)
     assert "not proven with" in done.stderr
 
 
