@@ -217,7 +217,7 @@ def test_json_is_what_it_says(reference: Predictor) -> None:
     assert set(document["rows"][0][0]) == {"digit", "confidence", "box", "warnings"}
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_real_pictures_are_read(reference: Predictor) -> None:
     """Photos, scans, tablets and forms of other people; the aim is an edit distance of 3 % and four pictures of five without an error."""
     if "MNIST_EDGE_TEST_SEVERAL" not in os.environ:

@@ -18,7 +18,7 @@ from conftest import COMMAND, Command
 from proving import as_if_made_elsewhere, elsewhere
 from serving_process import LENET, Running, until
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.proof
 
 
 class Asking:
