@@ -16,6 +16,9 @@ help:  ## list these targets
 demo: $(ENVIRONMENT)  ## train LeNet, export it, prove it, read a picture without torch
 	$(BIN)/mnist-edge demo
 
+# Where it is set, each test worker and each of the hundreds of processes that tests start compiles our modules again.
+unexport PYTHONDONTWRITEBYTECODE
+
 WORKERS ?= auto
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal
 test: $(ENVIRONMENT)  ## all tests, on all cores; those on MNIST run where it is found

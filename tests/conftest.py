@@ -1,5 +1,6 @@
 """Fixtures on real parts: real MNIST where it is, small trainings done once a run, the command."""
 
+import copy
 import functools
 import hashlib
 import json
@@ -28,7 +29,10 @@ from mnist_edge.architectures.recipe import Recipe
 from mnist_edge.common import trust
 from mnist_edge.dataset import Dataset, describe, drawn, load
 from mnist_edge.dataset.sources import find_mnist
+from mnist_edge.report import figures, write
 from mnist_edge.report.findings import Findings, read_history
+from mnist_edge.store.marks import marked_png
+from mnist_edge.training import result
 from mnist_edge.training.loop import Epoch
 from mnist_edge.training.run import Run, train
 from mnist_edge.training.settings import Settings
@@ -98,6 +102,33 @@ def _drawn_once() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _torchlib_read_once() -> Iterator[None]:
+    """Keep what `torch.onnx.export` makes of its own 500 functions: it reads their sources anew for each file, half of the time that an export takes."""
+    real = torch.onnx.export
+
+    def export(*arguments: Any, **named: Any) -> Any:
+        from torch.onnx._internal.exporter._registration import ONNXRegistry, onnxscript_apis
+
+        if not kept:
+            kept.append(ONNXRegistry)
+            read = functools.cache(ONNXRegistry.from_torchlib)
+
+            def from_torchlib(*opset: Any, **opset_version: Any) -> ONNXRegistry:
+                registry = copy.copy(read(*opset, **opset_version))
+                registry.functions = {name: [*functions] for name, functions in registry.functions.items()}
+                return registry
+
+            patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(from_torchlib))
+            patch.setattr(onnxscript_apis, "get_torchlib_ops", functools.cache(onnxscript_apis.get_torchlib_ops))  # of all opsets
+        return real(*arguments, **named)
+
+    kept: list[type] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.onnx, "export", export)
+        yield
+
+
 class Silent:
     """A listener that hears nothing."""
 
@@ -123,12 +154,15 @@ def settings_for(data: Dataset, architecture: str = "lenet", **changes: object) 
 
 
 def train_small(
-    models_dir: Path, architecture: str = "lenet", *, data: Dataset, test: Dataset, name: str = "", **changes: object
+    models_dir: Path, architecture: str = "lenet", *, data: Dataset, test: Dataset, name: str = "", curves: bool = False, **changes: object
 ) -> store.Model:
+    """Train as the command does; without `curves` the picture of them is an empty one, for to draw it takes longer than such a training."""
     if ":" in architecture:
         allow(architecture)
     settings = settings_for(data, architecture, **changes)
-    with Run(models_dir, name or architecture) as run:
+    with Run(models_dir, name or architecture) as run, pytest.MonkeyPatch.context() as patch:
+        if not curves:
+            patch.setattr(result, "_draw_curves", lambda history, name, path: path.write_bytes(marked_png(Image.new("P", (8, 8)))))
         run.start(settings)
         return train(run, settings, data, test, Silent()).model
 
@@ -164,7 +198,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, drawn_train: Dataset, draw
     def make(folder: Path) -> None:
         from exporters import gate
 
-        model = train_small(folder / "models", data=drawn_train, test=drawn_test, recipe=Recipe(epochs=3, batch_size=64))
+        model = train_small(folder / "models", data=drawn_train, test=drawn_test, recipe=Recipe(epochs=3, batch_size=64), curves=True)
         for name in ("onnx", "torchscript"):
             model, proof = gate.export(model, name, drawn_test)
             assert proof.artifact is not None
@@ -295,6 +329,12 @@ def start(tmp_path: Path, *arguments: str) -> subprocess.Popen[bytes]:
         stderr=subprocess.PIPE,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores Ctrl-C, and so would this
     )
+
+
+@pytest.fixture
+def one_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports with one figure: where their place is tried and not their pictures, which take seconds to draw."""
+    monkeypatch.setattr(write, "FIGURES", {"samples": figures.samples})
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from collections.abc import Generator
 from itertools import islice
 from pathlib import Path
 
+import dies
 import numpy as np
 import pytest
 from conftest import COMMAND, Command
@@ -78,13 +79,9 @@ def test_answers_come_before_the_last_picture_is_named(pictures: Path) -> None:
 
 @pytest.mark.slow
 def test_a_process_that_dies_is_an_error_in_one_line(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "_read_chunk", die)
+    monkeypatch.setattr(pipeline, "_read_chunk", dies.die)
     with pytest.raises(MnistEdgeError, match=r"000\.png: a process that read this picture, or one soon after it, died"):
         list(pipeline.read_all([Source(str(pictures / "000.png"))] * 200, processes=2))
-
-
-def die(*arguments: object) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_the_command_reads_a_folder_on_all_cores_and_names_what_is_damaged(run_process: Command, models: Path, pictures: Path) -> None:

@@ -14,12 +14,14 @@ from proving import with_parity
 import exporters
 from exporters import Format, Target, gate, registry
 from mnist_edge import Predictor, store
+from mnist_edge.benchmark import measure
 from mnist_edge.common.contract import CLASSES
 from mnist_edge.common.errors import ExportError, ParityError, UsageError
 from mnist_edge.common.options import Option
 from mnist_edge.dataset import Dataset, describe
 from mnist_edge.dataset.folder import write_folder
 from mnist_edge.proof import records, verification
+from mnist_edge.report import figures, write
 from mnist_edge.store import publishing
 from mnist_edge.store.proofs import Proof, is_weaker
 
@@ -66,7 +68,9 @@ def stripped(data: Dataset, name: str) -> Dataset:
 
 
 @pytest.mark.slow
-def test_too_few_images_publish_nothing_unless_forced(models: Path, drawn_test: Dataset, run_command: Command, tmp_path: Path) -> None:
+def test_too_few_images_publish_nothing_unless_forced(
+    models: Path, drawn_test: Dataset, run_command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A test folder with one picture was once enough to publish what all of MNIST had refused."""
     write_folder(drawn_test.first(1), tmp_path / "one")
     before = sorted(path.name for path in (models / "lenet").iterdir())
@@ -86,12 +90,14 @@ def test_too_few_images_publish_nothing_unless_forced(models: Path, drawn_test: 
     assert "warning: unproven, because 1 test image is too few" in done.stderr
 
     there = ("--models-dir", models)
+    monkeypatch.setattr(measure, "_from_weights", lambda: iter(()))  # the artifact alone is measured
     assert "lenet.onnx (unproven)" in run_command("list", *there).stdout
     assert "lenet.onnx (unproven)" in run_command("show", "lenet", *there).stdout
     assert "lenet.onnx (unproven)" in run_command("benchmark", "lenet", "--rounds", "1", *there).stdout
     assert "lenet.onnx (unproven)" in run_command("verify", "lenet", "--quick", *there).stdout
     for named in ("lenet", models / "lenet", models / "lenet" / "lenet.onnx"):
         assert "unproven" in Predictor.load(named, models_dir=models).description
+    monkeypatch.setattr(write, "FIGURES", {"artifacts": figures.artifacts})  # and the table below it
     run_command("report", "lenet", "--data", tmp_path / "one", *there)
     assert "lenet.onnx (unproven)" in (models / "lenet" / "report.html").read_text()
     assert "lenet.onnx (unproven)" in (models / "lenet" / "README.md").read_text()

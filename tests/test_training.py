@@ -101,14 +101,14 @@ def test_an_interrupted_training_ends_with_the_undisturbed_bits(
 ) -> None:
     recipe = Recipe(
         epochs=3,
-        batch_size=64,
+        batch_size=32,
         schedule=schedule,
         optimizer="adamw" if schedule == "onecycle" else "sgd",
         momentum=0.9,
         lr=0.01,
         precision=precision,
     )
-    data, test = drawn_train.first(360), drawn_test.first(100)
+    data, test = drawn_train.first(180), drawn_test.first(100)
     undisturbed = train_small(tmp_path / "a", architecture, data=data, test=test, recipe=recipe, threads=threads)
     run, settings = Run(tmp_path / "b", architecture), settings_for(data, architecture, recipe=recipe, threads=threads)
     with run:

@@ -89,12 +89,15 @@ def drawn_in(style: dict[str, Any]) -> Iterator[None]:
 
 def to_png(figure: "Figure") -> bytes:
     """Return a figure as a PNG file's bytes, the same for the same figure: no date, no program's name."""
+    import numpy as np
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="png")
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # once; savefig does it twice, and packs a PNG that has to be read again
+    drawn = Image.fromarray(np.asarray(canvas.buffer_rgba()))
     # half the size; a median cut is slower than octrees, but it keeps the colours of paper and panel
-    return marked_png(Image.open(drawn).convert("RGB").quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE))
+    return marked_png(drawn.convert("RGB").quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE))
 
 
 def size_of(png: bytes) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from mnist_edge.architectures.recipe import Recipe
 from mnist_edge.dataset import Dataset
 
 #: Trained in seconds; the others are proofs.
-QUICK = ("lenet", "mlp-256", "convnet")
+QUICK = ("lenet", "mlp-256")
 
 
 @pytest.mark.parametrize(

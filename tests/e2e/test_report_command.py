@@ -12,7 +12,7 @@ from mnist_edge.store.marks import REFERENCE_MARK, marked
 pytestmark = pytest.mark.slow
 
 
-def test_the_command(run_command: Command, tmp_path: Path) -> None:
+def test_the_command(run_command: Command, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     run_command("train", "mlp-256", "--data", "drawn", "--train-images", "600", "--epochs", "1")
     run_command("train", "mlp-256", "--data", "drawn", "--train-images", "600", "--epochs", "1", "--seed", "1", "--models-dir", "others")
     run_command("export", "--format", "onnx", "--data", "drawn")
@@ -27,6 +27,7 @@ def test_the_command(run_command: Command, tmp_path: Path) -> None:
     # a folder without other seeds
     (tmp_path / "none" / "notes").mkdir(parents=True)
     assert "--pictures models/README.md: not a folder" in run_command("report", "--pictures", "models/README.md", check=2).stderr
+    request.getfixturevalue("one_figure")
     # and in a clone, where the table is that of the reference models
     table_of_a_clone = marked("with seeds that are not here", REFERENCE_MARK)
     (tmp_path / "models" / "README.md").write_bytes(table_of_a_clone)
@@ -36,7 +37,9 @@ def test_the_command(run_command: Command, tmp_path: Path) -> None:
     assert (tmp_path / "models" / "README.md").read_bytes() == table_of_a_clone
 
 
-def test_one_model_that_cannot_be_reported_does_not_stop_the_rest(models: Path, run_command: Command, tmp_path: Path) -> None:
+def test_one_model_that_cannot_be_reported_does_not_stop_the_rest(
+    models: Path, one_figure: None, run_command: Command, tmp_path: Path
+) -> None:
     run_command("train", "mlp-256", "--data", "drawn", "--train-images", "600", "--epochs", "1")
     shutil.copytree(models / "lenet", models / "damaged")  # whose answers are for other drawn digits than those here
     (models / "damaged" / "manifest.json").write_text("{")
@@ -54,7 +57,9 @@ def test_one_model_that_cannot_be_reported_does_not_stop_the_rest(models: Path, 
     assert (models / "README.md").read_text() == "my own table"
 
 
-def test_a_report_of_the_installed_reference_goes_into_the_models_folder(run_command: Command, tmp_path: Path, mnist_dir: Path) -> None:
+def test_a_report_of_the_installed_reference_goes_into_the_models_folder(
+    run_command: Command, one_figure: None, tmp_path: Path, mnist_dir: Path
+) -> None:
     reference = Path(__file__).resolve().parents[2] / "models" / "lenet"
     before = sorted(path.name for path in reference.iterdir())
     done = run_command("report", "lenet", "--data-dir", mnist_dir)

@@ -228,7 +228,7 @@ def test_a_network_answers_as_with_onnxruntime(name: str, precision: str, tmp_pa
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "int8-static"])
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(4))  # many more are a proof
 def test_a_random_network_answers_as_with_onnxruntime(seed: int, precision: str, tmp_path: Path) -> None:
     check(tmp_path, RandomNetwork(seed, int8=precision != "float32").write(tmp_path / "net.onnx"), precision)
 

@@ -233,6 +233,7 @@ def test_percentile_clips_what_minmax_keeps(models: Path, drawn_train: Dataset, 
     assert ranges["percentile"] < ranges["minmax"]
 
 
+@pytest.mark.proof
 def test_the_command_says_what_it_is_good_for(quantized: Quantized) -> None:
     document = json.loads(quantized.printed["static"])
     assert document["published"] is True

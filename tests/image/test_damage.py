@@ -74,14 +74,20 @@ FILES = {name: lambda picture, name=name: fuzz.encode(picture, name) for name in
 }
 
 
+@cache
+def whole_files(kind: str) -> tuple[tuple[bytes, fuzz.Reading | None], ...]:
+    """Each picture as a file of a kind, and how that is read."""
+    predictor = Predictor.load(fuzz.LENET)
+    return tuple((file, fuzz.read(predictor, file)) for file in (FILES[kind](picture) for picture in pictures()))
+
+
 def readings(predictor: Predictor, kind: str, damage: str, count: int) -> list[tuple[str, str]]:
     random = np.random.default_rng([zlib.crc32(kind.encode()), zlib.crc32(damage.encode())])
-    files = [FILES[kind](picture) for picture in pictures()]
-    whole = [fuzz.read(predictor, file) for file in files]
-    assert any(whole)
+    files = whole_files(kind)
+    assert any(reading for _, reading in files)
     found = []
     for i in range(count):
-        file, reading = files[i % len(files)], whole[i % len(files)]
+        file, reading = files[i % len(files)]
         if reading is not None:
             damaged = fuzz.DAMAGES[damage](file, int(random.integers(len(file))), random)
             assert damaged != file

@@ -14,10 +14,10 @@ from PIL import Image, ImageColor
 from mnist_edge.common.errors import ModelError, UsageError
 from mnist_edge.dataset import Dataset
 from mnist_edge.dataset.writers import Writers
-from mnist_edge.report import figures
+from mnist_edge.report import figures, theme, write
 from mnist_edge.report.findings import Findings
 from mnist_edge.report.theme import DARK, LIGHT
-from mnist_edge.report.write import FIGURES, write_report
+from mnist_edge.report.write import FIGURES, draw_report, write_report
 from mnist_edge.store.marks import REFERENCE_MARK, marked
 
 
@@ -40,8 +40,10 @@ class Page(HTMLParser):
 
 
 @pytest.mark.slow
-def test_a_report_is_pictures_a_page_that_needs_nothing_else_and_a_card(found: Findings) -> None:
+def test_a_report_is_pictures_a_page_that_needs_nothing_else_and_a_card(found: Findings, monkeypatch: pytest.MonkeyPatch) -> None:
     found = replace(found, writers=Writers(np.zeros(len(found.data), int), np.arange(len(found.data)) % 9))
+    files = draw_report(found)
+    monkeypatch.setattr(write, "draw_report", lambda *given: files)
     write_report(found)
     written = write_report(found)  # over its own
     assert {path.name for path in written} == {f"{name}.png" for name in FIGURES} | {"report.html", "README.md"}
@@ -52,8 +54,8 @@ def test_a_report_is_pictures_a_page_that_needs_nothing_else_and_a_card(found: F
         kind, _, data = source.partition(",")
         assert kind == "data:image/png;base64"
         picture = Image.open(io.BytesIO(b64decode(data))).convert("RGB")
-        theme = DARK if "dark" in media else LIGHT
-        assert picture.getpixel((0, picture.height - 1)) == ImageColor.getrgb(theme.paper)
+        paper = (DARK if "dark" in media else LIGHT).paper
+        assert picture.getpixel((0, picture.height - 1)) == ImageColor.getrgb(paper)
     assert sum("dark" in media for media, _ in page.sources) == len(FIGURES)
     samples = Image.open(found.model.folder / "samples.png").convert("RGB")
     assert ImageColor.getrgb(LIGHT.panel) in {colour for _, colour in samples.getcolors(1 << 16) or []}  # which lies under each digit
@@ -86,13 +88,13 @@ def test_no_label_shows_its_markup(found: Findings, monkeypatch: pytest.MonkeyPa
     from matplotlib.text import Text
 
     seen: list[str] = []
-    plain = Figure.savefig
 
-    def save(self: Figure, *arguments: object, **named: object) -> None:
-        plain(self, *arguments, **named)  # type: ignore[arg-type]
-        seen.extend(text.get_text() for text in self.findobj(Text) if text.get_visible())
+    def to_png(figure: Figure) -> bytes:
+        png = theme.to_png(figure)
+        seen.extend(text.get_text() for text in figure.findobj(Text) if text.get_visible())
+        return png
 
-    monkeypatch.setattr(Figure, "savefig", save)
+    monkeypatch.setattr(figures, "to_png", to_png)
     for draw in FIGURES.values():
         draw(found, LIGHT)
     assert len(seen) > 100
@@ -120,7 +122,7 @@ def test_a_folder_that_cannot_be_written_to_is_named(found: Findings, monkeypatc
 
 
 @pytest.mark.slow
-def test_the_card_of_a_reference_model_stays(found: Findings) -> None:
+def test_the_card_of_a_reference_model_stays(found: Findings, one_figure: None) -> None:
     card_of_a_clone = marked("with pictures that are not here", REFERENCE_MARK)
     (found.model.folder / "README.md").write_bytes(card_of_a_clone)
     written = [path.name for path in write_report(found)]
@@ -129,8 +131,10 @@ def test_the_card_of_a_reference_model_stays(found: Findings) -> None:
 
 
 @pytest.mark.slow
-def test_a_model_that_was_trained_anew_meanwhile_gets_no_old_report(found: Findings, drawn_train: Dataset, drawn_test: Dataset) -> None:
-    train_small(found.model.folder.parent, data=drawn_train, test=drawn_test, seed=5)
+def test_a_model_that_was_trained_anew_meanwhile_gets_no_old_report(
+    found: Findings, one_figure: None, drawn_train: Dataset, drawn_test: Dataset
+) -> None:
+    train_small(found.model.folder.parent, data=drawn_train.first(240), test=drawn_test, seed=5)
     with pytest.raises(ModelError, match="trained anew meanwhile"):
         write_report(found)
     assert not (found.model.folder / "report.html").exists()
