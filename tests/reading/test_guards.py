@@ -1,0 +1,88 @@
+"""Each rule by which pages are read, on a picture where it decides: without the rule, the test fails."""
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+from sheets import REFERENCE, page
+
+from mnist_edge import Predictor
+from mnist_edge.reading import choosing, parts, rules
+
+
+@pytest.fixture(scope="module")
+def reference() -> Predictor:
+    return Predictor.load(REFERENCE)
+
+
+def test_what_a_gap_has_parted_across_is_one_digit(reference: Predictor) -> None:
+    """As where a rule of the paper was taken out, or a pen has failed."""
+    whole = page(["5834726"], side=80, gap=20)
+    for digit in reference.read(whole).digits[:3]:
+        left, top, right, bottom = digit.box
+        sheet, middle = np.asarray(whole).copy(), (top + bottom) // 2 - 4
+        sheet[middle - 3 : middle + 3, left - 4 : right + 4] = 235
+        assert reference.read(Image.fromarray(sheet)).text == "5834726"
+
+
+def test_strokes_beside_each_other_are_one_digit(reference: Predictor) -> None:
+    """A 4 whose two strokes do not touch."""
+    sheet = Image.new("L", (420, 180), 245)
+    pen = ImageDraw.Draw(sheet)
+    for x in (40, 170, 300):
+        pen.line([(x + 6, 40), (x, 84), (x + 32, 84)], fill=30, width=6, joint="curve")
+        pen.line([(x + 43, 44), (x + 41, 128)], fill=30, width=6)
+    assert reference.read(sheet).text == "444"
+
+
+@pytest.mark.parametrize("slant", [0.25, 0.5, -0.25])
+def test_a_cut_between_digits_follows_their_slant(slant: float) -> None:
+    drawing = Image.new("1", (140, 110))
+    pen = ImageDraw.Draw(drawing)
+    apart = 14 + 40 * abs(slant)  # so near that no upright line passes between them
+    for x in (40, 40 + apart):
+        pen.line((x + slant * 40, 15, x - slant * 40, 95), fill=1, width=9)
+    pen.line((40, 55, 40 + apart, 55), fill=1, width=4)  # what joins them
+    rows, columns = np.nonzero(np.asarray(drawing))
+    mask = np.asarray(drawing)[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    pieces = parts.slices(parts.Part(0, mask.shape[0], 0, mask.shape[1], mask, 1.0), 80)
+    strokes = [piece for piece in pieces if piece.height > 76]
+    assert len(strokes) == 2
+    for stroke in strokes:  # one stroke each, and nothing of the other
+        assert 650 < stroke.mask.sum() < 950 and stroke.width < 1.2 * (9 + abs(slant) * 80) + 16
+
+
+def test_a_line_of_dots_is_a_rule_and_what_crosses_it_is_not() -> None:
+    mask = np.zeros((200, 400), np.bool_)
+    for x in range(10, 390, 5):
+        mask[100:103, x : x + 3] = True
+    mask[60:140, 200:206] = True
+    left = rules.without_rules(mask, 100)
+    assert left[60:140, 200:206].all() and left.sum() == 80 * 6
+
+
+def _way(sure: float, height: int, cut: bool, width: int = 40) -> choosing.Character:
+    part = parts.Part(0, height, 0, width, np.ones((height, width), np.bool_), float(height * width))
+    return choosing.Character(part, np.zeros((28, 28), np.uint8), 3, sure, (1.0, 0.0, 0.0), cut)
+
+
+@pytest.mark.parametrize(
+    ("sure", "height", "parted"),
+    [(0.9, 80, True), (0.45, 80, False), (0.9, 40, False)],
+)
+def test_slices_have_to_be_digits_surely_and_as_high(sure: float, height: int, parted: bool) -> None:
+    """Even where the whole is surer not to be one: half of a letter is no digit."""
+    ways = {(0, 2): _way(0.05, 80, False, 80), (0, 1): _way(0.9, 80, True), (1, 2): _way(sure, height, True)}
+    chosen = choosing._best_path(ways, 2)
+    assert (len(chosen) == 2) == parted
+
+
+def test_a_table_of_printed_digits(reference: Predictor) -> None:
+    """Without 1, whose printed form is a question to the network and not to the page."""
+    numbers = [[str(n * 137 % 1000).replace("1", "2") for n in range(6 * row, 6 * row + 6)] for row in range(5)]
+    sheet = Image.new("L", (1200, 600), 250)
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(44)
+    for i, row in enumerate(numbers):
+        for j, number in enumerate(row):
+            pen.rectangle((60 + j * 180, 60 + i * 95, 240 + j * 180, 155 + i * 95), outline=60, width=2)
+            pen.text((90 + j * 180, 80 + i * 95), number, fill=20, font=font)
+    assert reference.read(sheet).text == "/".join(" ".join(row) for row in numbers)
