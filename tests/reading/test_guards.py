@@ -1,5 +1,8 @@
 """Each rule by which pages are read, on a picture where it decides: without the rule, the test fails."""
 
+import json
+
+import made_pages
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
@@ -32,6 +35,14 @@ def test_strokes_beside_each_other_are_one_digit(reference: Predictor) -> None:
         pen.line([(x + 6, 40), (x, 84), (x + 32, 84)], fill=30, width=6, joint="curve")
         pen.line([(x + 43, 44), (x + 41, 128)], fill=30, width=6)
     assert reference.read(sheet).text == "444"
+
+
+def test_rings_around_digits_are_no_digits(reference: Predictor) -> None:
+    sheet = page(["3  5  4"], side=64, gap=16, size=(700, 200))
+    pen = ImageDraw.Draw(sheet)
+    for x in (92, 332, 572):
+        pen.ellipse((x - 50, 42, x + 50, 142), outline=40, width=3)
+    assert reference.read(sheet).text.replace(" ", "") == "354"
 
 
 @pytest.mark.parametrize("slant", [0.25, 0.5, -0.25])
@@ -86,3 +97,20 @@ def test_a_table_of_printed_digits(reference: Predictor) -> None:
             pen.rectangle((60 + j * 180, 60 + i * 95, 240 + j * 180, 155 + i * 95), outline=60, width=2)
             pen.text((90 + j * 180, 80 + i * 95), number, fill=20, font=font)
     assert reference.read(sheet).text == "/".join(" ".join(row) for row in numbers)
+
+
+@pytest.mark.parametrize("kind", made_pages.KINDS)
+def test_made_pages_are_the_same_each_time_and_each_of_its_own(kind: str) -> None:
+    first = made_pages.page(kind, 3)
+    assert first.tobytes() == made_pages.page(kind, 3).tobytes()
+    assert first.tobytes() != made_pages.page(kind, 4).tobytes() and first.tobytes() != made_pages.page(kind, 3, seed=1).tobytes()
+
+
+def test_made_pages_of_letters_have_ink_and_the_figures_count(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A digit on each page is seen as what it is: with numbers in place of words, no page is without a digit."""
+    assert np.asarray(made_pages.page("letters", 0).convert("L")).min() < 120
+    monkeypatch.setattr(made_pages, "_TEXT", "2753 8846 3925")
+    arguments = ["made_pages.py", "--pages", "2", "--only", "letters", "--model", str(REFERENCE)]
+    monkeypatch.setattr("sys.argv", arguments)
+    made_pages.main()
+    assert json.loads(capsys.readouterr().out) == {"letters": {"pages": 2, "without_digit": 0, "share": 0.0}}
