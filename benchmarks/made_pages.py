@@ -4,8 +4,8 @@
 
 Six kinds are pages without writing: bare, lined and squared paper, shadows, textures, photos out of focus. The others hold words or
 signs, in the fonts that come with matplotlib and Pillow or in those of a folder. A page depends on its kind, its number and the seed alone.
-Prints JSON, for each kind and for all without writing: how many pages, and on how many of them no digit is read. `--save` writes the pages
-with a wrong answer, and what was read on each.
+Prints a line of JSON for each kind, for all without writing and for all with: how many pages, and on how many of them no digit is read.
+`--save` writes the pages with a wrong answer, and what was read on each.
 """
 
 import argparse
@@ -13,7 +13,6 @@ import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib import get_data_path
@@ -172,12 +171,6 @@ def usual_fonts() -> list[Path | None]:
     return [None, *(folder / f"{name}.ttf" for name in _FONTS)]
 
 
-def figures(counts: list[tuple[int, int]]) -> dict[str, Any]:
-    """Return the figures of kinds, each given as its pages and on how many of them no digit is read."""
-    pages, bare = (sum(values) for values in zip(*counts, strict=True))
-    return {"pages": pages, "without_digit": bare, "share": round(bare / pages, 4)}
-
-
 def main() -> None:
     """Make the pages, read them, print the figures."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -198,7 +191,7 @@ def main() -> None:
         options.save.mkdir(parents=True, exist_ok=True)
     warnings.simplefilter("ignore", UnprovenWarning)  # this is about reading
     predictor = Predictor.load(options.model, options.runtime)
-    counts: dict[str, tuple[int, int]] = {}
+    total = {True: [0, 0], False: [0, 0]}
     for kind in [options.only] if options.only else KINDS:
         bare = 0
         for number in range(options.pages):
@@ -208,11 +201,13 @@ def main() -> None:
             if reading.digits and options.save is not None:
                 made.save(options.save / f"{kind}-{number}.png")
                 drawing.explain(reading).save(options.save / f"{kind}-{number}-read.png")
-        counts[kind] = options.pages, bare
-    document = {kind: figures([count]) for kind, count in counts.items()}
-    if not options.only:
-        document["without writing"] = figures([counts[kind] for kind in WITHOUT_WRITING])
-    print(json.dumps(document, indent=1))
+        print(json.dumps({"kind": kind, "pages": options.pages, "without_digit": bare}), flush=True)
+        total[kind in WITHOUT_WRITING][0] += options.pages
+        total[kind in WITHOUT_WRITING][1] += bare
+    for without, (pages, bare) in total.items():
+        if pages:
+            name = "without writing" if without else "with letters or signs"
+            print(json.dumps({"all": name, "pages": pages, "without_digit": bare, "share": round(bare / pages, 4)}))
 
 
 if __name__ == "__main__":

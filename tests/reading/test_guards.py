@@ -45,6 +45,30 @@ def test_rings_around_digits_are_no_digits(reference: Predictor) -> None:
     assert reference.read(sheet).text.replace(" ", "") == "354"
 
 
+def test_digits_that_stand_on_a_short_line_and_touch_it(reference: Predictor) -> None:
+    """All ink is one piece then, as long as no digit is high."""
+    sheet = page(["27409"], side=64, gap=10, size=(1600, 500))
+    ImageDraw.Draw(sheet).line((60, 111, 440, 113), fill=60, width=4)
+    assert reference.read(sheet).text == "27409"
+
+
+def test_a_stroke_and_nothing_else_is_no_digit(reference: Predictor) -> None:
+    sheet = Image.new("L", (300, 220), 240)
+    ImageDraw.Draw(sheet).line((150, 60, 146, 160), fill=30, width=7)
+    assert reference.read(sheet).rows == ()
+
+
+def test_ink_that_differs_from_its_paper_in_one_colour_is_found(reference: Predictor) -> None:
+    grey = np.asarray(page(["2745"]))
+    assert reference.read(Image.fromarray(np.stack([np.full_like(grey, 225), grey, grey], axis=-1))).text == "2745"
+
+
+def test_a_digit_at_the_border_gets_a_warning(reference: Predictor) -> None:
+    sheet = np.asarray(page(["2745"], side=80, gap=20))[:, 85:]
+    first, *others = reference.read(Image.fromarray(sheet)).digits
+    assert "reaches the picture's border" in first.warnings and not any(one.warnings for one in others)
+
+
 @pytest.mark.parametrize("slant", [0.25, 0.5, -0.25])
 def test_a_cut_between_digits_follows_their_slant(slant: float) -> None:
     drawing = Image.new("1", (140, 110))
@@ -113,4 +137,6 @@ def test_made_pages_of_letters_have_ink_and_the_figures_count(monkeypatch: pytes
     arguments = ["made_pages.py", "--pages", "2", "--only", "letters", "--model", str(REFERENCE)]
     monkeypatch.setattr("sys.argv", arguments)
     made_pages.main()
-    assert json.loads(capsys.readouterr().out) == {"letters": {"pages": 2, "without_digit": 0, "share": 0.0}}
+    kind, total = map(json.loads, capsys.readouterr().out.splitlines())
+    assert kind == {"kind": "letters", "pages": 2, "without_digit": 0}
+    assert total == {"all": "with letters or signs", "pages": 2, "without_digit": 0, "share": 0.0}
