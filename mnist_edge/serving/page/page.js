@@ -258,7 +258,7 @@ function drawBoxes(pen, digits, scale, colour) {
   for (const { digit, box, warnings } of digits) {
     const [x0, y0, x1, y1] = box.map((value) => value * scale);
     const own = colour(warnings.length ? "--doubt" : "--accent");
-    for (const [style, width] of [[colour("--paper"), 3], [own, 1.5]]) {
+    for (const [style, width] of [[colour("--paper"), 3.5], [own, 2]]) {
       Object.assign(pen, { strokeStyle: style, lineWidth: width });
       pen.setLineDash(warnings.length && style === own ? [5, 3] : []);
       pen.strokeRect(x0 - 3, y0 - 3, x1 - x0 + 6, y1 - y0 + 6);
