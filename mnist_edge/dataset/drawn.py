@@ -53,7 +53,9 @@ def draw(split: str, count: int | None = None, seed: int | None = None, hands: H
     return Dataset("drawn", split, _centre(images)[:, None], labels)
 
 
-def _draw_shape(shape: list[Stroke], count: int, random: np.random.Generator, hands: Hands, broadest: float) -> NDArray[np.uint8]:
+def _draw_shape(
+    shape: list[Stroke], count: int, random: np.random.Generator, hands: Hands = "few", broadest: float = 5.2
+) -> NDArray[np.uint8]:
     """Return `count` drawings of one shape, uint8 count×28×28, not yet centred by mass."""
     strokes = [_sample(np.array(stroke), count, random) for stroke in shape]
     ends = np.cumsum([stroke.shape[1] for stroke in strokes])[:-1]

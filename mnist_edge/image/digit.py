@@ -15,6 +15,9 @@ from mnist_edge.image.strokes import FINE, cut_out, stroke_width, strokes_met
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+#: The end of the warning that there is more than one digit; the server names its own way in its place.
+READS_ALL = "--several reads all"
+
 
 class Found(NamedTuple):
     """The digit in a picture.
@@ -170,7 +173,7 @@ def find_doubts(found: Found) -> tuple[str, ...]:
     like = (pieces.ink >= 0.3 * pieces.ink[chosen].sum()) & (pieces.height >= 0.5 * height)
     alike = like & (pieces.borders == 0) & ~(around | chosen)
     if alike.any() or width > 2 * height:
-        return ("more than one digit? the most central is read; --several reads all",)
+        return (f"more than one digit? the most central is read; {READS_ALL}",)
     if found.pen > 6:
         return ("probably not a digit: the ink is a patch more than a line",)
     if (holes := _holes(found.mask[top:bottom, left:right])) > 2:

@@ -28,6 +28,9 @@ MOST_PIECES = 1500
 #: Where writing is less high than this, in pixels of the working copy, the page is read again from one with so many times the pixels.
 _SMALL_WRITING, _MORE = 18, 3
 
+#: A line is a rule if it is so long, as a share of the page's longer side: before the height of the digits is known, and after.
+_LONG_RULE, _SHORT_RULE = 0.25, 0.06
+
 #: What is a digit with less than this likelihood gets a warning.
 IS_SURELY = 0.8
 
@@ -185,13 +188,17 @@ def _read(ink: Ink, answer: Answer) -> _Page:
 def _pieces(ink: Ink) -> tuple[Components, float]:
     """Return the pieces of ink without rules, and the digits' height; 0 if there are none."""
     longer = max(ink.mask.shape)
-    mask = without_rules(ink.mask, 0.25 * longer)
+    mask = without_rules(ink.mask, _LONG_RULE * longer)
     pieces = find_components(mask, ink.strength)
     height = typical_height(pieces)
+    if height == 0 and len(pieces):  # all digits may stand on a shorter line, and be one piece with it
+        mask = without_rules(mask, max(_SHORT_RULE * longer, 24))
+        pieces = find_components(mask, ink.strength)
+        height = typical_height(pieces)
     if height == 0:
         return pieces, 0.0
     if (np.maximum(pieces.width, pieces.height) > 1.8 * height).any():
-        mask = without_rules(mask, max(1.8 * height, 0.06 * longer, 24))
+        mask = without_rules(mask, max(1.8 * height, _SHORT_RULE * longer, 24))
         pieces = find_components(mask, ink.strength)
     pieces = find_components(mask & (ink.strength > levels(pieces, mask)), ink.strength)
     return pieces, typical_height(pieces) or height

@@ -13,6 +13,7 @@ import numpy as np
 
 from mnist_edge import image
 from mnist_edge.common.errors import PictureError
+from mnist_edge.image.digit import READS_ALL
 from mnist_edge.proof.confidence import softmax
 from mnist_edge.serving import bodies
 from mnist_edge.serving.metrics import CONFIDENCES, Tally
@@ -95,7 +96,8 @@ _Found = tuple[dict[str, Any], "Image | None", list[tuple[int, float]]]
 def _digit(model: Served, content: bytes, what: Asked, settings: Settings, given_up: threading.Event | None) -> _Found:
     prepared = image.prepare(content, what.ink, max_pixels=settings.max_pixels)
     (prediction,) = model.predictor.predictions(model.logits(prepared.pixels[None, None], given_up))
-    prediction = prediction._replace(warnings=prepared.warnings + prediction.warnings)
+    noticed = tuple(warning.replace(READS_ALL, "?several=1 reads all") for warning in prepared.warnings)
+    prediction = prediction._replace(warnings=noticed + prediction.warnings)
     found = prediction.to_json() | {"ink": prepared.ink, "box": list(prepared.box)}
     drawn = None
     if what.explain:

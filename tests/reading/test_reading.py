@@ -217,6 +217,13 @@ def test_json_is_what_it_says(reference: Predictor) -> None:
     assert set(document["rows"][0][0]) == {"digit", "confidence", "box", "warnings"}
 
 
+def test_the_picture_in_the_docs_is_read(reference: Predictor) -> None:
+    """By the script that draws it: a shadow, squared paper, a plus, letters."""
+    import draw_page
+
+    assert reference.read(draw_page.page()).text == "0306 94217/58 67/2749"
+
+
 @pytest.mark.proof
 def test_real_pictures_are_read(reference: Predictor) -> None:
     """Photos, scans, tablets and forms of other people; the aim is an edit distance of 3 % and four pictures of five without an error."""

@@ -67,6 +67,15 @@ def test_a_page_is_read_as_the_command_reads_it(server: Running, pixels: np.ndar
     assert drawn.headers["content-type"] == "image/png" and Image.open(io.BytesIO(drawn.body)).width >= 560
 
 
+def test_where_there_are_several_the_warning_names_the_servers_own_way(server: Running, pixels: np.ndarray) -> None:
+    sheet, buffer = Image.new("L", (300, 140), 255), io.BytesIO()
+    for i, digit in enumerate(pixels[:2, 0]):
+        sheet.paste(Image.fromarray(255 - digit).resize((84, 84), Image.Resampling.BICUBIC), (50 + 110 * i, 28))
+    sheet.save(buffer, "PNG")
+    warnings = server.ask("/predict", buffer.getvalue()).json()["warnings"]
+    assert warnings[0] == "more than one digit? the most central is read; ?several=1 reads all"
+
+
 def test_a_page_without_a_digit_is_an_empty_answer(server: Running) -> None:
     buffer = io.BytesIO()
     Image.new("L", (300, 200), 250).save(buffer, "PNG")

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 import pages
 import pytest
-from once import lacking, once
+import sheets
+from browsing import draw
+from once import once
 from PIL import Image
 
 from mnist_edge.dataset import Dataset
@@ -52,21 +54,6 @@ class Site:
     def close(self) -> None:
         self.server.shutdown()
         self.server.server_close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        lacking("chromium is not on this machine")
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        lacking("playwright is not installed; run: pip install playwright")
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
@@ -109,17 +96,6 @@ def visit(browser: Any) -> Iterator[Callable[..., Any]]:
     for context in contexts:
         context.close()
     assert problems == []
-
-
-def draw(page: Any, strokes: list[list[tuple[float, float]]]) -> None:
-    box = page.locator("#board").bounding_box()
-    for stroke in strokes:
-        places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]
-        page.mouse.move(*places[0])
-        page.mouse.down()
-        for place in places[1:]:
-            page.mouse.move(*place, steps=10)
-        page.mouse.up()
 
 
 def answer(page: Any, expected: str) -> None:
@@ -244,6 +220,23 @@ def test_choose_paste_and_drop_a_picture(int8: Path, serve: Callable[..., Site],
     Image.new("L", (100, 80), 200).save(tmp_path / "grey.png")
     page.set_input_files("#file", tmp_path / "grey.png")
     page.wait_for_function("() => document.getElementById('note').textContent.startsWith('No ink found')")
+
+
+def test_of_several_digits_one_is_read_and_the_page_says_so(
+    int8: Path, serve: Callable[..., Site], visit: Callable[..., Any], tmp_path: Path
+) -> None:
+    """It has no reader of pages, so it says what it does: which digit it read, and that there are more."""
+    sheets.page(["3752"]).save(tmp_path / "sheet.png")
+    page = visit(serve(int8).url)
+    said = "More than one digit? This page reads one at a time, the most central."
+    page.set_input_files("#file", tmp_path / "sheet.png")
+    page.wait_for_function("said => document.getElementById('note').textContent.startsWith(said)", arg=said)
+    assert page.text_content("#digit") in "75" and said in state(page)["spoken"]
+    box = page.evaluate("import('./page.js').then(({ page }) => page.result.box)")
+    assert box[2] - box[0] < 80, "one digit has the box, not the row"
+    page.click("#clear")
+    draw(page, [[(0.1, 0.3), (0.3, 0.3), (0.2, 0.7)], [(0.6, 0.25), (0.6, 0.72)]])
+    page.wait_for_function("said => document.getElementById('note').textContent.startsWith(said)", arg=said)
 
 
 @pytest.mark.parametrize("precision", ["int8-static", "float32"])

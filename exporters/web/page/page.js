@@ -685,7 +685,7 @@ function findDoubts({ all, chosen, box: [top, bottom, left, right], pen, mask })
   const own = all.pieces.filter((_, i) => chosen[i]);
   const ink = own.reduce((sum, p) => sum + p.ink, 0);
   const isAlike = (p, i) => p.ink >= 0.3 * ink && p.height >= 0.5 * height && p.borders === 0 && !chosen[i] && !isAround(p, { top, bottom, left, right });
-  if (all.pieces.some(isAlike) || width > 2 * height) return ["More than one digit? The most central is read."];
+  if (all.pieces.some(isAlike) || width > 2 * height) return ["More than one digit? This page reads one at a time, the most central."];
   if (pen > 6) return ["Probably not a digit: the ink is a patch more than a line."];
   const paper = mapped(part(mask, top - 1, bottom + 1, left - 1, right + 1), (value, i) => {
     const [x, y] = [i % (width + 2), Math.floor(i / (width + 2))];
