@@ -74,7 +74,6 @@ class Plan:
         quantize: the lower precision that is kept beside float32. `export` stops if held-out images choose another (`choose_precision`).
         network, arguments: where these are not the name, and none.
         seeds: further seeds, for the spread; only where a training is short.
-        threads: LeNet's reference was trained with two, the others with one.
         formats: besides ONNX.
     """
 
@@ -83,7 +82,6 @@ class Plan:
     network: str = ""
     arguments: tuple[str, ...] = ()
     seeds: tuple[int, ...] = (1, 2)
-    threads: int = 1
     formats: tuple[str, ...] = ()
 
 
@@ -94,7 +92,7 @@ PLANS = (
     Plan("vit-cls", "static", seeds=()),
     Plan("cnn-keras", "static", seeds=()),
     Plan("mnistnet", "static", seeds=()),
-    Plan("lenet", "static", threads=2, formats=("torchscript",)),
+    Plan("lenet", "static", formats=("torchscript",)),
     Plan("convnet", "static"),
     Plan("cnn-small", "static"),
     Plan("resnet-tiny", "fp16"),
@@ -148,7 +146,7 @@ def train(plan: Plan, seed: int, folder: Path, data_dir: Path | None) -> None:
     if is_trained(folder, name, plan.network or plan.name):
         return
     arguments = [word for pair in plan.arguments for word in ("--set", pair)]
-    run("train", plan.network or plan.name, "--name", name, *arguments, "--seed", seed, "--threads", plan.threads, "--device", "cpu",
+    run("train", plan.network or plan.name, "--name", name, *arguments, "--seed", seed, "--threads", 1, "--device", "cpu",
         "--licence", "MIT", "--resume", folder=folder, data_dir=data_dir)  # fmt: skip
 
 

@@ -41,7 +41,7 @@ FLOORS = {
 }
 
 #: What was reached so far where that is less (README, "Reference models"); an entry goes when its promise is kept.
-REACHED = {"vgg": 99.56, "resnet-tiny": 96.88, "resnet-tiny-conv": 96.73}
+REACHED = {"lenet": 99.48, "vgg": 99.56, "resnet-tiny": 96.88, "resnet-tiny-conv": 96.73}
 
 
 def test_every_network_is_there() -> None:

@@ -349,3 +349,30 @@ def test_the_server_loads_no_torch(serve: Callable[..., Running]) -> None:
 def test_json_for_programs(run_process: Command, serve: Callable[..., Running]) -> None:
     done = run_process("serve", LENET, "--json", "--port", 0, "--max-headers", 5, check=2)
     assert json.loads(done.stdout)["exit_code"] == 2
+
+
+def test_a_clock_that_jumps_changes_nothing_but_the_time_in_the_log(serve: Callable[..., Running], tmp_path: Path) -> None:
+    library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+    if library is None:
+        pytest.skip("libfaketime is not installed")
+    clock = tmp_path / "clock"
+    clock.write_text("+0")
+    faked = {"FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    running = serve(LENET, "--workers", "2", env={"LD_PRELOAD": str(library)} | faked)
+    asking = Asking(running)
+    years = {}
+    try:
+        for jump in ("+3650d", "-3650d"):
+            clock.write_text(jump)
+            replaced = running.workers()[0]
+            os.kill(replaced, signal.SIGKILL)
+            until(lambda gone=replaced: len(running.workers()) == 2 and gone not in running.workers())
+            answer = running.infer(bytes(784), X_Request_Id=f"jump{jump}")
+            assert answer.status == 200
+            years[jump] = int(running.log(lambda line, wanted=f"jump{jump}": line.get("id") == wanted)["time"][:4])
+    finally:
+        asking.stop()
+    assert years["+3650d"] - years["-3650d"] in (19, 20), "the clock did jump"
+    assert set(asking.statuses) == {200}
+    assert all(0 <= json.loads(line)["ms"] < 10_000 for line in running.lines)
+    assert running.stop() == 0
