@@ -127,6 +127,19 @@ ANSWERED = {
     "the logits are used once more": case(
         FLAT, node("Gemm", "flat w", "g", transB=1), node("Sigmoid", "g", "s"), node("Mul", "g s", "logits"), w=numbers(10, 784)
     ),
+    "filters of many weights, over images of odd sizes, and a sum around them": case(
+        node("Conv", "ink w", "c", kernel_shape=[5, 5], strides=[4, 4], pads=[2] * 4),
+        node("Conv", "c v b", "d", kernel_shape=[3, 3], pads=[1] * 4),
+        node("Add", "d c", "a"),
+        node("Relu", "a", "r"),
+        node("Conv", "r u", "o", kernel_shape=[3, 3], strides=[2, 1], pads=[0, 1, 1, 1]),
+        node("Flatten", "o", "f", axis=1),
+        size=420,
+        w=numbers(90, 1, 5, 5),
+        v=numbers(90, 90, 3, 3, size=0.03),
+        b=numbers(90),
+        u=numbers(20, 90, 3, 3, size=0.03),
+    ),
     "logits that are an image of one pixel": case(
         node("Conv", "ink w b", "c", kernel_shape=[28, 28]),
         node("Squeeze", "c a", "logits"),
