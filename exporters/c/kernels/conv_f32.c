@@ -25,11 +25,23 @@ INLINE void conv_f32(const float *x, const float *filters, const float *bias, co
     for (int at = 0; at < outputs; at += window == 1 ? group : 1) {
         const int now = window == 1 && outputs % group ? smaller(group, outputs - at) : group;
         float *out = y + at * s.o;
-        for (int p = 0; p < now; p++) {
-            const int to = window == 1 ? at + p : at, py = to / s.pooled_w, px = to % s.pooled_w;
-            patch_f32(x, s, py * s.pool_sy + (window == 1 ? 0 : p / s.pool_w), px * s.pool_sx + (window == 1 ? 0 : p % s.pool_w), patches + p * k);
+#if LANES > 1 /* a window of 2 x 2 that lies within the image needs no patches */
+        const int iy = at / s.pooled_w * s.pool_sy * s.sy - s.top, ix = at % s.pooled_w * s.pool_sx * s.sx - s.left;
+        if (s.pool_h == 2 && s.pool_w == 2 && iy >= 0 && ix >= 0 && iy + s.sy + s.kh <= s.h && ix + s.sx + s.kw <= s.w) {
+            const float *first = x + (iy * s.w + ix) * s.c, *below = first + s.sy * s.w * s.c;
+            for (int j = 0; j < s.o; j += 2 * LANES)
+                four_rows(first, first + s.sx * s.c, below, below + s.sx * s.c, s.kh, s.w * s.c, filters + j / BAND * BAND * k + j % BAND,
+                          smaller(BAND, s.o - j / BAND * BAND), s.kw * s.c, smaller(2 * LANES, s.o - j), bias + j, sums + j, s.o);
+        } else
+#endif
+        {
+            for (int p = 0; p < now; p++) {
+                const int to = window == 1 ? at + p : at, py = to / s.pooled_w, px = to % s.pooled_w;
+                const int down = window == 1 ? 0 : p / s.pool_w, right = window == 1 ? 0 : p % s.pool_w;
+                patch_f32(x, s, py * s.pool_sy + down, px * s.pool_sx + right, patches + p * k);
+            }
+            rows_f32(patches, filters, bias, now, k, s.o, window == 1 ? out : sums, s.o);
         }
-        rows_f32(patches, filters, bias, now, k, s.o, window == 1 ? out : sums, s.o);
         for (int o = 0; window > 1 && o < s.o; o++) {
             float value = 0.0f;
             for (int p = 0; p < window; p++) {
