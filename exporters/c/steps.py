@@ -160,3 +160,14 @@ def float_text(value: np.float32) -> str:
         else np.format_float_positional(value, unique=True, trim="0")
     )
     return f"{text}f"
+
+
+def float_texts(values: NDArray[Any]) -> list[str]:
+    """Return `float_text` of each of N float32, of millions in seconds: numpy writes most of an array's numbers alike. Raises ExportError."""
+    flat = np.asarray(values, np.float32)
+    size = np.abs(flat)
+    alike = (flat == 0) | ((size > 1e-4) & (size < 1e6))
+    words = [f"{word}f" for word in np.where(alike, flat, np.float32(0)).astype(str).tolist()]
+    for index in np.flatnonzero(~alike):
+        words[index] = float_text(flat[index])
+    return words

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import textwrap
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from exporters.c.memory import Plan
-from exporters.c.steps import SIZES, Argument, Array, Network, Scratch, Value, float_text
+from exporters.c.steps import SIZES, Argument, Array, Network, Scratch, Value, float_text, float_texts
 
 _KERNELS = Path(__file__).parent / "kernels"
 
@@ -102,10 +102,24 @@ def _kernel(name: str) -> str:
 
 def _array(array: Array) -> str:
     flat = np.ascontiguousarray(array.values).ravel()
-    words = [float_text(one) for one in flat] if array.type == "float" else [str(int(one)) for one in flat]
-    lines = textwrap.wrap(", ".join(words), _WIDTH - 4, break_long_words=False)
-    body = "\n".join(f"    {line}" for line in lines)
+    words = float_texts(flat) if array.type == "float" else [str(one) for one in flat.tolist()]
+    body = "\n".join(f"    {line}" for line in filled(words, _WIDTH - 4))
     return f"static const {array.type} {array.name}[{len(flat)}] = {{\n{body}\n}};\n"
+
+
+def filled(words: Sequence[str], width: int) -> Iterator[str]:
+    """Return lines of up to `width` characters, words with commas between them, as textwrap fills them; for millions of weights it is too slow."""
+    line: list[str] = []
+    taken = -1
+    for index, word in enumerate(words):
+        size = len(word) + (index < len(words) - 1)
+        if line and taken + 1 + size > width:
+            yield ", ".join(line) + ","
+            line, taken = [], -1
+        line.append(word)
+        taken += 1 + size
+    if line:
+        yield ", ".join(line)
 
 
 def _function(name: str, network: Network, plan: Plan) -> str:

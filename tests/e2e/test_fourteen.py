@@ -38,3 +38,18 @@ def test_trains_exports_and_verifies(
         predictor = Predictor.load(model.folder, runtime)
         for batch in (1, 2, 3, 7, 64, 100):
             np.testing.assert_allclose(predictor.logits(drawn_test.images[:batch]), reference[:batch], atol=1e-4, rtol=0)
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("name", ["cnn-keras", "vgg"])
+def test_the_large_networks_answer_in_c_too(
+    name: str, tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those with no float32 file in models/. ResNet-18, of eleven million weights, is left out: a compiler needs minutes to read them."""
+    monkeypatch.setattr("mnist_edge.proof.records.SMALLEST", 100)
+    few, drawn_test = drawn_train.first(120), drawn_test.first(100)
+    model = train_small(tmp_path, name, data=few, test=drawn_test, recipe=Recipe(epochs=1, batch_size=32, lr=1e-3))
+    model, _ = gate.export(model, "onnx", drawn_test)
+    model, proof = gate.export(model, "c", drawn_test, options={"target": ("none",)})
+    assert proof.artifact is not None, proof.report.failures
+    assert proof.report.max_difference <= 1e-4

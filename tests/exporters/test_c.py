@@ -6,6 +6,7 @@ import random
 import re
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,11 +16,12 @@ import numpy as np
 import pytest
 from conftest import Command, train_small
 
-from exporters.c import memory
+from exporters.c import memory, text
 from exporters.c.memory import Place, Plan
-from exporters.c.steps import Network, Scratch, Step, Value
+from exporters.c.steps import Network, Scratch, Step, Value, float_text, float_texts
 from exporters.registry import find
 from mnist_edge import store
+from mnist_edge.common.errors import ExportError
 from mnist_edge.common.trees import read_tree
 from mnist_edge.dataset import Dataset
 from mnist_edge.runtimes import Runtime, c_folder, native
@@ -146,6 +148,31 @@ def built(folder: Path, harness: str, *flags: str) -> ctypes.CDLL:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return ctypes.CDLL(str(library))
+
+
+# the text
+
+
+def test_each_float_is_written_as_the_shortest_text_that_reads_back() -> None:
+    """Many at once are written as one by one: numbers of every size, edges at which the form changes, zeros and what is too small to be normal."""
+    rng = np.random.default_rng(0)
+    edges = np.array([0, -0.0, 1, 1e-4, 1e6, 999999.94, 1e-45, 1e-38, 3.4028235e38, 16777216, 1 / 3], np.float32)
+    beside = [np.nextafter(edges, np.float32(to), dtype=np.float32) for to in (0, 3.4028235e38)]
+    any_bits = rng.integers(0, 2**32, 20_000, dtype=np.uint64).astype(np.uint32).view(np.float32)
+    values = np.concatenate([edges, -edges, *beside, any_bits[np.isfinite(any_bits)], rng.normal(size=20_000).astype(np.float32) / 30])
+    words = float_texts(values)
+    assert words == [float_text(value) for value in values]
+    assert np.array_equal(np.array([word.removesuffix("f") for word in words], np.float32).view(np.uint32), values.view(np.uint32))
+    for wrong in (np.inf, -np.inf, np.nan):
+        with pytest.raises(ExportError, match="cannot write"):
+            float_texts(np.array([1, wrong], np.float32))
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 17, 5000])
+def test_lines_are_as_full_as_textwrap_makes_them(count: int) -> None:
+    choose = random.Random(count)
+    words = ["-" * choose.randint(0, 1) + "1" * choose.choice([1, 2, 9, 14, 200]) for _ in range(count)]
+    assert list(text.filled(words, 136)) == textwrap.wrap(", ".join(words), 136, break_long_words=False)
 
 
 # what compilers say

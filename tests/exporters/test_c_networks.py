@@ -127,6 +127,31 @@ ANSWERED = {
     "the logits are used once more": case(
         FLAT, node("Gemm", "flat w", "g", transB=1), node("Sigmoid", "g", "s"), node("Mul", "g s", "logits"), w=numbers(10, 784)
     ),
+    "filters of many weights, over images of odd sizes, and a sum around them": case(
+        node("Conv", "ink w", "c", kernel_shape=[5, 5], strides=[4, 4], pads=[2] * 4),
+        node("Conv", "c v b", "d", kernel_shape=[3, 3], pads=[1] * 4),
+        node("Add", "d c", "a"),
+        node("Relu", "a", "r"),
+        node("Conv", "r u", "o", kernel_shape=[3, 3], strides=[2, 1], pads=[0, 1, 1, 1]),
+        node("Flatten", "o", "f", axis=1),
+        size=420,
+        w=numbers(90, 1, 5, 5),
+        v=numbers(90, 90, 3, 3, size=0.03),
+        b=numbers(90),
+        u=numbers(20, 90, 3, 3, size=0.03),
+    ),
+    "windows of 2 x 2, at the edge and within": case(
+        node("Conv", "ink w b", "c", kernel_shape=[3, 5], pads=[1, 2, 1, 2]),
+        node("Relu", "c", "r"),
+        node("MaxPool", "r", "p", kernel_shape=[2, 2], strides=[2, 2]),
+        node("Conv", "p v", "d", kernel_shape=[3, 3], strides=[1, 2]),
+        node("AveragePool", "d", "a", kernel_shape=[2, 2], strides=[3, 1]),
+        node("Flatten", "a", "f", axis=1),
+        size=400,
+        w=numbers(6, 1, 3, 5),
+        b=numbers(6),
+        v=numbers(20, 6, 3, 3),
+    ),
     "logits that are an image of one pixel": case(
         node("Conv", "ink w b", "c", kernel_shape=[28, 28]),
         node("Squeeze", "c a", "logits"),

@@ -63,23 +63,28 @@ INLINE void one_row(const float *x, const float *w, int step, int k, int n, int 
 }
 
 #if LANES > 1
-/* Four rows and up to two vectors of columns beside each other. */
-INLINE void four_rows(const float *x, const float *w, int step, int k, int n, const float *bias, float *RESTRICT y, int y_step)
+/* Four rows and up to two vectors of columns beside each other. Each row is in `parts` of k floats, which lie x_step apart. */
+INLINE void four_rows(const float *p, const float *q, const float *r, const float *s, int parts, int x_step, const float *w, int step, int k, int n,
+                      const float *bias, float *RESTRICT y, int y_step)
 {
     const int two = n > LANES;
     floats a = load(bias), b = a, c = a, d = a, e = two ? load(bias + LANES) : a, f = e, g = e, h = e;
-    for (int i = 0; i < k; i++) {
-        const floats v = load(w + i * step);
-        a += v * x[i];
-        b += v * x[k + i];
-        c += v * x[2 * k + i];
-        d += v * x[3 * k + i];
-        if (two) {
-            const floats u = load(w + i * step + LANES);
-            e += u * x[i];
-            f += u * x[k + i];
-            g += u * x[2 * k + i];
-            h += u * x[3 * k + i];
+    for (int part = 0; part < parts; part++) {
+        const int at = part * x_step;
+        for (int i = 0; i < k; i++) {
+            const float *weights = w + (part * k + i) * step;
+            const floats v = load(weights);
+            a += v * p[at + i];
+            b += v * q[at + i];
+            c += v * r[at + i];
+            d += v * s[at + i];
+            if (two) {
+                const floats u = load(weights + LANES);
+                e += u * p[at + i];
+                f += u * q[at + i];
+                g += u * r[at + i];
+                h += u * s[at + i];
+            }
         }
     }
     store(y, a, n);
@@ -99,7 +104,8 @@ INLINE void band_f32(const float *x, const float *w, int width, int rows, int k,
 #if LANES > 1 /* processors with few registers take one row at a time */
     for (; r + 4 <= rows; r += 4)
         for (int j = 0; j < width; j += 2 * LANES)
-            four_rows(x + r * k, w + j, width, k, smaller(2 * LANES, width - j), bias + j, y + r * y_step + j, y_step);
+            four_rows(x + r * k, x + (r + 1) * k, x + (r + 2) * k, x + (r + 3) * k, 1, 0, w + j, width, k, smaller(2 * LANES, width - j), bias + j,
+                      y + r * y_step + j, y_step);
 #endif
     for (; r < rows; r++)
         for (int j = 0; j < width; j += 4 * LANES)

@@ -31,14 +31,15 @@ def _binary(lowering: Lowering, node: Node) -> None:
     left, right = node.inputs
     if lowering.constant(left) is not None or lowering.weights(left) is not None:
         left, right = right, left
-    value = lowering.floats(left)
+    together = lowering.constant(right) is None and _images_alike(lowering, left, right)
+    value = lowering.value(left) if together else lowering.floats(left)
     relu = 0
     name = node.outputs[0]
     shape = lowering.graph.shape(name)
     if following := lowering.follower(name, "Relu"):
         lowering.done.add(following.name)
         name, relu = following.outputs[0], 1
-    result = Value(name, shape)
+    result = Value(name, shape, channels_last=together)
     constant = lowering.constant(right)
     other: Argument
     if constant is not None:
@@ -46,7 +47,7 @@ def _binary(lowering: Lowering, node: Node) -> None:
             constant = np.broadcast_to(constant.reshape(constant.shape[1:] if constant.ndim == len(shape) + 1 else constant.shape), shape)
         other, size = lowering.array(layer_of(node), "constant", "float", np.ascontiguousarray(constant, np.float32)), constant.size
     else:
-        second = lowering.floats(right)
+        second = lowering.value(right) if together else lowering.floats(right)
         other, size = second, second.elements
     if value.shape != shape or size not in (1, result.elements):
         raise ExportError(f"format c has no kernel for {node.op} that broadcasts {value.shape} (node {node.name})")
@@ -54,6 +55,14 @@ def _binary(lowering: Lowering, node: Node) -> None:
     fused = all(map(lowering.bytes_of, node.inputs)) and not relu
     arguments = (value, other, size, relu, result.elements, result)
     lowering.add(f"{kernel}_f32", ("pointwise_f32",), arguments, result, layer_of(node), tensor=name, fused=fused)
+
+
+def _images_alike(lowering: Lowering, *names: str) -> bool:
+    """Return True for float images of one shape that lie channels last: which element meets which does not depend on the order."""
+    found = [lowering.values.get(name) for name in names]
+    return all(one is not None and one.type == "float" and one.channels_last and len(one.shape) == 4 for one in found) and (
+        len({one.shape for one in found if one is not None}) == 1
+    )
 
 
 @lowers("Gelu", "Sigmoid", "Tanh", "Erf")

@@ -15,8 +15,9 @@ from exporters.c.lowering.weights import WORD, along_first_axis, float_bias, flo
 from exporters.c.steps import Argument, Scratch, Value, number
 from mnist_edge.common.errors import ExportError
 
-#: Outputs of a convolution that are computed together where no pooling follows.
-_GROUP = 4
+#: Outputs of a convolution that are computed together where no pooling follows. Filters of more weights than `_LARGE` do not stay in a processor's
+#: nearest caches, so more outputs share each reading of them; networks for microcontrollers have none, and keep their small workspace.
+_GROUP, _LARGE_GROUP, _LARGE = 4, 16, 65_536
 
 
 @lowers("Conv")
@@ -53,7 +54,8 @@ def _conv(lowering: Lowering, node: Node) -> None:
     result = Value(name, lowering.graph.shape(name), channels_last=True)
     matrix = filters.transpose(2, 3, 1, 0).reshape(-1, len(filters))
     window_size = sizes["pool_h"] * sizes["pool_w"]
-    group = window_size if window_size > 1 else min(_GROUP, sizes["out_w"])
+    together = _LARGE_GROUP if matrix.size > _LARGE else _GROUP
+    group = window_size if window_size > 1 else min(together, sizes["out_w"] * sizes["out_h"])
     arguments = (
         value,
         lowering.array(layer_of(node), "filters", "float", in_bands(matrix)),
