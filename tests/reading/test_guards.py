@@ -66,7 +66,8 @@ def test_ink_that_differs_from_its_paper_in_one_colour_is_found(reference: Predi
 def test_a_digit_at_the_border_gets_a_warning(reference: Predictor) -> None:
     sheet = np.asarray(page(["2745"], side=80, gap=20))[:, 85:]
     first, *others = reference.read(Image.fromarray(sheet)).digits
-    assert "reaches the picture's border" in first.warnings and not any(one.warnings for one in others)
+    said = "reaches the picture's border"
+    assert said in first.warnings and not any(said in one.warnings for one in others)
 
 
 @pytest.mark.parametrize("slant", [0.25, 0.5, -0.25])
