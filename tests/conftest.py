@@ -105,36 +105,25 @@ def _drawn_once() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _torchlib_read_once() -> Iterator[None]:
-    """Keep what `torch.onnx.export` makes of its own 500 functions: it reads their sources anew for each file, half of the time that an export takes.
-
-    The names are private: where a release of torch has other ones, exports take longer and nothing else changes.
-    """
-    real = torch.onnx.export
-
-    def export(*arguments: Any, **named: Any) -> Any:
-        if not tried:
-            tried.append(True)
-            with contextlib.suppress(ImportError, AttributeError):
-                keep()
-        return real(*arguments, **named)
-
-    def keep() -> None:
-        from torch.onnx._internal.exporter._registration import ONNXRegistry, onnxscript_apis
-
-        read, all_opsets = functools.cache(ONNXRegistry.from_torchlib), functools.cache(onnxscript_apis.get_torchlib_ops)
-
-        def from_torchlib(*opset: Any, **opset_version: Any) -> ONNXRegistry:
-            registry = copy.copy(read(*opset, **opset_version))
-            registry.functions = {name: [*functions] for name, functions in registry.functions.items()}
-            return registry
-
-        patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(from_torchlib))
-        patch.setattr(onnxscript_apis, "get_torchlib_ops", all_opsets)
-
-    tried: list[bool] = []
+    """Keep what `torch.onnx.export` makes of its own 500 functions: it reads their sources anew for each file, half of the time that an export takes."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch.onnx, "export", export)
+        with contextlib.suppress(ImportError, AttributeError):  # private names: in a release that has others, exports only take longer
+            _keep_torchlib(patch)
         yield
+
+
+def _keep_torchlib(patch: pytest.MonkeyPatch) -> None:
+    from torch.onnx._internal.exporter._registration import ONNXRegistry, onnxscript_apis
+
+    read, all_opsets = functools.cache(ONNXRegistry.from_torchlib), functools.cache(onnxscript_apis.get_torchlib_ops)
+
+    def from_torchlib(*opset: Any, **opset_version: Any) -> ONNXRegistry:
+        registry = copy.copy(read(*opset, **opset_version))
+        registry.functions = {name: [*functions] for name, functions in registry.functions.items()}
+        return registry
+
+    patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(from_torchlib))
+    patch.setattr(onnxscript_apis, "get_torchlib_ops", all_opsets)
 
 
 class Silent:

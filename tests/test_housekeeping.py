@@ -11,6 +11,7 @@ import pytest
 from mnist_edge import store
 from mnist_edge.common.errors import ModelError, TrainingError, UnknownNameError
 from mnist_edge.common.locks import locked
+from mnist_edge.common.text import percent
 from mnist_edge.store import housekeeping, publishing
 from mnist_edge.store.housekeeping import leftovers, remove, restorable, restore
 
@@ -79,7 +80,8 @@ def test_lists_what_is_left_and_nothing_else(full: Path) -> None:
         ("parts", ".lenet.89abcdef.part", "lenet", True),
     }
     what = {one.path.name: one.what for one in leftovers(full)}
-    assert what["lenet-20260102-030405"] == "lenet, 99.59 % on MNIST"
+    accuracy = store.Model.read(REFERENCE).manifest.scores["test_accuracy"]
+    assert what["lenet-20260102-030405"] == f"lenet, {percent(accuracy)} on MNIST"
     assert what["lenet-lenet.onnx-20260102-030405"] == "refused: 3 of 10000 answers changed"
     assert what["vgg"] == "unfinished training of vgg on drawn digits; --resume continues it"
     assert sum(one.bytes for one in leftovers(full) if one.kind == "replaced") > 3 * (REFERENCE / "lenet.onnx").stat().st_size
