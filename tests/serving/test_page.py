@@ -26,6 +26,9 @@ FOUR = [[(0.1, 0.6), (0.1, 0.77), (0.22, 0.77)], [(0.19, 0.6), (0.19, 0.93)]]
 #: Where a box may be off on the screen, in pixels of the picture: the box is drawn 3 pixels outside.
 NEAR = 8
 
+#: As long as a dash and the gap after it, in pixels of the screen.
+DASH = 8
+
 
 @pytest.fixture
 def visit(browser: Any, server: Running) -> Iterator[Callable[..., Any]]:
@@ -74,16 +77,21 @@ def boxes(shown: Any, colour: str = "--accent") -> np.ndarray:
     return mask.reshape(found["height"], found["width"])
 
 
+def all_boxes(shown: Any) -> np.ndarray:
+    """Return where any box is: in blue, or dashed and of another colour where the digit is in doubt."""
+    return boxes(shown) | boxes(shown, "--doubt")
+
+
 def assert_boxes_are_at(shown: Any, expected: list[tuple[int, ...]], size: tuple[int, int]) -> None:
     """Compare the boxes on the board with boxes in a picture of a size, whose middle is the board's."""
-    mask = boxes(shown)
+    mask = all_boxes(shown)
     scale = min(mask.shape[1] / size[0], mask.shape[0] / size[1])
     left, top = (mask.shape[1] - size[0] * scale) / 2, (mask.shape[0] - size[1] * scale) / 2
     for x0, y0, x1, y1 in expected:
         middle = round(top + scale * (y0 + y1) / 2)
         for x in (x0, x1):
             at = round(left + scale * x)
-            assert mask[middle, max(0, at - NEAR) : at + NEAR].any(), (x0, y0, x1, y1)
+            assert mask[middle - DASH : middle + DASH, max(0, at - NEAR) : at + NEAR].any(), (x0, y0, x1, y1)
 
 
 def test_digits_are_drawn_in_rows_and_read(visit: Callable[..., Any]) -> None:
@@ -91,12 +99,12 @@ def test_digits_are_drawn_in_rows_and_read(visit: Callable[..., Any]) -> None:
     draw(shown, [SEVEN, ONE, *FOUR])
     reads(shown, "71\n4")
     assert shown.inner_text("#count").startswith("3 digits in 2 rows, ")
-    assert shown.inner_text("#spoken") == "3 digits in 2 rows. Row 1: 7 1. Row 2: 4."
+    assert shown.inner_text("#spoken").startswith("3 digits in 2 rows. Row 1: 7 1. Row 2: 4.")  # how sure the model is may follow
     assert shown.get_attribute("#spoken", "role") == "status"
-    mask = boxes(shown)
+    mask = all_boxes(shown)
     high, wide = mask.shape
     for x0, x1, y in ((0.08, 0.2, 0.3), (0.35, 0.35, 0.3), (0.1, 0.22, 0.7)):  # left and right of each digit
-        row = mask[round(y * high)]
+        row = mask[round(y * high) - DASH : round(y * high) + DASH].any(axis=0)
         assert row[round(x0 * wide) - 25 : round(x0 * wide)].any() and row[round(x1 * wide) : round(x1 * wide) + 25].any()
     shown.click("#undo")
     shown.click("#undo")
@@ -151,7 +159,7 @@ def test_a_chosen_pasted_or_dropped_page_is_read_as_the_command_reads_it(
         reads(shown, "123 45\n678 90")
     draw(shown, [SEVEN])  # a stroke begins a drawing of its own
     reads(shown, "7")
-    assert shown.evaluate("document.getElementById('spoken').textContent") == "1 digit in 1 row. 7."
+    assert shown.evaluate("document.getElementById('spoken').textContent").startswith("1 digit in 1 row. 7.")
 
 
 def test_the_text_is_copied_and_selected(visit: Callable[..., Any], tmp_path: Path) -> None:
