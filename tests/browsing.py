@@ -2,25 +2,33 @@
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from once import lacking
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """Start the browser that is on this machine."""
+    program = shutil.which("chromium")
+    if program is None:
         lacking("chromium is not on this machine")
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
         lacking("playwright is not installed; run: pip install playwright")
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield started
         started.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as started:
+        yield started
 
 
 def draw(page: Any, strokes: list[list[tuple[float, float]]]) -> None:

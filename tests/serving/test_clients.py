@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from browsing import chromium
 from conftest import ROOT
 from once import lacking
 from PIL import Image
@@ -60,19 +61,13 @@ def test_curl(server: Running, pixels: np.ndarray, logits: np.ndarray, tmp_path:
 @pytest.mark.proof
 def test_the_page_in_a_browser(server: Running, serve: Any, tmp_path: Path) -> None:
     """A 7 and a 1 drawn with the mouse, a photo chosen, and a token asked for."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        lacking("chromium is not on this machine")
-    try:
-        from playwright.sync_api import expect, sync_playwright
-    except ImportError:
-        lacking("playwright is not installed; run: pip install playwright")
     (tmp_path / "token").write_text("correct-horse-battery")
     guarded = serve(ROOT / "models" / "lenet", ROOT / "models" / "cnn-small", "--token-file", tmp_path / "token")
     problems: list[str] = []
     asked: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    with chromium() as browser:
+        from playwright.sync_api import expect
+
         page = browser.new_page()
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
@@ -119,4 +114,3 @@ def test_the_page_in_a_browser(server: Running, serve: Any, tmp_path: Path) -> N
             assert page.evaluate("document.documentElement.scrollWidth") == width
             summary = page.locator(".paths td:nth-child(2)").first.bounding_box()
             assert summary and summary["width"] > 300
-        browser.close()
