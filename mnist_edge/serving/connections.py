@@ -301,7 +301,7 @@ class Server(uvicorn.Server):
             app,
             http=connection,
             ws="none",
-            loop="asyncio",
+            loop="auto",  # uvloop where it is installed
             lifespan="off",
             interface="asgi3",
             log_config=None,
