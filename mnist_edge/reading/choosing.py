@@ -34,6 +34,9 @@ SMALL = 0.35
 #: A slice has to be a digit at least so surely, and at least so high, as a share of the whole.
 _CUT, _CUT_HEIGHT = 0.5, 0.62
 
+#: What is a sign at least so surely stays whole, whatever its pieces look like: those of % are 0, 1 and 0.
+_SIGN = 0.7
+
 #: How sure it is that a speck may be left out.
 _SPECK = 0.5
 
@@ -75,6 +78,8 @@ class Character(NamedTuple):
     @property
     def worth(self) -> float:
         """How likely this part is one character: a digit, or a sign, or, with less weight, since fragments are, something else."""
+        if self.kinds[1] >= _SIGN:
+            return 1.0
         return max(self.sure, 0.7 * self.kinds[1], 0.3 * self.kinds[2], 1e-6)
 
 

@@ -2,7 +2,7 @@
 
 The network that reads digits has no answer for "none of them", and its logits do not give one: a threshold on the largest logit that
 keeps 99 % of MNIST refuses half of the letters and signs (docs/pictures.md). This one sees the same 28×28 and answers how likely they are a
-digit, whatever model reads them: two convolutions, two layers, 18,000 weights. `benchmarks/no_digit.py` trains it on MNIST's
+digit, whatever model reads them: two convolutions, two layers, 22,000 weights. `benchmarks/no_digit.py` trains it on MNIST's
 training images and digits drawn here, against letters, signs and scribbles drawn here, pairs and slices of digits.
 """
 

@@ -167,6 +167,14 @@ def test_a_page_of_letters_has_no_digits(reference: Predictor) -> None:
     assert reference.read(sheet).text == ""
 
 
+@pytest.mark.parametrize("text", ["48 % 36", "20 % 40 %"])
+def test_a_printed_percent_sign_is_no_number(text: str, reference: Predictor) -> None:
+    """It was read as 0, 1 and 0."""
+    sheet = Image.new("L", (900, 200), 245)
+    ImageDraw.Draw(sheet).text((60, 60), text, fill=30, font_size=60)
+    assert reference.read(sheet).text == text.replace("%", "").strip().replace("  ", " ")
+
+
 def test_more_than_there_is_room_for_is_left_out_and_said(reference: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "MOST_PIECES", 10)
     reading = reference.read(page(ROWS))
