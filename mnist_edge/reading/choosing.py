@@ -77,7 +77,10 @@ class Character(NamedTuple):
 
     @property
     def worth(self) -> float:
-        """How likely this part is one character: a digit, or a sign, or, with less weight, since fragments are, something else."""
+        """How likely this part is one character: a digit, or a sign, or, with less weight, since fragments are, something else.
+
+        A clear sign counts in full, for its pieces may look like digits.
+        """
         if self.kinds[1] >= _SIGN:
             return 1.0
         return max(self.sure, 0.7 * self.kinds[1], 0.3 * self.kinds[2], 1e-6)
