@@ -33,8 +33,8 @@ _LINGER_SECONDS = 1.0
 _WAITING = 64
 
 #: After an error, what the client still sends is read and dropped, so that the error is not lost with it: for so many seconds, up to so many
-#: times the largest body, on so many connections at a time.
-_LEAVE_SECONDS, _LEAVE_BODIES, _LEAVING = 2.0, 8, 64
+#: times the largest body, on `Settings.max_leaving` connections at a time.
+_LEAVE_SECONDS, _LEAVE_BODIES = 2.0, 8
 
 # uvicorn logs for people; what they should know, this server says itself
 logging.getLogger("uvicorn").addHandler(logging.NullHandler())
@@ -234,7 +234,7 @@ class Connection(HttpToolsProtocol):
         """Send the last that the client gets here, and close once it has had time to read it: a connection with unread input is reset."""
         self.transport.write(words)
         self.is_leaving, self.since, self.skipped = True, self.loop.time(), 0
-        if self.transport.is_closing() or len(self.leaving) >= _LEAVING:
+        if self.transport.is_closing() or len(self.leaving) >= self.settings.max_leaving:
             self.transport.close()
             return
         self.flow.resume_reading()

@@ -24,6 +24,7 @@ class Settings:
         max_pixels: pixels of a picture.
         max_requests: requests that wait for an answer or are being answered; further ones get 503.
         max_connections: open connections; further ones get 503.
+        max_leaving: connections that have had their last answer, and stay open for a moment so that the client can read it.
         header_seconds, body_seconds: until a client has sent all headers, or the whole body.
         request_seconds: until an answer is there.
         idle_seconds: until a connection without a request is closed.
@@ -49,6 +50,7 @@ class Settings:
     max_pixels: int = 4096 * 4096
     max_requests: int = 64
     max_connections: int = 512
+    max_leaving: int = 64
     header_seconds: float = 10
     body_seconds: float = 30
     request_seconds: float = 10

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_edge.common.errors import MnistEdgeError, one_line
 
-#: Open files that a worker keeps for other things than connections: those that have had their last answer, and what it reads.
-_OTHER_FILES = 80
+#: Open files that a worker keeps for other things than connections. Where it has none left, the event loop resets whoever comes.
+_OTHER_FILES = 16
 
 #: What goes wrong is said once in so many seconds, and of so many kinds.
 _SAME_SECONDS, _KINDS = 60.0, 100
@@ -100,11 +100,17 @@ def _with_descriptors(settings: Settings) -> tuple[Settings, list[str]]:
             soft = hard
     if soft == resource.RLIM_INFINITY:
         return settings, []
-    room = max(1, soft - len(list(Path("/dev/fd").iterdir())) - _OTHER_FILES)
-    if settings.max_connections <= room:
+    room = max(2, soft - len(list(Path("/dev/fd").iterdir())) - _OTHER_FILES)
+    if settings.max_connections + settings.max_leaving <= room:
         return settings, []
-    note = f"a process may have {soft} open files here, so each worker takes {room} connections and not {settings.max_connections}; ulimit -n allows more"
-    return replace(settings, max_connections=room), [note]
+    leaving = min(settings.max_leaving, room // 2)
+    taken = min(settings.max_connections, room - leaving)
+    settings, wanted = replace(settings, max_connections=taken, max_leaving=leaving), settings.max_connections
+    if taken == wanted:
+        return settings, []
+    return settings, [
+        f"a process may have {soft} open files here, so each worker takes {taken} connections and not {wanted}; ulimit -n allows more"
+    ]
 
 
 class _Problems:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from conftest import COMMAND, Command
 from proving import as_if_made_elsewhere, elsewhere
-from serving_process import LENET, Running, until
+from serving_process import LENET, Running, read_all, until
 
 pytestmark = pytest.mark.proof
 
@@ -290,6 +290,7 @@ def test_too_few_open_files_are_said_once(tmp_path: Path) -> None:
         until(lambda: process.poll() is not None or "serving" in (tmp_path / "errors").read_text())
         clients = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(80)]
         time.sleep(1.5)
+        answers = [read_all(client) for client in clients[40:]]  # beyond what a process with 48 files can take
         for client in clients:
             client.close()
         running = Running(process, port)
@@ -297,6 +298,7 @@ def test_too_few_open_files_are_said_once(tmp_path: Path) -> None:
     finally:
         process.terminate()
         process.wait(20)
+    assert [answer for answer in answers if b"there are too many connections" not in answer] == []
     lines = (tmp_path / "errors").read_text().splitlines()
     assert len(lines) < 10 and any("may have 48 open files here, so each worker takes" in line for line in lines)
 
