@@ -193,8 +193,8 @@ def _loader(model: Model, artifact: Artifact, column: Column) -> Callable[[int],
 
 
 def _latency_ratio(model: Model, artifact: Artifact, run: Run, image: NDArray[np.uint8]) -> float | None:
-    """Return the latency of one image against ONNX Runtime's with the float32 ONNX file, or with this file where it runs it."""
-    base = artifact if artifact.format == "onnx" else next((one for one in model.artifacts if one.format == "onnx"), None)
+    """Return the latency of one image against ONNX Runtime's with the ONNX file of this precision; None where there is none."""
+    base = next((one for one in model.artifacts if one.format == "onnx" and one.precision == artifact.precision), None)
     if base is None:
         return None
     times = latencies({"this": run, "ort": runtimes.load_artifact(model, base)}, image)

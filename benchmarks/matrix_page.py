@@ -100,7 +100,7 @@ Each cell has, from top to bottom:
 
 - how many of the 10,000 answers are PyTorch's;
 - the largest difference of a logit, in any batch that was tried (1, 2, 3, 5, 7, 8, 64, 256);
-- the latency of one image on one thread, as a multiple of ONNX Runtime's with the same file (of a `.tflite` or `.pte`: with the float32 ONNX file);
+- the latency of one image on one thread, as a multiple of ONNX Runtime's with the `.onnx` file of the same precision;
 - whether batches of 1 or 64 instead of 256, or two threads instead of one, change an answer (on emulated machines of {few} images).
 
 **Bold**: the gate refuses it, because it does not keep the artifact's budget. –: a format or precision that the runtime does not take, or
