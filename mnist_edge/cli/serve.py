@@ -91,7 +91,7 @@ def command(
     from mnist_edge.serving.settings import Settings
     from mnist_edge.serving.supervisor import Started, serve
 
-    require("mnist-edge serve", "uvicorn", "httptools", "python_multipart", install="pip install 'mnist-edge[serve]'")
+    require("mnist-edge serve", "uvicorn", "httptools", "orjson", "python_multipart", install="pip install 'mnist-edge[serve]'")
     if every and models:
         raise UsageError("--all and names of models cannot be used together; leave one out")
     if max_buffered < max_body:

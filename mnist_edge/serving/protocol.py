@@ -5,13 +5,13 @@ Sources: the protocol's specification/protocol/inference_rest.md, and Triton's e
 
 from __future__ import annotations
 
-import json
 import math
 from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
+import orjson
 
 from mnist_edge.common.version import __version__
 from mnist_edge.serving.refusals import RefusalError
@@ -88,9 +88,9 @@ def answer(model: Served, question: Question, logits: NDArray[np.float32]) -> tu
         document["id"] = question.id
     if not question.binary:
         output["data"] = logits.ravel().tolist()
-        return _encode(document), [(b"content-type", _JSON)]
+        return orjson.dumps(document), [(b"content-type", _JSON)]
     output["parameters"] = {"binary_data_size": 4 * logits.size}
-    head = _encode(document)
+    head = orjson.dumps(document)
     return head + logits.astype("<f4", copy=False).tobytes(), [(b"content-type", _BYTES), (JSON_LENGTH, str(len(head)).encode())]
 
 
@@ -98,15 +98,8 @@ def answer(model: Served, question: Question, logits: NDArray[np.float32]) -> tu
 def _head(model: str, version: str, shape: tuple[int, ...]) -> tuple[bytes, bytes]:
     """Return the JSON before an answer's bytes, and its length."""
     output = {"name": "logits", "datatype": "FP32", "shape": list(shape), "parameters": {"binary_data_size": 4 * math.prod(shape)}}
-    head = _encode({"model_name": model, "model_version": version, "outputs": [output]})
+    head = orjson.dumps({"model_name": model, "model_version": version, "outputs": [output]})
     return head, str(len(head)).encode()
-
-
-_encode_text = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
-
-
-def _encode(document: Any) -> bytes:
-    return _encode_text(document).encode()
 
 
 def _question(document: Any, tensors: bytes) -> Question:
@@ -200,15 +193,9 @@ def _flag(parameters: dict[str, Any], name: str, usual: bool) -> bool:
 
 def _document(text: bytes) -> Any:
     try:
-        return json.loads(text, parse_constant=_no_number)
-    except RecursionError:
-        _refuse("the JSON is nested too deeply")
-    except ValueError as error:  # not JSON, not UTF-8, or a number of thousands of digits
+        return orjson.loads(text)
+    except ValueError as error:  # not JSON, not UTF-8, or nested too deeply
         _refuse(f"the body is not JSON: {' '.join(str(error).split())[:100]}")
-
-
-def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a number in JSON")
 
 
 def _shown(value: Any) -> str:
