@@ -251,7 +251,9 @@ def test_a_network_answers_as_with_onnxruntime(name: str, precision: str, tmp_pa
     if (name, precision) == ("a bias of one number", "int8-static"):
         return  # onnxruntime itself cannot quantize it
     if precision != "float32" and name not in FAST:
-        monkeypatch.setenv("CC", "cc -DPLAIN_C")  # the kernels are the same in all of these, and AVX2's header takes half a second to compile
+        monkeypatch.setenv(
+            "CC", "cc -DPLAIN_C"
+        )  # the kernels are the same in all of these, and AVX2's header takes half a second to compile
     nodes, weights = ANSWERED[name]
     check(tmp_path, c_code.network(tmp_path / "net.onnx", nodes, weights), precision)
 
