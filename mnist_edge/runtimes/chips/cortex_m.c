@@ -48,6 +48,11 @@ uint32_t chip_ticks(void)
     return (before << 24) - ticks;
 }
 
+uint32_t chip_interrupts(void)
+{
+    return rounds;
+}
+
 uint32_t chip_calibrate(void)
 {
     uint32_t left = 1000000;

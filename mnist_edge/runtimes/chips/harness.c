@@ -41,11 +41,16 @@ static void write_number(uint32_t number)
 
 static void answer(void)
 {
-    for (uint32_t i = 0; i < STACK_BYTES / 4; i++)
-        *(volatile uint32_t *)(stack + i) = PAINT;
-    const uint32_t before = chip_ticks();
-    chip_call((const uint8_t *)pixels, row.logits, workspace, stack + STACK_BYTES / 4);
-    row.words[CLASSES] = chip_ticks() - before;
+    uint32_t interrupts;
+    int tries = 2; /* an image that was interrupted is measured again, unless it takes so long that each is */
+    do {
+        for (uint32_t i = 0; i < STACK_BYTES / 4; i++)
+            *(volatile uint32_t *)(stack + i) = PAINT;
+        interrupts = chip_interrupts();
+        const uint32_t before = chip_ticks();
+        chip_call((const uint8_t *)pixels, row.logits, workspace, stack + STACK_BYTES / 4);
+        row.words[CLASSES] = chip_ticks() - before;
+    } while (chip_interrupts() != interrupts && --tries);
     uint32_t clean = 0;
     while (clean < STACK_BYTES / 4 && stack[clean] == PAINT)
         clean++;

@@ -22,6 +22,9 @@ void chip_fault(const char *what) __attribute__((noreturn));
 /* A counter that goes on with the instructions; 0 for ever if there is none. */
 uint32_t chip_ticks(void);
 
+/* How often the counter has interrupted the program; what an interrupt saves lies on the network's stack. */
+uint32_t chip_interrupts(void);
+
 /* Execute a known number of instructions, and return it. */
 uint32_t chip_calibrate(void);
 

@@ -96,6 +96,11 @@ uint32_t chip_ticks(void)
     return 0;
 }
 
+uint32_t chip_interrupts(void)
+{
+    return 0;
+}
+
 uint32_t chip_calibrate(void)
 {
     return 0;

@@ -51,6 +51,11 @@ uint32_t chip_ticks(void)
     return high << 28 | low >> 4;
 }
 
+uint32_t chip_interrupts(void)
+{
+    return 0;
+}
+
 uint32_t chip_calibrate(void)
 {
     uint32_t left = 1000000;
