@@ -12,7 +12,7 @@ from proving import verify_quickly, with_bytes
 
 from mnist_edge import Predictor, store
 from mnist_edge.common.errors import ModelError, ParityError
-from mnist_edge.dataset import Dataset
+from mnist_edge.dataset import Dataset, drawn
 from mnist_edge.proof import golden, verification
 from mnist_edge.proof.golden import Golden
 from mnist_edge.store import publishing
@@ -51,6 +51,29 @@ def test_forty_digits_travel_with_the_model(trained: Path) -> None:
     assert found.logits.shape == (40, 10)
     assert np.allclose(Predictor.load(model.folder, "torch").logits(found.pixels), found.logits, atol=1e-5)
     assert (model.folder / publishing.GOLDEN).stat().st_size < 20_000
+
+
+def test_what_is_read_wrongly_is_no_golden_input() -> None:
+    """Nor where the wrong answers are as certain as the right ones."""
+    truth: dict[bytes, int] = {}
+    for image, label in zip(*drawn_candidates(), strict=True):
+        truth[image.tobytes()] = int(label)
+
+    def run(pixels: np.ndarray) -> np.ndarray:
+        logits = np.zeros((len(pixels), 10), np.float32)
+        for row, image in zip(logits, pixels, strict=True):
+            wrong = int(image.sum() % 2)
+            row[(truth[image.tobytes()] + wrong) % 10] = 0.5
+        return logits
+
+    chosen = golden.choose(run)
+    assert [int(answer) for answer in chosen.logits.argmax(axis=1)] == [truth[image.tobytes()] for image in chosen.pixels]
+
+
+def drawn_candidates() -> tuple[np.ndarray, np.ndarray]:
+    """The images that golden inputs are chosen from, and their labels."""
+    data = drawn.draw("test", 10 * golden._DRAWN, golden._SEED)
+    return data.images, data.labels
 
 
 def test_the_same_answers_give_the_same_bytes() -> None:
