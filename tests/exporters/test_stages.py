@@ -1,6 +1,7 @@
 """The stages of an export, each by itself: what is refused before any work, what a format may write, what is kept of a refusal."""
 
 import json
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -392,3 +393,38 @@ def test_a_lower_precision_gets_its_images_and_runs_in_a_process_of_its_own_firs
     assert done.artifact is not None and done.artifact.details["warnings"] == ["of the network", "of the conversion"]
     gate.export(model, "other", drawn_test, force=True)
     assert len(apart) == 1
+
+
+def test_an_artifact_that_has_to_answer_alike_everywhere_gives_the_same_bits_on_each_runtime(
+    model: store.Model, drawn_test: Dataset, add: Any
+) -> None:
+    """tract answers as onnxruntime does, but for the last bits."""
+    onnx = exporters.find("onnx").export
+    add(onnx, further=lambda options, details: ("tract",))
+    _, done = gate.export(model, "other", drawn_test, force=True)
+    assert done.artifact is not None
+    add(
+        lambda *given: onnx(*given) | {"bit_for_bit": True}, name="exact", suffix=".exact.onnx", further=lambda options, details: ("tract",)
+    )
+    _, done = gate.export(model, "exact", drawn_test, force=True)
+    assert done.artifact is None
+    assert done.report.failures == ("on tract: the logits are not bit for bit those that runtime ort gave",)
+
+
+def test_a_further_runtime_that_is_not_installed_is_named_before_anything_is_written(
+    model: store.Model, drawn_test: Dataset, add: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    absent = runtimes.get("tract")._replace(name="absent", requires=("no_such_package",), install="pip install absent")
+    monkeypatch.setitem(runtimes.RUNTIMES, "absent", absent)
+    add(exporters.find("onnx").export, further=lambda options, details: ("absent",))
+    with pytest.raises(MissingExtraError, match=r"^proving it on absent needs no_such_package, .*run: pip install absent$"):
+        plans.plan(model, "other", drawn_test)
+
+
+def test_a_reduced_artifact_whose_process_dies_says_what_to_try(
+    model: store.Model, drawn_test: Dataset, drawn_train: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_run, dies = apart_process.subprocess.run, [sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"]
+    monkeypatch.setattr(apart_process.subprocess, "run", lambda words, **how: real_run(dies, **how))
+    with pytest.raises(ParityError, match=r"in fp16; try another --quantize, or --keep-float for parts of it$"):
+        gate.export(model, "onnx", drawn_test, precision="fp16", calibration=Calibration.draw(drawn_train, 10), force=True)
