@@ -193,17 +193,15 @@ def _flag(parameters: dict[str, Any], name: str, usual: bool) -> bool:
 
 def _document(text: bytes) -> Any:
     try:
-        return orjson.loads(text)
-    except ValueError as error:  # not JSON, not UTF-8, or nested too deeply
-        _refuse(f"the body is not JSON: {' '.join(str(error).split())[:100]}")
+        return orjson.loads(text.removeprefix(b"\xef\xbb\xbf"))  # a mark that some programs put before UTF-8
+    except ValueError as error:  # not JSON, not UTF-8, nested too deeply, or a number beyond what a float can be
+        _refuse(f"the body cannot be read as JSON: {' '.join(str(error).split())[:100]}")
 
 
 def _shown(value: Any) -> str:
     """Return a client's own value for an error: short, and one line."""
     try:
         text = repr(value)
-    except ValueError:  # a whole number of thousands of digits
-        text = "a very large number"
     except RecursionError:
         text = "nested too deeply"
     return text if len(text) <= 60 else f"{text[:57]}…"

@@ -1,5 +1,6 @@
 """Format c: networks that users may have answer as onnxruntime has it, and what there is no kernel for is refused by its name."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -227,6 +228,7 @@ ANSWERED = {
 
 #: Compiled with the fast kernels of this processor, as all random networks are.
 FAST = ("filters of many weights, over images of odd sizes, and a sum around them",)
+assert set(FAST) <= set(ANSWERED)
 
 
 def check(folder: Path, float32: Path, precision: str) -> None:
@@ -250,10 +252,10 @@ def check(folder: Path, float32: Path, precision: str) -> None:
 def test_a_network_answers_as_with_onnxruntime(name: str, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if (name, precision) == ("a bias of one number", "int8-static"):
         return  # onnxruntime itself cannot quantize it
-    if precision != "float32" and name not in FAST:
-        monkeypatch.setenv(
-            "CC", "cc -DPLAIN_C"
-        )  # the kernels are the same in all of these, and AVX2's header takes half a second to compile
+    if (
+        precision != "float32" and name not in FAST
+    ):  # the kernels are the same in all of these, and AVX2's header takes half a second to compile
+        monkeypatch.setenv("CC", f"{os.environ.get('CC') or 'cc'} -DPLAIN_C")
     nodes, weights = ANSWERED[name]
     check(tmp_path, c_code.network(tmp_path / "net.onnx", nodes, weights), precision)
 

@@ -42,7 +42,7 @@ static void write_number(uint32_t number)
 static void answer(void)
 {
     uint32_t interrupts;
-    int tries = 2; /* an image that was interrupted is measured again, unless it takes so long that each is */
+    int tries = 4; /* an image that was interrupted is measured again, unless it takes longer than from one interrupt to the next */
     do {
         for (uint32_t i = 0; i < STACK_BYTES / 4; i++)
             *(volatile uint32_t *)(stack + i) = PAINT;
@@ -50,7 +50,7 @@ static void answer(void)
         const uint32_t before = chip_ticks();
         chip_call((const uint8_t *)pixels, row.logits, workspace, stack + STACK_BYTES / 4);
         row.words[CLASSES] = chip_ticks() - before;
-    } while (chip_interrupts() != interrupts && --tries);
+    } while (chip_interrupts() != interrupts && row.words[CLASSES] < 1u << 24 && --tries);
     uint32_t clean = 0;
     while (clean < STACK_BYTES / 4 && stack[clean] == PAINT)
         clean++;
