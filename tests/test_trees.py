@@ -169,17 +169,6 @@ def one_step(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     return bool(request.param)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux exchanges two files in one step")
-@pytest.mark.parametrize("relative", [False, True])
-def test_two_files_change_places_in_one_step(relative: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    a, b = (Path(name) if relative else tmp_path / name for name in "ab")
-    a.write_text("first")
-    b.write_text("second")
-    assert trees.exchange(a, b)
-    assert (a.read_text(), b.read_text()) == ("second", "first")
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_folder_and_a_file_take_each_others_place_and_leave_nothing(models: Path, kind: str, one_step: bool) -> None:
     first, second = KINDS[kind]

@@ -252,9 +252,8 @@ def check(folder: Path, float32: Path, precision: str) -> None:
 def test_a_network_answers_as_with_onnxruntime(name: str, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if (name, precision) == ("a bias of one number", "int8-static"):
         return  # onnxruntime itself cannot quantize it
-    if (
-        precision != "float32" and name not in FAST
-    ):  # the kernels are the same in all of these, and AVX2's header takes half a second to compile
+    if precision != "float32" and name not in FAST:
+        # the kernels are the same in all of these, and AVX2's header takes half a second to compile
         monkeypatch.setenv("CC", f"{os.environ.get('CC') or 'cc'} -DPLAIN_C")
     nodes, weights = ANSWERED[name]
     check(tmp_path, c_code.network(tmp_path / "net.onnx", nodes, weights), precision)

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import COMMAND, Command
+from once import lacking
 from proving import as_if_made_elsewhere, elsewhere
 from serving_process import LENET, Running, read_all, until
 
@@ -356,7 +357,7 @@ def test_json_for_programs(run_process: Command, serve: Callable[..., Running]) 
 def test_a_clock_that_jumps_changes_nothing_but_the_time_in_the_log(serve: Callable[..., Running], tmp_path: Path) -> None:
     library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
     if library is None:
-        pytest.skip("libfaketime is not installed")
+        lacking("libfaketime is not installed")
     clock = tmp_path / "clock"
     clock.write_text("+0")
     faked = {"FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}

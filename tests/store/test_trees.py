@@ -81,7 +81,7 @@ def test_a_file_takes_the_place_of_nothing_and_of_a_file(tmp_path: Path) -> None
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="renameat2 is Linux's")
-def test_two_change_places_in_one_step(folder: Path) -> None:
+def test_two_change_places_in_one_step(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = folder.parent / "other"
     other.mkdir()
     (other / "mine").touch()
@@ -89,6 +89,9 @@ def test_two_change_places_in_one_step(folder: Path) -> None:
     assert (folder / "mine").exists() and (other / "src" / "a.c").exists()
     assert not exchange(folder, folder.parent / "nothing")
     assert (folder / "mine").exists() and not (folder.parent / "nothing").exists()
+    monkeypatch.chdir(folder.parent)
+    assert exchange(Path(folder.name), Path("other"))  # and back, by names that begin here
+    assert (other / "mine").exists()
 
 
 @pytest.mark.parametrize("able", [True, False])
