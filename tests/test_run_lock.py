@@ -144,7 +144,7 @@ def every_order(tmp_path: Path, drawn_train: Dataset, ends: bool) -> tuple[int, 
     return orders, refused
 
 
-@pytest.mark.parametrize("ends", [True, False])
+@pytest.mark.parametrize("ends", [True, pytest.param(False, marks=pytest.mark.proof)])
 @pytest.mark.slow
 def test_two_trainings_of_one_name_never_meet(tmp_path: Path, drawn_train: Dataset, ends: bool) -> None:
     orders, refused = every_order(tmp_path, drawn_train, ends)

@@ -196,7 +196,9 @@ def test_fast_math_is_refused(flag: str, compiler: str, lenet: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
-@pytest.mark.parametrize("level", ["-O0", "-O2", "-O3", "-Os"])
+@pytest.mark.parametrize(
+    "level", ["-O2", "-Os", pytest.param("-O0", marks=pytest.mark.proof), pytest.param("-O3", marks=pytest.mark.proof)]
+)
 def test_it_needs_no_library_and_keeps_nothing(level: str, compiler: str, lenet: Path, tmp_path: Path) -> None:
     """No symbol is left to a library, not even those to copy and fill memory that compilers put in; nothing can be written to."""
     done = c_code.compiled(lenet / "lenet.c", tmp_path / "x.o", "-std=c99", level, "-ffreestanding", compiler=compiler)
@@ -219,6 +221,7 @@ for _flags in PROJECTS.values():
     _flags += [("-std=c99", "-Os"), ("-std=c99", "-O2", "-DPLAIN_C"), ("-std=c99", "-O2", "-ffinite-math-only", "-fno-signed-zeros")]
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize(
     ("compiler", "flags"),
     [pytest.param(compiler, flags, id=" ".join((compiler, *flags))) for compiler, each in PROJECTS.items() for flags in each],

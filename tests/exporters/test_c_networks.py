@@ -261,14 +261,14 @@ def test_a_network_answers_as_with_onnxruntime(name: str, precision: str, tmp_pa
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "int8-static"])
-@pytest.mark.parametrize("seed", range(4))  # many more are a proof
+@pytest.mark.parametrize("seed", range(2))  # many more are a proof
 def test_a_random_network_answers_as_with_onnxruntime(seed: int, precision: str, tmp_path: Path) -> None:
     check(tmp_path, RandomNetwork(seed, int8=precision != "float32").write(tmp_path / "net.onnx"), precision)
 
 
 @pytest.mark.proof
 @pytest.mark.parametrize("precision", ["float32", "int8-static"])
-@pytest.mark.parametrize("first", range(100, 140, 20))
+@pytest.mark.parametrize("first", range(2, 42, 20))
 def test_many_random_networks_answer_as_with_onnxruntime(first: int, precision: str, tmp_path: Path) -> None:
     for seed in range(first, first + 20):
         folder = tmp_path / str(seed)

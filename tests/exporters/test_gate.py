@@ -194,8 +194,9 @@ def test_a_format_is_registered_once_and_needs_a_runtime_that_proves_it(add: Any
         add(no_file, runtime="tflite")
 
 
-@pytest.mark.parametrize("opset", [18, 19, 20, 21, 22, 23])
-@pytest.mark.slow
+@pytest.mark.parametrize(
+    "opset", [pytest.param(opset, marks=pytest.mark.slow if opset in (18, 23) else pytest.mark.proof) for opset in range(18, 24)]
+)
 def test_every_opset_offered_is_written_as_asked_and_passes(models: Path, drawn_test: Dataset, opset: int) -> None:
     import onnx
 

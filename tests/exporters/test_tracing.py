@@ -90,10 +90,15 @@ def exported_by_torch(deployed: Deployed, pixels: torch.Tensor) -> None:
     torch.export.export(deployed, (pixels,), dynamic_shapes=shapes, strict=False, prefer_deferred_runtime_asserts_over_guards=True)
 
 
-NETWORKS = [(name, {}) for name in architectures.names()] + [("resnet-tiny", {"use_conv": True})]
+NETWORKS: list[tuple[str, dict[str, object]]] = [(name, {}) for name in architectures.names()] + [("resnet-tiny", {"use_conv": True})]
+
+#: Traced in a second; the others are proofs.
+QUICK = ("lenet", "mlp-256", "gru", "vit-cls")
 
 
-@pytest.mark.parametrize(("name", "arguments"), NETWORKS)
+@pytest.mark.parametrize(
+    ("name", "arguments"), [pytest.param(*network, marks=[] if network[0] in QUICK else pytest.mark.proof) for network in NETWORKS]
+)
 def test_none_of_our_networks_is_traced_with_a_warning(tmp_path: Path, name: str, arguments: dict[str, object]) -> None:
     from exporters.tracing import collected_warnings
 

@@ -124,6 +124,7 @@ def test_a_table_of_printed_digits(reference: Predictor) -> None:
     assert reference.read(sheet).text == "/".join(" ".join(row) for row in numbers)
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("kind", made_pages.KINDS)
 def test_made_pages_are_the_same_each_time_and_each_of_its_own(kind: str) -> None:
     first = made_pages.page(kind, 3)

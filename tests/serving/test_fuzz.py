@@ -5,7 +5,7 @@ import serving_fuzz
 from serving_process import Running
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_mutated_requests(server: Running) -> None:
     before = server.workers()
     statuses = serving_fuzz.fuzz(server.port, 1500, seed=7)

@@ -59,6 +59,7 @@ def test_the_page_asks_nobody_else(page: Path) -> None:
     assert "unsafe-inline" not in (page / "index.html").read_text() and "<style" not in (page / "index.html").read_text()
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("precision", ["int8-static", "float32"])
 def test_all_test_images(precision: str, mnist_test: Dataset, tmp_path: Path) -> None:
     """int8 gives onnxruntime's very logits; float32 those of the C, bit for bit, and within 0.0001 of PyTorch's."""

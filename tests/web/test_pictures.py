@@ -16,8 +16,6 @@ from mnist_edge.common.errors import PictureError
 from mnist_edge.dataset import drawn
 from mnist_edge.image import prepare
 
-pytestmark = pytest.mark.slow
-
 Pictures = list[tuple[str, Image.Image, str]]
 
 
@@ -63,11 +61,13 @@ def strokes(seed: int, count: int, side: int = 200, broadest: int = 26) -> Itera
         yield f"drawing {number}", image.resize((side, side), Image.Resampling.BOX), "dark"
 
 
+@pytest.mark.proof
 def test_drawings(tmp_path: Path) -> None:
     read, _ = compare(list(strokes(0, 80)), tmp_path)
     assert read > 30
 
 
+@pytest.mark.proof
 def test_broad_pens(tmp_path: Path) -> None:
     pictures = [
         (name, image if number % 2 else image.resize((48, 48), Image.Resampling.BOX), "auto")
@@ -77,6 +77,7 @@ def test_broad_pens(tmp_path: Path) -> None:
     assert read > 30
 
 
+@pytest.mark.slow
 def test_digits_of_every_size_place_and_ink(tmp_path: Path) -> None:
     digits = drawn.draw("test", 90)
     random = np.random.default_rng(1)
@@ -94,6 +95,7 @@ def test_digits_of_every_size_place_and_ink(tmp_path: Path) -> None:
     assert read > 120 and refused > 5
 
 
+@pytest.mark.proof
 def test_transparent_and_coloured_pictures(tmp_path: Path) -> None:
     random = np.random.default_rng(2)
     pictures: Pictures = []
@@ -108,6 +110,7 @@ def test_transparent_and_coloured_pictures(tmp_path: Path) -> None:
     assert compare(pictures, tmp_path)[0] > 12
 
 
+@pytest.mark.slow
 def test_pictures_of_nothing(tmp_path: Path) -> None:
     random = np.random.default_rng(4)
     pictures: Pictures = [(f"grey {value}", Image.new("L", (90, 60), value), "auto") for value in (0, 128, 255)]
@@ -137,6 +140,7 @@ def upright(path: Path) -> Image.Image:
         return ImageOps.exif_transpose(image).convert("RGBA")
 
 
+@pytest.mark.proof
 def test_real_pictures(photographed: list[Path], tmp_path: Path) -> None:
     pictures: Pictures = [(path.name, upright(path), "auto") for path in photographed]
     assert compare(pictures, tmp_path)[0] > 100
@@ -153,6 +157,7 @@ def test_real_pictures_in_hard_light(effect: str, photographed: list[Path], tmp_
     assert compare(pictures, tmp_path)[0] > 80 / 3
 
 
+@pytest.mark.proof
 def test_a_large_photo_is_made_smaller_alike(tmp_path: Path) -> None:
     photo = upright(Path(__file__).resolve().parents[2] / "docs" / "photo.jpg")
     sizes = [(1999, 1500), (2600, 3100), (403, 397), (801, 30)]
@@ -160,6 +165,7 @@ def test_a_large_photo_is_made_smaller_alike(tmp_path: Path) -> None:
     assert compare(pictures, tmp_path)[0] >= 3
 
 
+@pytest.mark.slow
 def test_a_wrong_filter_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The comparison can fail: a page that scales with another filter is found out."""
     import pages
