@@ -58,7 +58,10 @@ def table(models: list[Model], results: Results, known: list[Column]) -> str:
         for artifact in model.artifacts:
             found = [results.get(key(artifact, column)) for column in used]
             if any(found):
-                lines.append(f"| {artifact.file} | {' | '.join(map(cell, found))} |")
+                cells = [
+                    "…" if one is None and column.runtime.runs(artifact) else cell(one) for column, one in zip(used, found, strict=True)
+                ]
+                lines.append(f"| {artifact.file} | {' | '.join(cells)} |")
             reasons += [f"- {artifact.file} on {column.name}: {why}" for column, one in zip(used, found, strict=True) for why in _whys(one)]
     versions = dict.fromkeys(f"{column.name}: {one['version']}" for column in used for one in _of(results, column))
     machines = dict.fromkeys(one["made_on"] for one in results.values())
@@ -100,11 +103,12 @@ Each cell has, from top to bottom:
 
 - how many of the 10,000 answers are PyTorch's;
 - the largest difference of a logit, in any batch that was tried (1, 2, 3, 5, 7, 8, 64, 256);
-- the latency of one image on one thread, as a multiple of ONNX Runtime's with the `.onnx` file of the same precision;
+- the latency of one image on one thread, as a multiple of ONNX Runtime's with the `.onnx` file of the same precision (not on emulated
+  machines, which are slow);
 - whether batches of 1 or 64 instead of 256, or two threads instead of one, change an answer (on emulated machines of {few} images).
 
-**Bold**: the gate refuses it, because it does not keep the artifact's budget. –: a format or precision that the runtime does not take, or
-not measured yet. ¹: other batches and threads were not tried. ²: the latency is not measured yet.
+**Bold**: the gate refuses it, because it does not keep the artifact's budget. –: a format or precision that the runtime does not take.
+…: not measured yet. ¹: other batches and threads were not tried. ²: the latency is not measured yet.
 
 {table}
 
