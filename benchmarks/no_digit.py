@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from no_digit_shapes import OTHERS, SIGNS
+from matplotlib import get_data_path
+from no_digit_shapes import OTHERS, PRINTED_LETTERS, PRINTED_SIGNS, SIGNS
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from torch import nn
 from torch.nn import functional
 
@@ -25,6 +26,14 @@ from mnist_edge.dataset.shapes import Stroke
 from mnist_edge.image.strokes import BOX, FINE, fit, place, scaled, stroke_width, thicken
 
 FILE = Path(__file__).resolve().parents[1] / "mnist_edge" / "reading" / "no_digit.npz"
+
+#: Fonts with the alphabet; made_pages.py measures with those of a folder, which are others.
+FONTS = sorted(
+    path
+    for path in (Path(get_data_path()) / "fonts" / "ttf").glob("*.ttf")
+    if not path.name.startswith(("cmex", "cmmi", "cmsy", "STIXNonUni", "STIXSiz", "DejaVuSansDisplay", "DejaVuSerifDisplay", "LastResort"))
+)
+_WITH_SIGNS = [path for path in FONTS if not path.name.startswith("cm")]  # TeX's have others where Unicode has these
 
 Pixels = NDArray[np.uint8]
 Random = np.random.Generator
@@ -40,6 +49,28 @@ def strokes(shapes: dict[str, list[list[Stroke]]], count: int, random: Random) -
     """Draw letters or signs, so many of each way of writing one."""
     ways = [way for ways in shapes.values() for way in ways]
     return drawn._centre(np.concatenate([drawn._draw_shape(way, count, random) for way in ways]))
+
+
+def printed(texts: str, count: int, random: Random) -> Pixels:
+    """Print letters, signs or digits, so many of each, in the fonts that come with matplotlib, at most heights of a page of writing."""
+    found = []
+    for text in texts.split():
+        fonts = FONTS if text.isalnum() else _WITH_SIGNS
+        for _ in range(count):
+            size = int(random.integers(24, 120))
+            font = ImageFont.truetype(str(fonts[random.integers(len(fonts))]), size)
+            sheet = Image.new("L", ((len(text) + 1) * 2 * size, 3 * size))
+            pen = int(random.integers(0, 1 + size // 20))
+            ImageDraw.Draw(sheet).text((size, size), text, 255, font, stroke_width=pen)
+            lean = random.normal(0, 0.08)
+            sheet = sheet.transform(sheet.size, Image.Transform.AFFINE, (1, lean, -lean * size, 0, 1, 0), Image.Resampling.BILINEAR)
+            soft = sheet.rotate(random.normal(0, 3), Image.Resampling.BILINEAR).filter(
+                ImageFilter.GaussianBlur(random.uniform(0, size / 40))
+            )
+            pixels = np.asarray(soft)
+            if (pixels > 100).sum() > 12:  # a font may lack a sign
+                found.append(placed(_cut(pixels)))
+    return np.stack(found)
 
 
 def scribbles(count: int, random: Random) -> Pixels:
@@ -105,6 +136,20 @@ def sliced(images: Pixels, count: int, random: Random) -> Pixels:
     return np.stack(found)
 
 
+def broken(images: Pixels, count: int, random: Random) -> Pixels:
+    """Break the strokes of digits, as ruled lines do where they are taken out: one band or two across, with little ink."""
+    found: list[Pixels] = []
+    while len(found) < count:
+        image = images[random.integers(len(images))].copy()
+        for _ in range(random.integers(1, 3)):
+            plane = image if random.random() < 0.5 else image.T
+            at, width = int(random.integers(6, 21)), int(random.integers(1, 3))
+            plane[at : at + width] = (plane[at : at + width] * random.uniform(0, 0.4)).astype(np.uint8)
+        if (image > 100).sum() > 12:
+            found.append(placed(_cut(image)))
+    return np.stack(found)
+
+
 def turned(images: Pixels, labels: NDArray[np.uint8], count: int, random: Random) -> Pixels:
     """Lay digits on their side; 0, 1 and 8 are left out, which are something there as well."""
     where = random.permutation(np.flatnonzero(~np.isin(labels, (0, 1, 8))))[:count]
@@ -154,17 +199,23 @@ def main() -> None:
     data = dataset.load("mnist", "train", data_dir=options.data_dir)
     mnist, labels = data.images[:, 0], data.labels
     held = np.arange(len(mnist)) % 12 == 0
-    own = drawn.draw("train", 60_000, seed=options.seed + 7)
-    signs = strokes(SIGNS, 700, random)
+    own = drawn.draw("train", 60_000, seed=options.seed + 7, hands="many")
+    digits = printed("0 1 2 3 4 5 6 7 8 9", 1500, random)
+    signs = np.concatenate([strokes(SIGNS, 450, random), printed(PRINTED_SIGNS, 700, random)])
     others = {
         "letters": strokes(OTHERS, 350, random),
+        "printed": printed(PRINTED_LETTERS, 300, random),
         "scribbles": scribbles(6000, random),
         "blots": blots(6000, random),
         "pairs": pairs(mnist[~held], 26_000, random),
         "slices": sliced(mnist[~held], 9000, random),
         "turned": turned(mnist[~held], labels[~held], 7000, random),
     }
-    kinds = [np.concatenate([mnist[~held], own.images[:, 0]]), signs, np.concatenate(list(others.values()))]
+    kinds = [
+        np.concatenate([mnist[~held], own.images[:, 0], digits, broken(mnist[~held], 8000, random)]),
+        signs,
+        np.concatenate(list(others.values())),
+    ]
     x = torch.from_numpy(np.concatenate(kinds))[:, None]
     t = torch.repeat_interleave(torch.arange(3), torch.tensor([len(kind) for kind in kinds]))
     net, generator = Net(), torch.Generator().manual_seed(options.seed)
@@ -191,10 +242,14 @@ def main() -> None:
             return round(float((net(torch.from_numpy(images)[:, None].float() / 255).argmax(1) == 0).float().mean()), 4)
 
     fresh = np.random.default_rng(options.seed + 1)
-    kept = {"held-out digits": share(mnist[held]), "drawn digits": share(drawn.draw("test", 5000, seed=3).images[:, 0])}
+    kept = {"held-out digits": share(mnist[held]), "drawn digits": share(drawn.draw("test", 5000, seed=3, hands="many").images[:, 0])}
+    kept["broken digits"] = share(broken(mnist[held], 2000, fresh))
+    kept["printed digits"] = share(printed("0 1 2 3 4 5 6 7 8 9", 100, fresh))
     taken = {
         "letters": share(strokes(OTHERS, 30, fresh)),
         "signs": share(strokes(SIGNS, 30, fresh)),
+        "printed signs": share(printed(PRINTED_SIGNS, 50, fresh)),
+        "printed letters": share(printed(PRINTED_LETTERS, 20, fresh)),
         "scribbles": share(scribbles(1000, fresh)),
         "blots": share(blots(1000, fresh)),
         "pairs": share(pairs(mnist[held], 2000, fresh)),

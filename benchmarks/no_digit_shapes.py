@@ -114,7 +114,14 @@ def strokes(text: str) -> list[list[tuple[float, float]]]:
 
 
 LETTERS = {k: [strokes(t) for t in v] for k, v in TEXT.items()}
-_MATHS = set("+-×÷=():%±")
+_DRAWINGS = {"tick", "box", "corner", "arrow", "tri", "spiral", "star", "heart", "dots"}
 _ALL = {k: [strokes(t) for t in v] for k, v in _SIGNS.items()}
-SIGNS = {k: v for k, v in _ALL.items() if k in _MATHS}
-OTHERS = LETTERS | {k: v for k, v in _ALL.items() if k not in _MATHS}
+SIGNS = {k: v for k, v in _ALL.items() if k not in _DRAWINGS}
+OTHERS = LETTERS | {k: v for k, v in _ALL.items() if k in _DRAWINGS}
+
+#: What is printed, with spaces between; left out is what looks like a digit: O, o, l, I, S, Z, q, g, b, |, /.
+PRINTED_SIGNS = "+ − × ÷ = ( ) % % ± ! ? & # @ $ € < > { } [ ] ~ ^ * §"
+PRINTED_LETTERS = (
+    "A B C D E F G H J K L M N P Q R T U V W X Y a c d e f h j k m n p r t u v w x y "
+    "an el en er in is it me no of oo on or os ou re so th to ul um up us we ly ll tt fi ff mb By Lo"
+)

@@ -18,8 +18,14 @@ IS_DIGIT = 0.5
 #: What has more letters than this share of its digits is no number; and a page with more letters in such words holds none.
 _LETTERS_IN_WORD, _LETTERS_ON_PAGE = 0.34, 0.7
 
+#: On a page of signs some look like digits: so much of a letter is each sign.
+_SIGN_AS_LETTER = 0.2
+
 #: A bare stroke has to be like the other digits, within these factors of their median: in height, pen and strength of the ink.
 _LIKE = {"height": (0.55, 1.8), "pen": (0.3, 2.2), "strength": (0.6, 1.6)}
+
+#: The edge of a sheet and a fold are both thinner and fainter than these factors of the digits' medians.
+_EDGE = {"pen": 0.65, "strength": 0.95}
 
 #: A page is one of digits if at least this share of its characters are.
 _PAGE_OF_DIGITS = 0.75
@@ -46,7 +52,9 @@ def only_digits(rows: list[Words], height: float) -> list[Words]:
     faint = _FAINT * float(np.median(known)) if known else 0.0
     rows = _in_context([[[one for one in word if one.strength >= faint] for word in row] for row in rows], height)
     kept: list[Words] = []
-    letters = 0.0
+    letters = _SIGN_AS_LETTER * sum(
+        one.kinds[1] >= 0.5 and one.part.height >= 0.4 * height for row in rows for word in row for one in word
+    )
     for row in rows:
         kept.append([])
         every = [one for word in row for one in word]
@@ -114,4 +122,6 @@ def _is_like(one: Character, middle: dict[str, float], alone: bool) -> bool:
     if alone and one.part.borders:
         return False
     measures = _measures(one)
+    if all(measures[name] < factor * middle[name] for name, factor in _EDGE.items()):
+        return False
     return all(least * middle[name] <= measures[name] <= most * middle[name] for name, (least, most) in _LIKE.items())

@@ -58,6 +58,23 @@ def test_a_stroke_and_nothing_else_is_no_digit(reference: Predictor) -> None:
     assert reference.read(sheet).rows == ()
 
 
+def test_the_edge_of_a_sheet_is_no_digit(reference: Predictor) -> None:
+    """It is thinner and fainter than the writing; a thin stroke in the writing's ink is a 1."""
+    sheet = page(["2745"], side=60, gap=12, size=(500, 240))
+    for ink, read in ((110, "2745"), (60, "12745")):
+        edged = sheet.copy()
+        ImageDraw.Draw(edged).line((40, 70, 41, 112), fill=ink, width=2)
+        assert "".join(filter(str.isdigit, reference.read(edged).text)) == read
+
+
+def test_what_looks_like_a_digit_among_signs_is_none(reference: Predictor) -> None:
+    sheet = page(["5"], side=60, size=(700, 240))
+    few, many = sheet.copy(), sheet.copy()
+    ImageDraw.Draw(few).text((200, 50), "+ % =", fill=40, font_size=60)
+    ImageDraw.Draw(many).text((200, 50), "+ % # ( % + % @ )", fill=40, font_size=48)
+    assert (reference.read(few).text, reference.read(many).text) == ("5", "")
+
+
 def test_ink_that_differs_from_its_paper_in_one_colour_is_found(reference: Predictor) -> None:
     grey = np.asarray(page(["2745"]))
     assert reference.read(Image.fromarray(np.stack([np.full_like(grey, 225), grey, grey], axis=-1))).text == "2745"

@@ -167,12 +167,12 @@ def test_a_page_of_letters_has_no_digits(reference: Predictor) -> None:
     assert reference.read(sheet).text == ""
 
 
-@pytest.mark.parametrize("text", ["48 % 36", "20 % 40 %"])
-def test_a_printed_percent_sign_is_no_number(text: str, reference: Predictor) -> None:
-    """It was read as 0, 1 and 0."""
+@pytest.mark.parametrize("text", ["48 % 36", "20 % 40 %", "3 < 5 > 2", "2 ? 5 ! 3", "5 @ 6 # 8"])
+def test_printed_signs_are_no_digits_and_hide_none(text: str, reference: Predictor) -> None:
+    """A printed % was read as 0, 1 and 0, and digits beside # or @ were taken for letters."""
     sheet = Image.new("L", (900, 200), 245)
     ImageDraw.Draw(sheet).text((60, 60), text, fill=30, font_size=60)
-    assert reference.read(sheet).text == text.replace("%", "").strip().replace("  ", " ")
+    assert "".join(filter(str.isdigit, reference.read(sheet).text)) == "".join(filter(str.isdigit, text))
 
 
 def test_more_than_there_is_room_for_is_left_out_and_said(reference: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
