@@ -21,30 +21,30 @@ unexport PYTHONDONTWRITEBYTECODE
 
 WORKERS ?= auto
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal
-test: $(ENVIRONMENT)  ## all tests, on all cores; those on MNIST run where it is found
+test: $(ENVIRONMENT)  ## run all tests but the proofs, on all cores; tests on MNIST run only if it is found
 	$(PYTEST) -m "not proof"
 
-test-fast: $(ENVIRONMENT)  ## the tests that take under a minute together, for while one works
+test-fast: $(ENVIRONMENT)  ## run the fast tests, for while you work (under a minute in all)
 	$(PYTEST) -m "not slow and not proof"
 
-proofs: $(ENVIRONMENT) litert clients  ## what is slow by nature: emulated processors (needs apt), node, a browser (chromium), converters, the oldest onnxruntime, the largest networks
+proofs: $(ENVIRONMENT) litert clients  ## run the slow tests: emulated processors (needs apt), node, a browser (chromium), converters, the oldest onnxruntime, the largest networks
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[executorch,ray]" playwright
 	$(PYTEST) -m proof
 
-runtimes: $(ENVIRONMENT)  ## install what else runs our ONNX files: OpenVINO, tract, and onnxruntime-web (needs npm); proofs use them
+runtimes: $(ENVIRONMENT)  ## install the other runtimes for ONNX files: OpenVINO, tract and onnxruntime-web (needs npm); the proofs use them
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[openvino,tract]"
 	@$(BIN)/python -c "from mnist_edge.runtimes import get; print(get('ort-web').missing().get('onnxruntime-web', ':'))" | sh -ex
 
-litert: $(ENVIRONMENT)  ## what format litert converts with, into the user's cache: 0.9 GB, no TensorFlow
+litert: $(ENVIRONMENT)  ## install the converter of format litert into the user's cache (0.9 GB, without TensorFlow)
 	@$(BIN)/python -c 'import exporters, shlex, subprocess, sys; \
 	  [subprocess.run([sys.executable, *shlex.split(line)[1:], "--quiet"], check=True) for line in exporters.find("litert").missing().values()]'
 
-lint: $(ENVIRONMENT)  ## ruff and mypy
+lint: $(ENVIRONMENT)  ## run ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-clients: build/clients/.made  ## install the clients of Triton and KServe, for the proofs of the server, in an environment of their own
+clients: build/clients/.made  ## install the clients of Triton and KServe in an environment of their own; the proofs of the server use them
 build/clients/.made: $(ENVIRONMENT)
 	$(PYTHON) -m venv build/clients
 	build/clients/bin/python -m pip install --quiet "tritonclient[http,grpc]==2.73.0" kserve==0.21.0 prometheus_client openapi-spec-validator
@@ -59,23 +59,23 @@ ONLY ?=
 SAMPLE ?=
 SEED ?=
 JOBS ?= 2
-mutants: $(ENVIRONMENT)  ## break the code that proves, a thing at a time: do the tests notice? hours; a part: ONLY=store SAMPLE=20 SEED=1
+mutants: $(ENVIRONMENT)  ## mutation testing: break the proving code, one change at a time, and see whether the tests notice (hours; for a part: ONLY=store SAMPLE=20 SEED=1)
 	$(BIN)/python -m pip install --quiet "cosmic-ray>=8.4,<9" "coverage>=7"
 	nice -n 10 $(BIN)/python tests/mutants/run.py --jobs $(JOBS) $(if $(ONLY),--only $(ONLY)) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED))
 
-bench: $(ENVIRONMENT) build/mlserver/.made  ## measure, and write benchmarks/RESULTS.md
+bench: $(ENVIRONMENT) build/mlserver/.made  ## run the benchmarks and write benchmarks/RESULTS.md
 	$(BIN)/python benchmarks/run.py
 
-soak: $(ENVIRONMENT)  ## the server under 100,000 mutated requests, and under a million good ones with restarts and a kill (some 15 minutes)
+soak: $(ENVIRONMENT)  ## test the server with 100,000 mutated requests, then with a million good ones, restarts and a kill (about 15 minutes)
 	$(BIN)/python benchmarks/serving_fuzz.py
 	$(BIN)/python benchmarks/serving.py
 
-matrix: $(ENVIRONMENT) runtimes litert aarch64  ## every reference artifact on every runtime and platform: docs/matrix.md (hours; it can be interrupted)
+matrix: $(ENVIRONMENT) runtimes litert aarch64  ## run every reference artifact on every runtime and platform, and write docs/matrix.md (hours; can be interrupted)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[executorch]"
 	$(BIN)/python benchmarks/matrix.py
 
 PICTURES ?=
-models: $(ENVIRONMENT)  ## train the reference models again, in build/, and prove their artifacts: hours; it can be interrupted
+models: $(ENVIRONMENT)  ## train the reference models again, in build/, and prove their artifacts (hours; can be interrupted)
 	$(BIN)/python benchmarks/reference_models.py --jobs $(JOBS) $(if $(PICTURES),--pictures $(PICTURES))
 
 $(ENVIRONMENT): pyproject.toml constraints.txt
@@ -87,7 +87,7 @@ ifeq ($(TORCH),cpu)
 	@echo "downloading PyTorch's CPU builds from $(TORCH_INDEX)"
 	@build/torch/bin/python -m pip download --quiet --retries 1 --no-deps -c constraints.txt \
 	    --index-url $(TORCH_INDEX) --dest build/torch/wheels torch torchvision >build/torch/log 2>&1 || \
-	  { echo "error: PyTorch's CPU builds cannot be had from $(TORCH_INDEX) (build/torch/log says why); name a mirror with TORCH_INDEX=URL," \
+	  { echo "error: PyTorch's CPU builds cannot be downloaded from $(TORCH_INDEX) (build/torch/log says why); name a mirror with TORCH_INDEX=URL," \
       "or take the default builds: make $(MAKECMDGOALS) TORCH=default" >&2; exit 1; }
 endif
 	$(PYTHON) -m venv $(if $(wildcard $(OTHER)),--clear) .venv

@@ -117,10 +117,10 @@ def _write(plan: Plan, target: Target, write: Callable[[Plan, Target], Mapping[s
     try:
         kept: dict[str, Any] = json.loads(json.dumps(details, allow_nan=False))
     except (TypeError, ValueError) as error:
-        raise ExportError(f"format {name}: its details are no JSON: {error}") from error
+        raise ExportError(f"format {name}: its details are not JSON: {error}") from error
     warned = kept.get("warnings", [])
     if not isinstance(warned, list) or not all(isinstance(one, str) for one in warned):
-        raise ExportError(f"format {name}: its warnings are {warned!r}, and have to be a list of texts")
+        raise ExportError(f"format {name}: its warnings are {warned!r}, but must be a list of strings")
     _try_apart(plan, target, is_reduced)
     return File(target.path, tree, _load(plan, target.path), kept)
 
@@ -134,7 +134,7 @@ def _checked(name: str, path: Path) -> Tree:
         raise ExportError(f"format {name}: wrote nothing")
     files = [Path(root, file) for root, _, names in os.walk(path) for file in names] if path.is_dir() else [path]
     if any(file.lstat().st_nlink > 1 for file in files):
-        raise ExportError(f"format {name}: wrote a hard link to a file that lies elsewhere, too; an artifact has files of its own")
+        raise ExportError(f"format {name}: wrote a hard link to a file elsewhere; an artifact must have files of its own")
     if extra:
         raise ExportError(f"format {name}: an artifact is one file or one folder; it also wrote {', '.join(extra)}")
     try:
@@ -159,8 +159,8 @@ def _try_apart(plan: Plan, target: Target, is_reduced: bool) -> None:
     try:
         apart.check(plan.runtime, target.path, always=is_reduced)
     except ModelError as error:
-        how = str(error).replace(f"{target.path}: ", "").removesuffix(" over it")
+        how = str(error).replace(f"{target.path}: ", "").removesuffix(" it")
         hint = "; try another --quantize, or --keep-float for parts of it" if is_reduced else ""
         raise ParityError(
-            f"{target.name}: not published: {how} over what format {plan.format.name} wrote in {target.precision}{hint}"
+            f"{target.name}: not published: {how} what format {plan.format.name} wrote in {target.precision}{hint}"
         ) from error

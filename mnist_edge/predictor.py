@@ -223,7 +223,7 @@ class Predictor:
 
 
 def _doubt(threshold: float) -> str:
-    return f"low confidence: this model is reliable from {percent(threshold)} on"
+    return f"low confidence: this model is reliable at {percent(threshold)} or more"
 
 
 def _self_test(model: store.Model, artifact: Artifact | None, runtime: runtimes.Runtime, run: Run) -> None:

@@ -141,7 +141,7 @@ def test_a_training_set_with_an_empty_digit_or_a_text_is_refused(tmp_path: Path)
     with pytest.raises(DataError, match=r"3: no pictures"):
         load(str(tmp_path), "train")
     (tmp_path / "train" / "3" / "x.png").write_text("no picture")
-    with pytest.raises(DataError, match=r"x\.png: not a picture.* take it out of the training set"):
+    with pytest.raises(DataError, match=r"x\.png: not a picture.* remove it from the training set"):
         load(str(tmp_path), "train")
     with pytest.raises(DataError, match="no such folder"):
         load(str(tmp_path / "nowhere"), "train")

@@ -78,5 +78,5 @@ def test_a_folder_that_cannot_be_written_to_is_one_line(tmp_path: Path, monkeypa
 
     monkeypatch.setattr(download, "_answering", lambda mirrors, file: (["http://127.0.0.1:9/"], []))
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(DataError, match=r"cannot be kept there: Not a directory.*--data drawn"):
+    with pytest.raises(DataError, match=r"cannot be saved there: Not a directory.*--data drawn"):
         ensure_mnist(tmp_path / "file" / "data")

@@ -127,7 +127,7 @@ def replace_hash(body: dict[str, Any], file: str, content: bytes) -> None:
         ),
         (lambda body: body["artifacts"][0]["proofs"][0]["parity"].update(max_difference=None), "max_difference is None, not a number"),
         (lambda body: body["artifacts"][0].update(proofs=[]), r"artifacts\[0\].proofs is empty"),
-        (lambda body: body["artifacts"][0]["proofs"][0].update(artifact="0"), r"artifacts\[0\].proofs\[0\] is of another artifact"),
+        (lambda body: body["artifacts"][0]["proofs"][0].update(artifact="0"), r"artifacts\[0\].proofs\[0\] belongs to another artifact"),
         (lambda body: body["artifacts"][0]["proofs"][0].update(platform={}), r"proofs\[0\].platform.system is missing"),
         (lambda body: body["artifacts"][0].update(members={"a": 1}), r"members.a is 1, not text"),
         (lambda body: body["training"].update(versions={}), "training.versions.torch is missing"),
@@ -176,7 +176,7 @@ def test_shapes() -> None:
     assert mismatch({"a": 1, "b": 2}, {"a": float, "?b": str}) == "b is 2, not text"
     assert mismatch({"a": 1, "c": 2}, Closed({"a": float})) == "c is unknown"
     assert mismatch(None, (str, None)) == ""
-    assert mismatch(5, (str, None)) == "all of it is 5, not text"
+    assert mismatch(5, (str, None)) == "the content is 5, not text"
     assert mismatch([1, "2"], [int]) == "[1] is '2', not a count"
     assert mismatch({"x": 1, "y": None}, {str: int}) == "y is None, not a count"
 

@@ -139,7 +139,7 @@ def test_answers_that_change_in_small_batches_only_count_against_the_share() -> 
 
     assert check(wrong, REFERENCE, PIXELS, LABELS, Budget(0.98, None))[0]
     report, _ = check(wrong, REFERENCE, PIXELS, LABELS, Budget(0.99, None))
-    assert report.failures == ("7 of 600 answers changed in small batches or large; at least 99.00 % must be equal",)
+    assert report.failures == ("7 of 600 answers changed in small or large batches; at least 99.00 % must be equal",)
 
 
 def raise_error(pixels: np.ndarray) -> np.ndarray:

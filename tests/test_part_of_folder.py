@@ -53,7 +53,7 @@ def test_only_what_is_taken_is_decoded(folder: Path, monkeypatch: pytest.MonkeyP
     part = load(str(folder), "train", count=40)
     assert read == list(part.paths)
     assert len(read) == 40
-    with pytest.raises(DataError, match="take it out of the training set"):
+    with pytest.raises(DataError, match="remove it from the training set"):
         load(str(folder), "train")
 
 

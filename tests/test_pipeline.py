@@ -139,7 +139,7 @@ def test_an_idx_stream_names_what_is_wrong(tmp_path: Path) -> None:
         list(idx.stream_images(broken, 4))
     labels = tmp_path / "labels"
     labels.write_bytes(struct.pack(">2I", 0x801, 20) + bytes(20))
-    with pytest.raises(DataError, match="an idx file of labels; name the one of images"):
+    with pytest.raises(DataError, match="an idx file of labels; name the file of images"):
         list(idx.stream_images(labels, 4))
     empty = write_idx(tmp_path / "empty", np.zeros((0, 28, 28), np.uint8))
     with pytest.raises(DataError, match="without images"):

@@ -80,7 +80,7 @@ def test_a_run_of_two_processes_is_not_resumed_by_one(tmp_path: Path, drawn_trai
     with Run(tmp_path, "lenet") as run:
         run.start(two)
         assert settle(run, two, {}, True, Output(False)) == two
-        with pytest.raises(UsageError, match=r"started with 2 processes, not 1; start as many \(torchrun --nproc-per-node\)"):
+        with pytest.raises(UsageError, match=r"started with 2 processes, not 1; start the same number \(torchrun --nproc-per-node\)"):
             settle(run, replace(two, processes=1), {}, True, Output(False))
 
 

@@ -30,10 +30,10 @@ from mnist_edge.store.proofs import Proof, is_weaker
     ("labels", "words"),
     [
         (np.arange(1000) % 10, ""),
-        (np.arange(999) % 10, "999 test images are too few for a proof, which takes 1,000"),
-        (np.array([3]), "1 test image is too few for a proof, which takes 1,000"),
-        (np.arange(1000) % 9, "no test image shows 9, and a proof takes every class"),
-        (np.arange(1000) % 8, "no test image shows 8 or 9, and a proof takes every class"),
+        (np.arange(999) % 10, "999 test images are too few for a proof, which needs 1,000"),
+        (np.array([3]), "1 test image is too few for a proof, which needs 1,000"),
+        (np.arange(1000) % 9, "no test image shows 9, and a proof needs every class"),
+        (np.arange(1000) % 8, "no test image shows 8 or 9, and a proof needs every class"),
     ],
 )
 def test_a_proof_takes_a_thousand_images_and_every_class(labels: np.ndarray, words: str) -> None:
@@ -76,7 +76,7 @@ def test_too_few_images_publish_nothing_unless_forced(
     before = sorted(path.name for path in (models / "lenet").iterdir())
     export = ("export", "lenet", "--format", "onnx", "--data", tmp_path / "one", "--models-dir", models)
     done = run_command(*export, check=3)
-    assert "1 test image is too few for a proof, which takes 1,000; name a larger test set with --data, or add --force" in done.stderr
+    assert "1 test image is too few for a proof, which needs 1,000; name a larger test set with --data, or add --force" in done.stderr
     assert sorted(path.name for path in (models / "lenet").iterdir()) == before
 
     done = run_command(*export, "--force")  # over a stronger proof of the same bytes
@@ -244,7 +244,7 @@ def test_a_models_place_that_is_a_link_is_left_alone(models: Path, tmp_path: Pat
     shutil.move(models / "lenet", tmp_path / "elsewhere")
     (models / "lenet").symlink_to(Path("..") / "elsewhere")
     aside = Path(shutil.copytree(tmp_path / "elsewhere", models / ".new.part"))
-    with pytest.raises(UsageError, match=r"lenet: a symbolic link to \.\./elsewhere, and a new model would take the link"):
+    with pytest.raises(UsageError, match=r"lenet: a symbolic link to \.\./elsewhere, which a new model would replace"):
         publishing.publish_model(aside, models / "lenet")
     assert store.Model.read(models / "lenet")
     assert aside.exists()

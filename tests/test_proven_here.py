@@ -202,7 +202,7 @@ def test_an_unproven_row_is_called_so_beside_a_proven_one(run_command: Command, 
 def test_a_platform_without_a_name_is_refused_when_it_is_read(run_command: Command, models: Path, platform: dict[str, str]) -> None:
     as_if_made_elsewhere(models / "lenet", platform=elsewhere() | platform)
     refused = run_command("show", "lenet", "--models-dir", models, check=1)
-    assert "proofs[0].platform names no system or no machine" in refused.stderr
+    assert "proofs[0].platform lacks the system or the machine" in refused.stderr
 
 
 @pytest.mark.slow
@@ -232,8 +232,8 @@ def test_an_option_typed_with_its_default_is_proven_as_without_it(models: Path, 
     ("words", "message"),
     [
         (("verify", "lenet", "--platform", ""), "--platform takes a name, such as aarch64; leave it out for this machine"),
-        (("predict", "x.png", "--runtime", "all"), "all stands for every installed runtime, and works with mnist-edge verify alone"),
-        (("evaluate", "lenet", "--runtime", "all"), "all stands for every installed runtime, and works with mnist-edge verify alone"),
+        (("predict", "x.png", "--runtime", "all"), "all stands for every installed runtime, and works only with mnist-edge verify"),
+        (("evaluate", "lenet", "--runtime", "all"), "all stands for every installed runtime, and works only with mnist-edge verify"),
     ],
 )
 def test_what_names_no_place_is_said(run_command: Command, models: Path, words: tuple[str, ...], message: str) -> None:

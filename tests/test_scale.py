@@ -110,7 +110,7 @@ def test_a_model_that_was_sent_answers_as_it_did(tmp_path: Path, scans: Path) ->
     damaged = sent._replace(files=sent.files | {"lenet.int8-static.onnx": b"damaged"})
     with pytest.raises(MnistEdgeError):
         unpack(damaged)
-    with pytest.raises(UsageError, match="runtime torch takes none"):
+    with pytest.raises(UsageError, match="runtime torch uses none"):
         pack(REFERENCE, "torch", None, False)
 
 
@@ -125,8 +125,8 @@ def test_without_ray_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPa
     [
         (("--engine", "ray"), "name it with --output"),
         (("--output", "out"), "--output and --parquet are for --engine ray"),
-        (("--engine", "ray", "--output", "out", "--csv"), "--csv does not go with --engine ray"),
-        (("--engine", "ray", "--output", "out", "--min-confidence", "0.5"), "--min-confidence does not go with --engine ray"),
+        (("--engine", "ray", "--output", "out", "--csv"), "--csv and --engine ray cannot be used together"),
+        (("--engine", "ray", "--output", "out", "--min-confidence", "0.5"), "--min-confidence and --engine ray cannot be used together"),
     ],
 )
 def test_options_that_do_not_go_together(run_command: Command, picture: Path, given: tuple[str, ...], message: str) -> None:
@@ -236,7 +236,7 @@ def test_a_job_that_was_stopped_goes_on_and_a_picture_that_kills_is_told(
         (Job(job.parts, model, tmp_path / "out", "parquet"), "another form"),
         (Job(job.parts, model, tmp_path / "out", ink="dark"), "another ink"),
     ):
-        with pytest.raises(UsageError, match=f"was begun with {what}"):
+        with pytest.raises(UsageError, match=f"was started with {what}"):
             other.run()
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letter.txt").touch()
@@ -267,7 +267,7 @@ def test_the_command_writes_parquet_on_the_cluster(cluster: Any, scans: Path, tm
 @pytest.mark.proof
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [({"require_proof": "1"}, "require_proof=1: give true or false"), ({"replicas": "x"}, "replicas=x: give a whole number from 1 on")],
+    [({"require_proof": "1"}, "require_proof=1: give true or false"), ({"replicas": "x"}, "replicas=x: give a whole number of at least 1")],
 )
 def test_ray_serve_refuses_arguments_that_it_would_misread(arguments: dict[str, str], words: str) -> None:
     from mnist_edge.scale.serve import app

@@ -43,7 +43,7 @@ def test_a_run_is_resumed_with_its_own_number_only(tmp_path: Path, drawn_train: 
         run.start(part)
         assert run.read_settings() == part
         assert settle(run, part, {}, True, OUT) == part
-        with pytest.raises(UsageError, match="was started on 120 images, not 240; give --train-images as then"):
+        with pytest.raises(UsageError, match="was started on 120 images, not 240; give the same --train-images"):
             settle(run, other, {}, True, OUT)
 
 

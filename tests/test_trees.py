@@ -97,20 +97,20 @@ def away(folder: Path) -> Path:
 
 
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "flipped": (flip, "src/a.c is not what it was"),
+    "flipped": (flip, "src/a.c has changed"),
     "renamed": (lambda f: (f / "b.txt").rename(f / "d.txt"), "b.txt is missing"),
     "moved": (lambda f: (f / "src/a.c").rename(f / "a.c") and (f / "src").rmdir(), "a.c does not belong to it"),
     "extra": (lambda f: (f / "src/z").touch(), "src/z does not belong to it"),
     "missing": (lambda f: (f / "c.bin").unlink(), "c.bin is missing"),
-    "swapped": (swap, "b.txt is not what it was"),
+    "swapped": (swap, "b.txt has changed"),
     "an empty folder": (lambda f: (f / "src/more").mkdir(), "src/more: an empty folder"),
     "a link": (lambda f: ((f / "b.txt").rename(away(f)), (f / "b.txt").symlink_to(away(f))), "b.txt: neither a file nor a folder"),
     "a link to a folder": (lambda f: ((f / "src").rename(away(f)), (f / "src").symlink_to(away(f))), "src: neither a file nor a folder"),
     "itself a link": (lambda f: (f.rename(away(f)), f.symlink_to(away(f))), "but a link"),
     "a pipe": (lambda f: os.mkfifo(f / "pipe"), "pipe: neither a file nor a folder"),
     "a socket": (lambda f: bind(f / "s"), "s: neither a file nor a folder"),
-    "a name of two lines": (lambda f: (f / "x\ny").touch(), r"a name with characters that a list cannot hold: x\ny"),
-    "a name that is no UTF-8": (lambda f: (f / "x\udcff").touch(), r"cannot hold: x\xff"),
+    "a name of two lines": (lambda f: (f / "x\ny").touch(), r"a file name with a backslash or unprintable characters: x\ny"),
+    "a name that is no UTF-8": (lambda f: (f / "x\udcff").touch(), r"unprintable characters: x\xff"),
     "a file": (list_instead, "it is a file but was a folder"),
     "all gone": (lambda f: shutil.rmtree(f), "No such file"),
 }
@@ -290,7 +290,7 @@ test_trees.publish(Path({str(models)!r}), test_trees.write)
     assert FILE not in {one.file for one in store.find("lenet", models).artifacts}
     if also:
         (target / also).write_text("mine")
-        with pytest.raises(UsageError, match="a folder that is no artifact"):
+        with pytest.raises(UsageError, match="a folder that is not an artifact"):
             publish(models, write)
         assert (target / also).read_text() == "mine"
     else:
@@ -302,7 +302,7 @@ test_trees.publish(Path({str(models)!r}), test_trees.write)
 def test_a_folder_of_the_users_own_is_not_removed(models: Path) -> None:
     mine = models / "lenet" / FILE
     write(mine, thesis="years of work")
-    with pytest.raises(UsageError, match="a folder that is no artifact"):
+    with pytest.raises(UsageError, match="a folder that is not an artifact"):
         publish(models, write)
     assert (mine / "thesis").read_text() == "years of work"
     assert litter(models) == []
@@ -320,7 +320,7 @@ def test_a_copy_of_the_installed_reference_has_its_folders(models: Path, tmp_pat
     assert (copy.folder / FILE / "src" / "a.c").read_text() == "int a;"
     flip(models / "lenet" / FILE)
     shutil.rmtree(tmp_path / "other")
-    with pytest.raises(ModelError, match=r"src/a\.c is not what it was"):
+    with pytest.raises(ModelError, match=r"src/a\.c has changed"):
         publishing.writable(reference, tmp_path / "other")
     assert litter(tmp_path / "other") == []
 

@@ -181,7 +181,7 @@ def test_verify_completes_no_proof_by_a_strangers_network(stranger: Stranger, mn
     model = store.find("lenet")
     assert _completed(model, mnist_dir, Output(False)) is model
     err = capsys.readouterr().err
-    assert "only those to drawn digits count" in err
+    assert "only its answers to drawn digits count" in err
     assert "--allow-network evilmod:Net" in err
     assert not stranger.ran.exists()
 

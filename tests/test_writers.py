@@ -134,7 +134,7 @@ def test_a_report_shows_the_worst_writers(found: Findings, monkeypatch: pytest.M
     known = replace(found, writers=Writers(np.zeros(len(numbers), int), numbers))
     files = draw_report(known)
     page = files["report.html"].decode()
-    assert files["writers.png"].startswith(b"\x89PNG") and "The writers that are read worst" in page
+    assert files["writers.png"].startswith(b"\x89PNG") and "The writers who are misread most" in page
     worst = known.hands[0]
     assert worst.wrong and f"<td>{worst.writer}</td><td>employee</td>" in page
     assert misread(worst, known.data, known.evaluation) in page

@@ -23,7 +23,7 @@ _NONE = "none"
 
 TARGET = Option(
     "target",
-    f"Prove it on this emulated chip, too, before it is published; may be repeated. {_NONE}: on no chip. "
+    f"Also prove it on this emulated chip before it is published; may be repeated. {_NONE}: on no chip. "
     f"Left out: {_USUAL}, if its emulator is there and the network is small.",
     choices=(*_CHIPS, _NONE),
     multiple=True,

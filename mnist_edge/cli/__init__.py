@@ -24,19 +24,19 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 from mnist_edge.cli.group import Cli, epilog
 
 COMMANDS = {
-    "train": "Train a network and put the model into the models folder.",
+    "train": "Train a network and save the model in the models folder.",
     "export": "Export a model, prove the artifact, and publish it.",
     "verify": "Compare every artifact of a model with PyTorch's answers.",
     "evaluate": "Measure a model's accuracy on a data set.",
     "predict": "Read pictures of digits.",
     "open": "Open a model's page, to draw digits in the browser.",
-    "serve": "Serve models over HTTP, to other programs and to people.",
-    "benchmark": "Measure size, start, speed and memory of every artifact.",
-    "report": "Draw what a model is good and bad at, and write its model card.",
+    "serve": "Serve models over HTTP, to programs and to people.",
+    "benchmark": "Measure the size, startup time, speed and memory of every artifact.",
+    "report": "Write a report on what a model is good and bad at, and its model card.",
     "list": "List the models.",
     "show": "Show a model's manifest.",
-    "clean": "List or remove what trainings and exports left behind.",
-    "restore": "Put back a model that a training replaced.",
+    "clean": "List or remove what training runs and exports left behind.",
+    "restore": "Put back a model that a training run replaced.",
     "architectures": "List the networks, or the layers of one.",
     "formats": "List the export formats and the runtimes.",
     "data": "Find, download or write out data sets.",
@@ -48,8 +48,8 @@ cli = Cli(
     name="mnist-edge",
     commands_help=COMMANDS,
     help="Train a digit classifier in PyTorch, export it, and prove that what runs on the device is the same model.\n\n"
-    "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 parity failed or not proven, 130 interrupted. "
-    "Each option can be set in the environment: --models-dir as MNIST_EDGE_MODELS_DIR.",
+    "Exit codes: 0 done, 1 failed, 2 usage error, 3 parity failed or not proven, 130 interrupted. "
+    "Each option can also be set by an environment variable: --models-dir by MNIST_EDGE_MODELS_DIR.",
     epilog=epilog("train lenet", "export --format onnx", "predict img.png"),
 )
 

@@ -14,7 +14,7 @@ from mnist_edge.common.trust import allow, allowing, own_network
 @option("--set", "arguments", multiple=True, metavar="KEY=VALUE", help="Argument of the network, such as use_conv=true.")
 @allowing()
 def command(architecture: str | None, arguments: tuple[str, ...], out: Output) -> None:
-    """List the networks. With ARCHITECTURE, print each of its layers with output shape and parameters, and the total."""
+    """List the networks. With ARCHITECTURE, print each of its layers with its output shape and parameters, and the total."""
     require("listing the networks", "torch")
     from mnist_edge import architectures
     from mnist_edge.cli.train import parse_arguments

@@ -34,7 +34,8 @@ def command(
     models_dir: Path | None,
     out: Output,
 ) -> None:
-    """Measure every artifact of MODEL on this machine: size, cold start, latency, throughput, memory, and what it needs installed.
+    """Measure every artifact of MODEL on this machine: size, cold start, latency, throughput, memory, and the size
+    of what it needs installed.
 
     Accuracy and equal answers come from the proof made when the artifact was published; mnist-edge verify measures them again.
     """

@@ -17,10 +17,14 @@ _DAY = 24 * 3600
 
 
 @subcommand("clean", "clean", "clean --replaced --failed --older-than 30", "clean --all --yes", data=False)
-@option("--replaced", is_flag=True, envvar=None, show_default=False, help="Remove models that a training replaced.")
+@option("--replaced", is_flag=True, envvar=None, show_default=False, help="Remove models that a training run replaced.")
 @option("--failed", is_flag=True, envvar=None, show_default=False, help="Remove the evidence of refused exports.")
 @option(
-    "--runs", is_flag=True, envvar=None, show_default=False, help="Remove unfinished trainings; --resume cannot continue them afterwards."
+    "--runs",
+    is_flag=True,
+    envvar=None,
+    show_default=False,
+    help="Remove unfinished training runs; --resume cannot continue them afterwards.",
 )
 @option(
     "--parts",
@@ -33,7 +37,7 @@ _DAY = 24 * 3600
 @option("--older-than", type=Number(0), default=0, metavar="DAYS", help="Only what is older than this many days.")
 @option("-y", "--yes", is_flag=True, envvar=None, show_default=False, help="Remove without asking.")
 def command(every: bool, older_than: float, yes: bool, models_dir: Path | None, out: Output, **chosen: bool) -> None:
-    """List what trainings and exports left in the models folder, and remove what the options name.
+    """List what training runs and exports left in the models folder, and remove what the options name.
 
     This never removes a model, an artifact, or a run that is still training. mnist-edge restore puts a replaced model back.
     """
@@ -71,7 +75,7 @@ def command(every: bool, older_than: float, yes: bool, models_dir: Path | None, 
     removed = [one for one in doomed if housekeeping.remove(folder, one)]
     for one in found:
         if one.in_use and (every or chosen[one.kind]):
-            out.problem(f"stays: {one.path}: {one.in_use}")
+            out.problem(f"kept: {one.path}: {one.in_use}")
     freed_bytes = housekeeping.total_bytes(removed)
     out.result(
         document | {"removed": [str(one.path) for one in removed], "freed_bytes": freed_bytes},

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 PATH = click.Path(path_type=Path)
 
 #: The help of ``--writers``.
-WRITERS = "Who wrote the test images: QMNIST's label file, qmnist-test-labels-idx2-int, plain or .gz.  [default: where it is beside MNIST's files]"
+WRITERS = "QMNIST's label file, which says who wrote each test image: qmnist-test-labels-idx2-int, plain or .gz.  [default: the one beside MNIST's files, if any]"
 
 #: The help of ``--train-images``.
-TRAIN_IMAGES = "Take only this many, for a quick try: the first ones of MNIST, or an equal share of each digit of a folder."
+TRAIN_IMAGES = "Take only this many, for a quick try: the first ones of MNIST, or an equal share of each digit from a folder."
 
 
 class Number(click.FloatRange):

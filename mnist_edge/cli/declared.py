@@ -34,7 +34,7 @@ def declares(flag: str, find: Find) -> type[click.Command]:
             for one in fitting:
                 if taken & {one.name, one.flag}:
                     raise UsageError(
-                        f"{flag} {ctx.meta.get(flag)}: its option {one.flag} is one of this command's own; its author has to rename it"
+                        f"{flag} {ctx.meta.get(flag)}: its option {one.flag} has the same name as one of this command's own; its author must rename it"
                     )
             declared = [_parameter(one) for one in fitting]
             hidden = [one for one in _each_once(others) if one.name not in names and not taken & {one.name, one.flag}]
@@ -64,7 +64,7 @@ def refuse_others(ctx: click.Context, options: Iterable[Option], values: Mapping
     fitting = {one.name for one in options}
     for name in values:
         if name not in fitting and was_typed(ctx, name):
-            raise UsageError(f"--{name.replace('_', '-')} does nothing with {what}; leave it out")
+            raise UsageError(f"--{name.replace('_', '-')} has no effect with {what}; leave it out")
 
 
 def _each_once(options: Iterable[Option]) -> list[Option]:

@@ -50,7 +50,7 @@ def command(
     try:
         training, test = load_data("mnist", data_dir, out, train_images)
     except DataError as error:
-        out.say(f"   {error}\n   going on with digits drawn by the program itself")
+        out.say(f"   {error}\n   continuing with digits that the program draws itself")
         training, test = load_data("drawn", data_dir, out, train_images)
     out.say(f"   {count(len(training), 'training image')} and {count(len(test), 'test image')} of {data_name(training.name)}")
 
@@ -75,7 +75,7 @@ def command(
         if proof.artifact is None:
             ctx.exit(EXIT_PARITY)
 
-    out.say("5. reading a picture in a process that has no torch")
+    out.say("5. reading a picture in a process without torch")
     step = ["predict", str(picture), "--model", str(model.folder), "--json"]
     read = subprocess.run([sys.executable, "-P", "-c", _WITHOUT_TORCH, *step], capture_output=True, text=True, check=False)
     prediction: dict[str, Any] = json.loads(read.stdout) if read.returncode == 0 else {"error": read.stderr.strip()}

@@ -137,7 +137,7 @@ def _about_hands(hands: "list[Hand]", test: "Dataset", result: "Evaluation") -> 
         if (of := [one for one in hands if one.group == group])
     )
     text = f"{count(len(hands), 'writer')}, {wholly:,} of them read without a mistake; {groups}"
-    columns = [Right("writer"), "group", Right("images"), Right("accuracy"), "read wrongly"]
+    columns = [Right("writer"), "group", Right("images"), Right("accuracy"), "misread"]
     return f"{text}\n\n{table(rows, columns)}" if rows else text
 
 
@@ -152,7 +152,7 @@ def _draw_report(path: Path, test: "Dataset", result: "Evaluation", description:
         picture, name = (prepare(test.paths[i]).picture, printable(test.paths[i].name)) if test.paths else (None, f"image {i}")
         label, digit, confidence = int(test.labels[i]), int(result.answers[i]), float(result.confidences[i])
         mistakes.append(Mistake(picture, test.images[i, 0], label, digit, confidence, name))
-    title = f"{percent(result.accuracy)} of {count(result.images, 'image')} of {data_name(test.name)} read rightly by {description}"
+    title = f"{percent(result.accuracy)} of {count(result.images, 'image')} of {data_name(test.name)} read correctly by {description}"
     if result.refused:
         title += f"; in {len(result.refused)} no digit was found"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -69,15 +69,18 @@ def _options(name: str | None) -> tuple[Sequence[Option], Sequence[Option]]:
     help="Test set to prove it on: mnist, drawn or a folder.  [default: mnist if it is here, else drawn]",
 )
 @option(
-    "--max-accuracy-drop", type=Points(), metavar="POINTS", help="Percentage points it may lose.  [default: 0.02 for fp16, 0.1 for int8]"
+    "--max-accuracy-drop",
+    type=Points(),
+    metavar="POINTS",
+    help="Percentage points of accuracy it may lose.  [default: 0.02 for fp16, 0.1 for int8]",
 )
-@option("--calibration-images", type=click.IntRange(min=1), default=500, help="How many training images static int8 is calibrated on.")
+@option("--calibration-images", type=click.IntRange(min=1), default=500, help="How many training images to calibrate static int8 on.")
 @option("--calibration-seed", type=click.IntRange(0, 2**31), default=0, help="Seed that picks those training images.")
 @option(
     "--force",
     is_flag=True,
     show_default=False,
-    help="Publish it even if it is hardly smaller or replaces a stronger proof; and, as unproven, if the exporter warns or the images are too few.",
+    help="Publish it even if it is hardly smaller or replaces a file with a stronger proof. If the exporter warns or the images are too few, publish it as unproven.",
 )
 @builds_networks
 @click.pass_context
@@ -100,8 +103,8 @@ def command(
     """Export MODEL, run the file on the whole test set, compare it with PyTorch, and publish it only if it gives the same answers.
 
     MODEL is the name of a model in the models folder, a model's folder, or a file in it. Without it, export takes the model trained
-    last, else the reference. With --quantize, a few answers may change, within a budget, but the file has to be smaller. A format's
-    own options are shown by mnist-edge export --format FORMAT --help.
+    last, or else the reference model. With --quantize, a few answers may change, within a budget, but the file has to be smaller.
+    mnist-edge export --format FORMAT --help shows a format's own options.
     """
     import exporters
     from exporters import gate
@@ -123,7 +126,7 @@ def command(
     out.model(found)
     proof_data = datasets.load_for_proof(data, data_dir)
     if data is None and proof_data.name == "drawn":
-        out.say("MNIST is not on this machine: proving on 10,000 drawn digits; mnist-edge verify completes it once MNIST is here")
+        out.say("MNIST is not on this machine: proving on 10,000 drawn digits; mnist-edge verify completes the proof once MNIST is here")
     after = found
     for one in wanted:
         calibration = None
@@ -149,7 +152,7 @@ def command(
     assert outcome.artifact is not None
     _say_published(out, after, chosen, outcome)
     if found.is_installed_reference:
-        out.say(f"the reference model was copied to {after.folder}, and the artifact lies there")
+        out.say(f"the reference model was copied to {after.folder}, and the artifact is there")
     if chosen.name == "web":
         out.next_step("open", str(after.folder / outcome.artifact.file))
         return
@@ -226,7 +229,7 @@ def _refuse_misplaced(ctx: click.Context, wanted: Sequence[Format], precision: s
     misplaced += [] if any(_is_calibrated(one, precision) for one in wanted) else ["calibration_images", "calibration_seed"]
     for name in misplaced:
         if was_typed(ctx, name):
-            raise UsageError(f"--{name.replace('_', '-')} does nothing with {what}; leave it out")
+            raise UsageError(f"--{name.replace('_', '-')} has no effect with {what}; leave it out")
 
 
 def _is_calibrated(format: Format, precision: str) -> bool:

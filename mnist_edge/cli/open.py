@@ -19,12 +19,12 @@ _FORMAT = "web"
 
 @subcommand("open", "open", "open models/lenet/lenet.web", "open lenet --no-browser --port 8000", data=False)
 @click.argument("model", required=False, shell_complete=completing.models)
-@option("--port", type=click.IntRange(0, 65535), default=0, help="The port on this machine; 0 takes one that is free.")
+@option("--port", type=click.IntRange(0, 65535), default=0, help="Port on this machine; 0 takes a free one.")
 @option("--browser/--no-browser", default=True, help="Open the browser, or only print the address.")
 def command(model: str | None, port: int, browser: bool, models_dir: Path | None, out: Output) -> None:
     """Serve the page of MODEL, for this machine only, and open it in the browser. Ctrl-C ends it.
 
-    Of several pages the smallest is taken; MODEL can also be the folder of a page.
+    If the model has several pages, the smallest one is opened. MODEL can also be a page's folder.
     """
     from mnist_edge import store
     from mnist_edge.serving.files import serve

@@ -63,10 +63,13 @@ _BATCH = 256
     "--explain", type=PATH, metavar="OUT", help="Draw what was found, seen and answered, as a .png, or into a folder for many pictures."
 )
 @option(
-    "--save-input", type=PATH, metavar="OUT", help="Write the 28×28 that the network sees, as a .png, or into a folder for many pictures."
+    "--save-input",
+    type=PATH,
+    metavar="OUT",
+    help="Write the 28×28 image that the network sees, as a .png, or into a folder for many pictures.",
 )
-@option("--engine", type=click.Choice(["local", "ray"]), default="local", help="Where to answer: on this machine, or on a Ray cluster.")
-@option("--output", type=PATH, help="Folder for the answers of --engine ray; the same command continues what is in it.")
+@option("--engine", type=click.Choice(["local", "ray"]), default="local", help="Where to run: on this machine, or on a Ray cluster.")
+@option("--output", type=PATH, help="Folder for the answers of --engine ray; to continue a stopped run, repeat the command.")
 @option("--parquet", is_flag=True, show_default=False, help="Write the answers of --engine ray as Parquet.  [default: JSON lines]")
 @builds_networks
 @click.pass_context
@@ -112,7 +115,7 @@ def command(
         _on_ray(ctx, names, _packed(model, runtime, models_dir, require_proof), output, parquet, ink, out)
         return
     if output is not None or parquet:
-        raise UsageError("--output and --parquet are for --engine ray; this one prints")
+        raise UsageError("--output and --parquet are for --engine ray; without it, answers are printed")
     if explain is not None or save_input is not None:
         names = list(names)
     drawings = _Drawings(None if several else explain, save_input, names)
@@ -155,9 +158,9 @@ def _refuse_single(names: list[tuple[str, str | None]], given: dict[str, Any]) -
     """Raise UsageError for what does not go with pages."""
     for name, value in given.items():
         if value:
-            raise UsageError(f"{name} does not go with --several; leave one out")
+            raise UsageError(f"{name} and --several cannot be used together; leave one out")
     for path, _ in filter(_is_idx, names):
-        raise UsageError(f"{printable(path)}: an idx file, which holds one digit an image; --several is for pictures")
+        raise UsageError(f"{printable(path)}: an idx file, which holds one digit per image; --several is for pictures")
 
 
 def _refuse_local(ctx: click.Context, pictures: tuple[str, ...], runtime: str) -> None:
@@ -167,7 +170,7 @@ def _refuse_local(ctx: click.Context, pictures: tuple[str, ...], runtime: str) -
     declared = [one.name for one in runtimes.get(runtime).options]
     for name in ("explain", "save_input", "as_csv", "min_confidence", "threads", *declared):
         if was_typed(ctx, name):
-            raise UsageError(f"--{name.removeprefix('as_').replace('_', '-')} does not go with --engine ray; leave one out")
+            raise UsageError(f"--{name.removeprefix('as_').replace('_', '-')} and --engine ray cannot be used together; leave one out")
     if STANDARD_INPUT in pictures:
         raise UsageError("- reads standard input, which other machines do not have; name files for --engine ray")
 
@@ -194,7 +197,7 @@ def _on_ray(
         done = job.run(progress.reach)
     except KeyboardInterrupt:
         progress.clear()
-        out.problem(f"stopped; the finished parts are kept in {output}, and the same command continues")
+        out.problem(f"stopped; the finished parts are kept in {output}; run the same command to continue")
         raise
     progress.clear()
     for line in done.unproven:
@@ -204,7 +207,7 @@ def _on_ray(
     document = {"output": str(output), "answers": done.rows, "errors": done.errors, "parts": done.parts, "kept": done.kept}
     out.result(document, text)
     if done.errors:
-        out.say("each error is in its row; to try a file of answers again, remove it and type the same command")
+        out.say("each error is in its row; to try a file of answers again, remove it and run the same command")
         ctx.exit(EXIT_FAILED)
 
 
@@ -277,7 +280,7 @@ class _Drawings:
             raise UsageError(f"{printable(name[0])}: an idx file; --explain and --save-input are for pictures")
         self._explained, self._inputs = Files("--explain", explain, names), Files("--save-input", save_input, names)
         if self._explained.overlap(self._inputs):
-            raise UsageError("--explain and --save-input name the same file; choose two")
+            raise UsageError("--explain and --save-input name the same file; give each its own")
 
     def write(self, answer: Answer) -> None:
         """Write the pictures asked for, for the next picture in order."""

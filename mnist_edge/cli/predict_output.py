@@ -104,7 +104,7 @@ class Files:
         if many and target.suffix.lower() == ".png" and not target.is_dir():
             raise UsageError(f"{option_name} {target}: one file, but {len(pictures)} pictures; name a folder")
         if not many and target.suffix.lower() != ".png":
-            raise UsageError(f"{option_name} {target}: the name must end in .png, or be a folder that is there")
+            raise UsageError(f"{option_name} {target}: the name must end in .png, or be an existing folder")
         self._targets = self._in_folder(target, pictures) if many else [target]
         given = {os.path.realpath(path) for path, _ in pictures if path != STANDARD_INPUT}
         for path in self._targets:

@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     shell_complete=completing.data,
     help="The test set that PyTorch's answers were stored for: mnist, drawn or a folder.",
 )
-@option("--pictures", type=PATH, metavar="FOLDER", help="Folder of pictures with 0…9, to report how the model reads those too.")
+@option("--pictures", type=PATH, metavar="FOLDER", help="Folder of pictures with 0…9, to report how well the model reads them too.")
 @option("--writers", type=PATH, metavar="FILE", help=WRITERS)
-@option("--seeds", type=PATH, metavar="FOLDER", help="With --all: a models folder with the same trainings, run from other seeds.")
+@option("--seeds", type=PATH, metavar="FOLDER", help="With --all: a models folder with the same models, trained from other seeds.")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -53,8 +53,8 @@ def command(
 ) -> None:
     """Write MODEL's report into its folder: report.html, which holds everything, the pictures as PNG files, and a model card, README.md.
 
-    The report shows loss and accuracy by epoch, which digits were mistaken for which, the most confident wrong answers, the writers that
-    are read worst where the writers are known, samples, whether the confidence can be trusted, and the accuracy of each artifact. The
+    The report shows loss and accuracy by epoch, which digits were mistaken for which, the most confident wrong answers, the writers who
+    are misread most (if the writers are known), samples, whether the confidence can be trusted, and the accuracy of each artifact. The
     figures come from PyTorch's stored answers to the test set.
     """
     require("drawing a report", "matplotlib", "jinja2")
@@ -93,7 +93,7 @@ def _report(
         out.problem(f"{model.name}: --pictures left out, because it has no ONNX file; {model.export_again(what='make one')}")
     files = [str(path) for path in write_report(findings)]
     if str(model.folder / card.FILE) not in files:
-        out.say(f"{model.folder / card.FILE} stays as it is: the card of a reference model, which make models writes")
+        out.say(f"{model.folder / card.FILE} stays as it is: it is the card of a reference model, which make models writes")
     accuracy = findings.evaluation.accuracy
     return findings, {"model": model.name, "data": datasets.describe(findings.data), "accuracy": accuracy, "files": files}
 
@@ -135,7 +135,7 @@ def _report_all(folder: Path, report: "Callable[[Model], tuple[Findings, dict[st
     if not documents:
         raise ModelError(f"{folder}: no model could be reported: {problems[0]}")
     if stays:
-        line = f"{count(len(documents), 'model')}; {path} stays as it is: the table of the reference models, which make models writes"
+        line = f"{count(len(documents), 'model')}; {path} stays as it is: it is the table of the reference models, which make models writes"
     else:
         table.write_table(folder, "# Models", rows)
         line = f"{count(len(rows), 'model')} in one table: {path}"

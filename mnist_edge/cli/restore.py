@@ -12,10 +12,10 @@ from mnist_edge.common.text import age, size
 @subcommand("restore", "restore", "restore lenet", "restore lenet-20260131-120000", data=False)
 @click.argument("name", required=False, shell_complete=completing.restorable_models)
 def command(name: str | None, models_dir: Path | None, out: Output) -> None:
-    """Put back a model that a training replaced, or an unfinished run that a new start moved aside. Without NAME, list them.
+    """Put back a model that a training run replaced, or an unfinished run that was set aside by a new one. Without NAME, list them.
 
-    NAME is a model's name, which means the one replaced last, or the name or path of one of the listed folders. The model that is
-    there now is kept, so that a second restore brings it back.
+    NAME is a model's name, which puts back the one replaced last, or the name or path of one of the listed folders. The model that is
+    there now is kept, so a second restore brings it back.
     """
     from mnist_edge import store
     from mnist_edge.store import housekeeping

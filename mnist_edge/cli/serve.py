@@ -36,21 +36,25 @@ _MEBI = 2**20
 @option("--threads", type=click.IntRange(1, 256), default=1, help="Threads for the runtime in each worker.")
 @option("--require-proof", is_flag=True, show_default=False, help="Exit with code 3 if this runtime is not proven on this kind of machine.")
 @option("--host", default="127.0.0.1", help="Address to listen on; 0.0.0.0 lets other machines in.")
-@option("--port", type=click.IntRange(0, 65535), default=8000, help="Port to listen on; 0 takes one that is free.")
+@option("--port", type=click.IntRange(0, 65535), default=8000, help="Port to listen on; 0 takes a free one.")
 @option("--workers", type=click.IntRange(1, 256), default=1, help="Processes that share the port.")
 @option("--token-file", type=PATH, help="File with the token that clients have to send; or set MNIST_EDGE_TOKEN to the token.")
 @option("--log/--no-log", default=True, help="Print a line of JSON for each request.")
-@option("--max-body", type=Number(0.001, 64), default=8.0, help="Largest body of a request, in MiB.")
-@option("--max-buffered", type=Number(0.001, 65536), default=64.0, help="Largest sum of all bodies that a worker has in memory, in MiB.")
-@option("--max-headers", type=click.IntRange(1024, _MEBI), default=16384, help="Largest headers of a request, in bytes.")
+@option("--max-body", type=Number(0.001, 64), default=8.0, help="Largest request body, in MiB.")
+@option(
+    "--max-buffered", type=Number(0.001, 65536), default=64.0, help="Largest total of request bodies that a worker holds in memory, in MiB."
+)
+@option("--max-headers", type=click.IntRange(1024, _MEBI), default=16384, help="Largest request headers, in bytes.")
 @option("--max-pixels", type=click.IntRange(784, 4096 * 4096), default=4096 * 4096, help="Largest picture, in pixels.")
-@option("--max-requests", type=click.IntRange(1, 65536), default=64, help="Requests that a worker has in progress; further ones get 503.")
-@option("--max-connections", type=click.IntRange(1, 65536), default=512, help="Connections that a worker has open; further ones get 503.")
+@option("--max-requests", type=click.IntRange(1, 65536), default=64, help="Requests that a worker handles at once; further ones get 503.")
+@option("--max-connections", type=click.IntRange(1, 65536), default=512, help="Connections that a worker keeps open; further ones get 503.")
 @option("--header-timeout", type=Number(0.1, 3600), default=10.0, help="Seconds for a client to send its headers.")
 @option("--body-timeout", type=Number(0.1, 3600), default=30.0, help="Seconds for a client to send its body.")
-@option("--request-timeout", type=Number(0.1, 3600), default=10.0, help="Seconds for an answer; after that, 503.")
+@option("--request-timeout", type=Number(0.1, 3600), default=10.0, help="Seconds for answering a request; after that, it gets 503.")
 @option("--idle-timeout", type=Number(0.1, 3600), default=30.0, help="Seconds that an unused connection stays open.")
-@option("--stop-timeout", type=Number(0.1, 3600), default=10.0, help="Seconds for what is in progress when the server is told to stop.")
+@option(
+    "--stop-timeout", type=Number(0.1, 3600), default=10.0, help="Seconds that requests in progress get when the server is told to stop."
+)
 @builds_networks
 @click.pass_context
 def command(
@@ -83,8 +87,8 @@ def command(
 ) -> None:
     """Serve models over HTTP: the Open Inference Protocol, pictures, and a page to draw on. SIGTERM or Ctrl-C ends it.
 
-    Without MODEL, the model trained last is served, else the reference. It answers once each model has passed its self-test.
-    SIGHUP takes up new versions of the models: workers are exchanged one by one, and no request is lost.
+    Without MODEL, it serves the model trained last, or else the reference model. It answers requests once each model has passed its
+    self-test. SIGHUP loads new versions of the models: the workers are replaced one by one, and no request is lost.
     """
     from mnist_edge import runtimes
     from mnist_edge.common.extras import require
@@ -96,7 +100,7 @@ def command(
         raise UsageError("--all and names of models cannot be used together; leave one out")
     if max_buffered < max_body:
         raise UsageError(
-            f"--max-buffered {max_buffered:g} is less than --max-body {max_body:g}, so the largest body would never be taken; raise it"
+            f"--max-buffered {max_buffered:g} is less than --max-body {max_body:g}, so the largest body would never be accepted; raise it"
         )
     settings = Settings(
         models=models,
@@ -131,7 +135,7 @@ def command(
         for model in started.models:
             out.say(f"model: {model['description']}, version {model['version']}")
         if settings.token is None and not started.is_local:
-            out.problem(f"warning: anybody who reaches {host} can ask; --token-file asks for a token")
+            out.problem(f"warning: anyone who can reach {host} can use this server; to require a token, add --token-file")
         try:
             out.result(
                 {"url": started.url, "models": [{key: one[key] for key in ("name", "version")} for one in started.models]}, started.url
@@ -156,10 +160,8 @@ def _token(file: Path | None) -> str | None:
         try:
             lines = file.read_text("utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(
-                f"{file}: {getattr(error, 'strerror', None) or 'not a text'}; --token-file names a file with a token"
-            ) from error
+            raise UsageError(f"{file}: {getattr(error, 'strerror', None) or 'not text'}; --token-file names a file with a token") from error
         token, where = lines[0].strip() if lines else "", str(file)
     if len(token) < 8 or not token.isascii() or not token.isprintable() or " " in token:
-        raise UsageError(f"{where}: a token has at least 8 characters of ASCII and no spaces; openssl rand -hex 32 makes one")
+        raise UsageError(f"{where}: a token is at least 8 ASCII characters without spaces; openssl rand -hex 32 makes one")
     return token

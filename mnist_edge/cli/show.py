@@ -62,7 +62,7 @@ def command(model: str | None, models_dir: Path | None, out: Output) -> None:
     ]
     if confidence := scores.get("confidence"):
         reliable = (
-            f"from a confidence of {percent(confidence['threshold'])} on: {percent(confidence['reliable'], 1)} of the held-out answers are right, "
+            f"at a confidence of {percent(confidence['threshold'])} or more: {percent(confidence['reliable'], 1)} of the held-out answers are right, "
             f"and {percent(confidence['answered'])} reach it"
         )
         facts.insert(-1, ("reliable", reliable))

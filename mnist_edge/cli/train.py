@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     "--recipe",
     type=str,
     shell_complete=completing.recipes,
-    help="How to train: best (our way) or tutorial (its tutorial's way).  [default: best]",
+    help="How to train: best (our own recipe) or tutorial (the recipe of its tutorial).  [default: best]",
 )
 @option("--epochs", type=click.IntRange(min=1), help="Number of passes over the training images.  [default: the recipe's]")
 @option("--batch-size", type=click.IntRange(min=1), help="Images per training step.  [default: the recipe's]")
@@ -44,12 +44,12 @@ if TYPE_CHECKING:
 @option(
     "--threads",
     type=click.IntRange(1, 256),
-    help="Threads for PyTorch; another number changes the last bits of the weights.  [default: PyTorch's]",
+    help="Threads for PyTorch; a different number changes the last bits of the weights.  [default: PyTorch's]",
 )
 @option(
     "--precision",
     type=click.Choice(["float32", "bfloat16"]),
-    help="Number format to compute in.  [default: the recipe's, if the device has it]",
+    help="Number format to compute in.  [default: the recipe's, if the device supports it]",
 )
 @option(
     "--data",
@@ -70,7 +70,7 @@ if TYPE_CHECKING:
 )
 @option("--set", "arguments", multiple=True, metavar="KEY=VALUE", help="Argument of the network, such as use_conv=true.")
 @option("--licence", type=str, help="Licence of the trained weights, as an SPDX identifier.  [default: NOASSERTION]")
-@option("--resume", is_flag=True, help="Continue the unfinished run of this name.")
+@option("--resume", is_flag=True, help="Continue the unfinished run with this name.")
 @allowing()
 def command(
     architecture: str,
@@ -83,11 +83,11 @@ def command(
     out: Output,
     **given: Any,
 ) -> None:
-    """Train ARCHITECTURE and put the model into the models folder.
+    """Train ARCHITECTURE and save the model in the models folder.
 
-    ARCHITECTURE is a name that `mnist-edge architectures` lists, or package.module:Class for a network of your own.
-    Of MNIST, all images of 45 of the 539 writers are held out for validation, of other data every twelfth; the test images are read once,
-    at the end. Every epoch writes a checkpoint: after an interruption, --resume continues and ends with the same weights.
+    ARCHITECTURE is a name that `mnist-edge architectures` lists, or package.module:Class for a network of your own. With MNIST, all images
+    of 45 of the 539 writers are held out for validation; with other data, every twelfth image. The test images are read once, at the end.
+    Every epoch writes a checkpoint: after an interruption, --resume continues and ends with the same weights.
     """
     require("training", "torch", "safetensors", "rich", "matplotlib")
     from mnist_edge import store
@@ -207,7 +207,7 @@ def settle(run: "Run", asked: "Settings", given: dict[str, Any], resume: bool, o
         if settings.train_images != asked.train_images and settings.data["images"] != asked.data["images"]:
             raise UsageError(
                 f"the run in {run.folder} was started on {settings.data['images']:,} images, not {asked.data['images']:,}; "
-                "give --train-images as then, or start over without --resume"
+                "give the same --train-images, or start over without --resume"
             )
         raise DataError(
             f"the run in {run.folder} was started on {_in_words(settings.data)}, this is {_in_words(asked.data)}; "
@@ -216,7 +216,7 @@ def settle(run: "Run", asked: "Settings", given: dict[str, Any], resume: bool, o
     if settings.processes != asked.processes:
         raise UsageError(
             f"the run in {run.folder} was started with {count(settings.processes, 'process', 'processes')}, not {asked.processes}; "
-            "start as many (torchrun --nproc-per-node), or start over without --resume"
+            "start the same number (torchrun --nproc-per-node), or start over without --resume"
         )
     for what, was, now in (
         ("network", settings.architecture, asked.architecture),

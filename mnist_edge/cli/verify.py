@@ -198,7 +198,7 @@ def _completed(model: Model, data_dir: Path | None, out: Output) -> Model:
     if model.is_installed_reference:
         return model
     if not (is_installed("torch") and is_installed("safetensors")):
-        out.say("proven on drawn digits only; MNIST is here, but without torch its answers cannot be computed")
+        out.say("proven on drawn digits only; MNIST is here, but PyTorch's answers to it cannot be computed without torch")
         return model
     from exporters.reference import complete
     from mnist_edge import dataset as datasets
@@ -207,5 +207,5 @@ def _completed(model: Model, data_dir: Path | None, out: Output) -> Model:
     try:
         return complete(model, datasets.load("mnist", "test", data_dir))
     except (OSError, ModelError, UsageError) as error:
-        out.problem(f"PyTorch's answers to MNIST cannot be computed or kept, so only those to drawn digits count: {error}")
+        out.problem(f"PyTorch's answers to MNIST cannot be computed or kept, so only its answers to drawn digits count: {error}")
         return model

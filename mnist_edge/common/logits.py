@@ -48,7 +48,7 @@ def figures(run: Run) -> dict[str, int]:
     if not isinstance(told, dict) or not all(
         isinstance(name, str) and type(number) is int and number >= 0 for name, number in told.items()
     ):
-        raise ModelError(f"the runtime's figures are {told!r}, and have to be whole numbers by name")
+        raise ModelError(f"the runtime's figures are {told!r}, but must be a dict of names and whole numbers")
     return dict(told)
 
 

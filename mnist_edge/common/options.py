@@ -43,7 +43,7 @@ class Option(NamedTuple):
             if not isinstance(one, self.type) or (self.type is not bool and isinstance(one, bool)):
                 raise UsageError(f"{self.flag} takes {_TYPES.get(self.type, self.type.__name__)}, not {one!r}")
             if isinstance(one, float) and not math.isfinite(one):
-                raise UsageError(f"{self.flag} {one}: no finite number")
+                raise UsageError(f"{self.flag} {one}: not a finite number")
             if self.choices and one not in self.choices:
                 raise UsageError(f"{self.flag} {one}: no such choice{among(str(one), self.choices)}")
 
@@ -66,16 +66,16 @@ def check_options(what: str, declared: Iterable[Option], given: Mapping[str, Any
 def check_declared(what: str, name: object, options: object) -> None:
     """Raise UsageError unless `name`, of a format or runtime, can be typed, and its `options` can be made into those of a command."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise UsageError(f"{what}: its name has to be of small letters, digits, dots, hyphens and underscores")
+        raise UsageError(f"{what}: its name must consist of lowercase letters, digits, dots, hyphens and underscores")
     if not isinstance(options, (tuple, list)) or not all(isinstance(option, Option) for option in options):
-        raise UsageError(f"{what}: its options have to be a tuple of Option")
+        raise UsageError(f"{what}: its options must be a tuple of Option")
     seen: set[str] = set()
     for option in options:
         if not (isinstance(option.name, str) and re.fullmatch(r"[a-z][a-z0-9_]*", option.name)) or keyword.iskeyword(option.name):
-            raise UsageError(f"{what}: option {option.name!r} has no Python name of small letters")
+            raise UsageError(f"{what}: the name of option {option.name!r} must be a lowercase Python identifier")
         if option.type not in _TYPES:
             raise UsageError(
-                f"{what}: option {option.name!r} is of type {option.type!r}, and has to be of {', '.join(one.__name__ for one in _TYPES)}"
+                f"{what}: option {option.name!r} has type {option.type!r}, but must have one of {', '.join(one.__name__ for one in _TYPES)}"
             )
         if option.name in seen:
             raise UsageError(f"{what}: option {option.name!r} is declared twice")

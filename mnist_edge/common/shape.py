@@ -78,7 +78,7 @@ def _extra(value: Any, keys: dict[str, Any], where: str) -> str:
 
 
 def _wrong(value: Any, where: str, wanted: str) -> str:
-    return f"{where or 'all of it'} is {_short(value)}, not {wanted}"
+    return f"{where or 'the content'} is {_short(value)}, not {wanted}"
 
 
 def _short(value: Any) -> str:

@@ -29,7 +29,8 @@ class Tree(NamedTuple):
 def read_tree(path: Path) -> Tree:
     """Read and hash a file, or a folder with all that is in it.
 
-    Raises ModelError for what is neither file nor folder, such as a link or an empty folder, and for names that a list cannot hold; OSError.
+    Raises ModelError for what is neither file nor folder, such as a link or an empty folder, and for names with a backslash or
+    unprintable characters; OSError.
     """
     if path.is_file() and not path.is_symlink():
         return Tree(sha256_file(path), path.stat().st_size, {})
@@ -51,14 +52,14 @@ def _names(folder: Path) -> list[str]:
     for root, folders, files in os.walk(folder, onerror=_raise):  # else unreadable folders would be skipped
         here = Path(root)
         if not folders and not files:
-            raise ModelError(f"{here}: an empty folder; an artifact has files only")
+            raise ModelError(f"{here}: an empty folder; an artifact may hold files only")
         for name in (*folders, *files):
             path = here / name
             is_plain = not path.is_symlink() and (path.is_dir() if name in folders else path.is_file())
             if not is_plain:
-                raise ModelError(f"{path}: neither a file nor a folder; an artifact has no links")
+                raise ModelError(f"{path}: neither a file nor a folder; an artifact may hold no links")
             if name != printable(name) or "\\" in name:
-                raise ModelError(f"{here}: a name with characters that a list cannot hold: {printable(name)}")
+                raise ModelError(f"{here}: a file name with a backslash or unprintable characters: {printable(name)}")
         names += [(here / name).relative_to(folder).as_posix() for name in files]
     return names
 
@@ -77,7 +78,7 @@ def difference(there: Tree, expected: dict[str, str]) -> str:
         if name not in expected:
             return f"{printable(name)} does not belong to it"
         if there.members[name] != expected[name]:
-            return f"{printable(name)} is not what it was"
+            return f"{printable(name)} has changed"
     return ""
 
 

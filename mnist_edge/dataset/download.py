@@ -56,7 +56,7 @@ def ensure_mnist(data_dir: Path | None = None, mirror: str | None = None) -> Pat
         reason = " ".join(str(error).split())
         raise DataError(f"{missing} and the download from {answering[0]} failed: {reason}; you can: {DATA_DIR} · {OTHER_DATA}") from error
     except OSError as error:
-        raise DataError(f"{missing} and cannot be kept there: {error.strerror or error}; you can: {DATA_DIR} · {OTHER_DATA}") from error
+        raise DataError(f"{missing} and cannot be saved there: {error.strerror or error}; you can: {DATA_DIR} · {OTHER_DATA}") from error
 
 
 def _download(mirrors: Sequence[str], root: Path, raw_dir: Path | None) -> Path:
@@ -91,7 +91,7 @@ def _fetch(file: str, md5: str, mirrors: Sequence[str]) -> bytes:
         else:
             if hashlib.md5(content, usedforsecurity=False).hexdigest() == md5:
                 return content
-            failure = RuntimeError(f"{mirror}{file} is damaged: it has another MD5")
+            failure = RuntimeError(f"{mirror}{file} is damaged: its MD5 is wrong")
     raise failure
 
 

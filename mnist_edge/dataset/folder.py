@@ -51,7 +51,7 @@ def load_folder(folder: Path, split: str, count: int | None = None) -> Dataset:
                 pixels.append(image.read(path))
             except PictureError as error:
                 if split == "train":
-                    raise DataError(f"{error}; take it out of the training set") from error
+                    raise DataError(f"{error}; remove it from the training set") from error
                 refused.append(Refused(path, int(digit), str(error).removeprefix(f"{printable(path)}: ")))
                 continue
             labels.append(int(digit))

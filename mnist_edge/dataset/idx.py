@@ -58,7 +58,9 @@ def _read(path: Path, dimensions: int, code: int, kind: np.dtype[Any]) -> NDArra
     magic = int.from_bytes(data[:4], "big")
     expected = code << 8 | dimensions
     if magic != expected:
-        raise DataError(f"{path}: magic number 0x{magic:08x} where 0x{expected:08x} was expected; not the idx file it is named for")
+        raise DataError(
+            f"{path}: magic number 0x{magic:08x} where 0x{expected:08x} was expected; not the kind of idx file that its name says"
+        )
     shape = struct.unpack(f">{dimensions}I", data[4:header])
     size = int(np.prod([int(n) for n in shape], dtype=object)) * kind.itemsize
     if len(data) - header != size:
@@ -90,7 +92,7 @@ def stream_images(path: str | Path, batch: int, start: int = 0, stop: int | None
         with _open(path) as file:
             header = file.read(16)
             if header[:4] == _magic(1):
-                raise DataError(f"{path}: an idx file of labels; name the one of images")
+                raise DataError(f"{path}: an idx file of labels; name the file of images")
             if len(header) < 16:
                 raise DataError(f"{path}: {len(header)} bytes are too few for an idx header of 16; the file is truncated")
             _, count, height, width = struct.unpack(">4I", header)
@@ -109,7 +111,7 @@ def stream_images(path: str | Path, batch: int, start: int = 0, stop: int | None
                 if whole < wanted:
                     raise DataError(f"{path}: truncated: it ends in image {first + whole + 1:,} of {count:,}")
             if stop is None and file.read(1):
-                raise DataError(f"{path}: too long: there is more after the {count:,} images that its header promises")
+                raise DataError(f"{path}: too long: more data follows the {count:,} images that its header names")
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: damaged gzip data ({error}); delete the file and fetch it again") from error
     except OSError as error:
@@ -176,5 +178,7 @@ def locate(folder: Path, name: str) -> Path | None:
 def _require(folder: Path, name: str) -> Path:
     path = locate(folder, name)
     if path is None:
-        raise DataError(f"{folder / name}: not there, nor as .gz; MNIST is four files, fetch them with: mnist-edge data download")
+        raise DataError(
+            f"{folder / name}: not found, and neither is its .gz; MNIST is four files; to fetch them, run: mnist-edge data download"
+        )
     return path

@@ -102,7 +102,7 @@ def _reasons(name: str) -> Iterator[None]:
     except DamagedError as error:
         raise PictureError(f"{name}: {error}") from None
     except UnidentifiedImageError:
-        raise PictureError(f"{name}: not a picture in a format that is read here ({', '.join(FORMATS)})") from None
+        raise PictureError(f"{name}: not a picture in a supported format ({', '.join(FORMATS)})") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise PictureError(f"{name}: too many pixels; {_AT_MOST}") from None
     except OSError as error:

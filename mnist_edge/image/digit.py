@@ -52,7 +52,7 @@ def find_digit(plane: NDArray[np.uint8], inks: list[bool], name: str) -> Found:
     for dark in inks:
         strength = ink_strength(plane, dark)
         if int(strength.max()) < MIN_STRENGTH:
-            nothing = nothing or "no ink found, all of it is as bright or as dark"
+            nothing = nothing or "no ink found: nothing stands out from the background"
             continue
         pieces, level = find_pieces(strength)
         chosen = choose_digit(pieces)

@@ -95,7 +95,7 @@ def grid(shown: Sequence[Mistake], count: int, title: str) -> Image.Image:
     pen = ImageDraw.Draw(card)
     pen.text((_GAP, _GAP - 4), title + rest, _TEXT, _font(17))
     if not shown:
-        pen.text((_GAP, _GAP + 40), "none was read wrongly", _FAINT, _font(16))
+        pen.text((_GAP, _GAP + 40), "none was misread", _FAINT, _font(16))
     for i, mistake in enumerate(shown):
         _draw_mistake(card, pen, mistake, _GAP + i % columns * cell_width, _GAP + 34 + i // columns * cell_height)
     return card

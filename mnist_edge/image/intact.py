@@ -159,7 +159,7 @@ def _jpeg(data: bytes) -> File:
         if marker == 0xD9:
             break
         if marker < 0xC0 or marker in (0xC8, *range(0xD0, 0xD9)) or 0xF0 <= marker < 0xFE:
-            raise DamagedError(f"damaged: marker 0x{marker:02x} where none may be")
+            raise DamagedError(f"damaged: marker 0x{marker:02x} where none is allowed")
         (length,) = unpack_from(">H", data, at + 2)
         end = at + 2 + length
         if end > len(data):
@@ -224,7 +224,7 @@ def _gif(data: bytes) -> File:
                 end = end or at
                 pictures += 1
             else:
-                raise DamagedError(f"damaged: a block begins with 0x{data[at]:02x}, which none does")
+                raise DamagedError(f"damaged: a block begins with 0x{data[at]:02x}, which is not a valid start")
     except IndexError:
         if not end:
             raise
@@ -302,7 +302,7 @@ def _webp(data: bytes) -> File:
             lossy = data[at + 8 : at + 8 + length]
         at += 8 + length + length % 2
     if at not in (end, end + 1):  # some programs do not count the last padding byte
-        raise DamagedError("damaged: the lengths of its parts do not fit its own")
+        raise DamagedError("damaged: the lengths of its parts do not add up to its own")
     doubts = []
     if len(data) > max(at, end):
         doubts.append(_surplus(len(data) - end))

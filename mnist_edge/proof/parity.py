@@ -218,7 +218,7 @@ def check(
     changed = sorted({*whole.changed, *(offset + index for offset, report in small for index in report.changed)})
     equal = min(whole.equal_answers, len(reference) - len(changed))
     if _enough(whole.equal_answers, len(reference), budget) and not _enough(equal, len(reference), budget):
-        failures.append(f"{len(reference) - equal} of {len(reference)} answers changed in small batches or large; {_must_be_equal(budget)}")
+        failures.append(f"{len(reference) - equal} of {len(reference)} answers changed in small or large batches; {_must_be_equal(budget)}")
     not_finite = whole.not_finite + sum(report.not_finite for _, report in small)
     farthest = max(report.max_difference for report in (whole, *(report for _, report in small)))
     together = replace(

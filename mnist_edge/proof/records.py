@@ -28,9 +28,9 @@ SMALLEST = 1000
 def shortcomings(labels: NDArray[np.uint8], classes: Sequence[str]) -> str:
     """Return why images with these labels, uint8 N, are too few for a proof, in words; nothing if they are enough."""
     if len(labels) < SMALLEST:
-        return f"{count(len(labels), 'test image')} {'is' if len(labels) == 1 else 'are'} too few for a proof, which takes {SMALLEST:,}"
+        return f"{count(len(labels), 'test image')} {'is' if len(labels) == 1 else 'are'} too few for a proof, which needs {SMALLEST:,}"
     absent = [name for index, name in enumerate(classes) if index not in labels]
-    return f"no test image shows {' or '.join(absent)}, and a proof takes every class" if absent else ""
+    return f"no test image shows {' or '.join(absent)}, and a proof needs every class" if absent else ""
 
 
 def figures(report: ParityReport, data: Dataset, unproven: str = "", logits: NDArray[np.float32] | None = None) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def other_bits(artifact: Artifact, logits: NDArray[np.float32], data_sha256: str
     proven = [proof for proof in artifact.proofs if proof.parity["data"]["sha256"] == data_sha256 and "logits_sha256" in proof.parity]
     if not artifact.details.get("bit_for_bit") or not proven or proven[0].parity["logits_sha256"] == hash_of(logits):
         return ""
-    return f"the logits are not bit for bit those that {_place(proven[0])} gave"
+    return f"the logits are not bit for bit those of {_place(proven[0])}"
 
 
 def doubts(details: Mapping[str, Any]) -> str:

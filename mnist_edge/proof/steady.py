@@ -31,11 +31,11 @@ class Unsteady(NamedTuple):
     def __str__(self) -> str:
         if self.noise:
             return (
-                f"not deterministic in eval mode: asked twice about the same images, it answers differently by {self.difference:.3g}; "
+                f"not deterministic in eval mode: asked twice about the same images, it gives answers that differ by {self.difference:.3g}; "
                 "look for random numbers, or for state that each call changes, outside self.training"
             )
         return (
-            f"answers an image differently by {self.difference:.3g} when others are in its batch (tried: {self.batch} at once); look for "
+            f"its answer to an image changes by {self.difference:.3g} when others are in its batch (tried: {self.batch} at once); look for "
             "attention without batch_first, normalisation over the batch in eval mode, or an if on the batch's size or on a value of the batch"
         )
 

@@ -52,9 +52,7 @@ def only_digits(rows: list[Words], height: float) -> list[Words]:
     faint = _FAINT * float(np.median(known)) if known else 0.0
     rows = _in_context([[[one for one in word if one.strength >= faint] for word in row] for row in rows], height)
     kept: list[Words] = []
-    letters = _SIGN_AS_LETTER * sum(
-        one.kinds[1] >= 0.5 and one.part.height >= 0.4 * height for row in rows for word in row for one in word
-    )
+    letters = _SIGN_AS_LETTER * sum(one.kinds[1] >= 0.5 and one.part.height >= 0.4 * height for row in rows for word in row for one in word)
     for row in rows:
         kept.append([])
         every = [one for word in row for one in word]

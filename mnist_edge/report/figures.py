@@ -83,7 +83,7 @@ def confusion(findings: Findings, theme: Theme = LIGHT) -> bytes:
             share = f"{100 * counts[digit, digit] / totals[digit]:.2f} %" if totals[digit] else "–"
             axes.text(9.7, digit, share, va="center", fontsize=8.5, color=theme.faint)
         wrong = len(findings.evaluation.wrong)
-        axes.set_title(f"{wrong:,} of {len(findings.data):,} read wrongly; on the right, the share read rightly")
+        axes.set_title(f"{wrong:,} of {len(findings.data):,} misread; on the right, the share read correctly")
         figure.suptitle(findings.model.name, x=0.012, ha="left", fontsize=11, color=theme.text)
         return to_png(figure)
 

@@ -83,7 +83,7 @@ def _sections(findings: Findings) -> list[_Section]:
         ),
         _Section(
             "writers",
-            "The writers that are read worst",
+            "The writers who are misread most",
             _about_writers(findings),
             "By writer",
             _by_writer(findings),
@@ -125,7 +125,7 @@ def _about_writers(findings: Findings) -> str:
     hands = findings.hands
     wholly = sum(not one.wrong for one in hands)
     return (
-        f"A row a writer, with up to {MOST_DIGITS} of the writer's digits, in the order of the test set; the answer stands above those that are read wrongly. "
+        f"One row per writer, with up to {MOST_DIGITS} of the writer's digits, in the order of the test set; the answer stands above those that are misread. "
         f"Of {count(len(hands), 'writer')}, {wholly:,} are read without a mistake."
     )
 
@@ -136,8 +136,8 @@ def _by_writer(findings: Findings) -> tuple[dict[str, object], ...]:
             "writer": one.writer,
             "group": one.group,
             "images": len(one.images),
-            "read rightly": percent(one.accuracy),
-            "read wrongly": misread(one, findings.data, findings.evaluation),
+            "read correctly": percent(one.accuracy),
+            "misread": misread(one, findings.data, findings.evaluation),
         }
         for one in findings.hands[:WORST_LISTED]
         if one.wrong

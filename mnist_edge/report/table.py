@@ -70,14 +70,16 @@ def table(rows: Sequence[Row]) -> str:
     notes = [
         f"**accuracy** on {' or '.join(tested)} unless it says otherwise, and **same answers** as PyTorch there, as proven when each file was published",
         "**latency** of one image, median, ONNX Runtime on one thread of the machine that wrote this",
-        "**trained in** as long as it took there, on as many threads as the card names",
-        "**tutorial**: what it reports, where it does",
+        "**trained in**: how long the training took, on the number of threads that the card gives",
+        "**tutorial**: the accuracy that the tutorial reports, where it gives one",
     ]
     if seeds:
-        notes.append("**over seeds**: mean and standard deviation of the test accuracy of the same training from so many seeds")
+        notes.append(
+            "**over seeds**: mean and standard deviation of the test accuracy of the same training over several seeds (their number in brackets)"
+        )
     if pictures is not None:
         notes.append(
-            f"**{escape(pictures.name)}**: how many of {count(pictures.evaluation.images, 'picture')} are read rightly, by ONNX in float32 where there is one"
+            f"**{escape(pictures.name)}**: how many of {count(pictures.evaluation.images, 'picture')} are read correctly, by ONNX in float32 where there is one"
         )
     if any(row.elsewhere for row in rows):
         notes.append("¹ too large to be kept here; the card names the commands that make it")

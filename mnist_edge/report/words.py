@@ -15,7 +15,7 @@ def headline(findings: Findings, origin: Origin) -> str:
     what = f"{origin.summary[:1].upper()}{origin.summary[1:]}" if origin.summary else f"Network {manifest.architecture}"
     text = (
         f"{what}: {count(manifest.parameters, 'parameter')}. It reads {percent(found.accuracy)} of "
-        f"{count(len(findings.data), 'test image')} of {findings.data_name} rightly"
+        f"{count(len(findings.data), 'test image')} of {findings.data_name} correctly"
     )
     if origin.tutorial_accuracy is not None:
         text += f"; the tutorial reports {percent(origin.tutorial_accuracy)} on MNIST"
@@ -70,18 +70,18 @@ def strengths(findings: Findings) -> list[str]:
     best, worst = max(classes, key=lambda c: c["accuracy"]), min(classes, key=lambda c: c["accuracy"])
     if best["accuracy"] > worst["accuracy"]:
         lines.append(
-            f"Best at {best['digit']}, {percent(best['accuracy'])} read rightly; worst at {worst['digit']}, {percent(worst['accuracy'])}"
+            f"Best at {best['digit']}, {percent(best['accuracy'])} read correctly; worst at {worst['digit']}, {percent(worst['accuracy'])}"
         )
     if often := findings.confusions()[:3]:
         lines.append("Most often confused: " + ", ".join(f"{one.label} read as {one.digit} ({one.count}×)" for one in often))
     if (hands := findings.hands) and hands[0].wrong:
         lines.append(
-            f"Of {count(len(hands), 'writer')} of the test images it reads {sum(not one.wrong for one in hands):,} without a mistake, and of the one that it "
+            f"Of {count(len(hands), 'writer')} of the test images it reads {sum(not one.wrong for one in hands):,} without a mistake, and of the writer that it "
             f"reads worst {len(hands[0].images) - len(hands[0].wrong):,} of {count(len(hands[0].images), 'digit')}"
         )
     if (confidence := findings.model.manifest.scores.get("confidence")) and confidence["answered"]:
         lines.append(
-            f"From a confidence of {percent(confidence['threshold'])} on, at least {percent(confidence['reliable'], 1)} of its answers to held-out images "
+            f"At a confidence of {percent(confidence['threshold'])} or more, at least {percent(confidence['reliable'], 1)} of its answers to held-out images "
             f"are right, and {percent(confidence['answered'])} of them reach it; below it, predict warns"
         )
     lines.append(
@@ -90,7 +90,7 @@ def strengths(findings: Findings) -> list[str]:
     if (pictures := findings.pictures) is not None:
         found = pictures.evaluation
         lines.append(
-            f"Of {count(found.images, 'picture')} in {pictures.name} it reads {found.correct:,} rightly, {percent(found.accuracy)}"
+            f"Of {count(found.images, 'picture')} in {pictures.name} it reads {found.correct:,} correctly, {percent(found.accuracy)}"
         )
     lines.append("It knows digits only: a letter or a drawing made of strokes is read as one")
     return lines

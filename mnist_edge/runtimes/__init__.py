@@ -32,11 +32,11 @@ def register(runtime: Runtime) -> Runtime:
     """Add a runtime of another distribution. Raises UsageError if the name is taken or a declaration is not valid."""
     check_declared(f"runtime {runtime.name!r}", runtime.name, runtime.options)
     if runtime.name == ALL:
-        raise UsageError(f"runtime {runtime.name!r}: the name stands for all runtimes")
+        raise UsageError(f"runtime {runtime.name!r}: the name is reserved; it stands for all runtimes")
     for field in ("requires", "formats", "precisions"):
         names = getattr(runtime, field)
         if not (names is None and field == "precisions") and not (isinstance(names, tuple) and all(isinstance(one, str) for one in names)):
-            raise UsageError(f"runtime {runtime.name!r}: {field} is {names!r}; it has to be a tuple of names")
+            raise UsageError(f"runtime {runtime.name!r}: {field} is {names!r}; it must be a tuple of names")
     if taken := RUNTIMES.get(runtime.name) or _registered.get(runtime.name):
         raise UsageError(f"runtime {runtime.name!r} is registered twice: by {taken.module} and by {runtime.module}")
     _registered[runtime.name] = runtime
@@ -52,7 +52,7 @@ def runtimes() -> dict[str, Runtime]:
 def get(name: str) -> Runtime:
     """Return a runtime by name; other distributions are only asked if the name is not one of ours. Raises UnknownNameError, UsageError."""
     if name == ALL:
-        raise UsageError(f"{ALL} stands for every installed runtime, and works with mnist-edge verify alone; name one of them")
+        raise UsageError(f"{ALL} stands for every installed runtime, and works only with mnist-edge verify; name one runtime")
     found = RUNTIMES.get(name) or runtimes().get(name)
     if found is None:
         raise unknown_name("runtime", name, runtimes())

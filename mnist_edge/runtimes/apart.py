@@ -34,4 +34,4 @@ def check(runtime: Runtime, path: Path, always: bool = False) -> None:
     if _ALIVE.encode() in done.stderr or (done.returncode == 1 and b"Traceback" in done.stderr):
         return
     how = signal.Signals(-done.returncode).name if done.returncode < 0 else f"exit code {done.returncode}"
-    raise ModelError(f"{path}: runtime {runtime.name} dies ({how}) over it")
+    raise ModelError(f"{path}: runtime {runtime.name} dies ({how}) while running it")

@@ -23,7 +23,7 @@ RUNTIMES = {
         ),
         Runtime(
             "openvino",
-            "OpenVINO, on the CPU, in float32 where it would choose bfloat16",
+            "OpenVINO, on the CPU, in float32 even where it would choose bfloat16",
             ("openvino",),
             "mnist_edge.runtimes.openvino",
             ("onnx",),
@@ -58,7 +58,7 @@ RUNTIMES = {
         ),
         Runtime(
             "executorch",
-            "an ExecuTorch file, on the CPU; in Python it brings PyTorch",
+            "an ExecuTorch file, on the CPU; its Python package needs PyTorch",
             ("torch", "executorch"),
             "mnist_edge.runtimes.executorch",
             ("executorch",),

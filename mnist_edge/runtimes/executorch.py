@@ -56,7 +56,7 @@ def load(path: Path, threads: int = 1) -> Run:
     gives = [(about.output_tensor_meta(i).dtype(), tuple(about.output_tensor_meta(i).sizes())) for i in range(about.num_outputs())]
     if takes != [(_BYTE, (1, 1, 28, 28))] or gives != [(_FLOAT, (1, 10))]:
         raise ModelError(
-            f"{path}: takes {takes} and gives {gives}, of dtypes that {_BYTE} (uint8) and {_FLOAT} (float32) are among; "
+            f"{path}: takes {takes} and gives {gives}, where dtype {_BYTE} is uint8 and {_FLOAT} is float32; "
             "ExecuTorch's part of the contract is one image, uint8 1×1×28×28 → float32 1×10"
         )
     turn = Lock()

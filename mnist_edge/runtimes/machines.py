@@ -223,7 +223,7 @@ def _debian(work: Path, architecture: str, packages: Sequence[str], tell: Tell) 
         if shutil.which(program) is None:
             raise MissingExtraError(
                 f"an emulated machine is made of Debian's packages, and {program} is not on this machine; "
-                f"make it on a Debian or Ubuntu, copy the folder, and name it in {ENVIRONMENT}"
+                f"make it on Debian or Ubuntu, copy the folder, and name it in {ENVIRONMENT}"
             )
     mirror, key = _mirror(), Path("/usr/share/keyrings/debian-archive-keyring.gpg")
     source, archives = work / "debian.sources", work / "archives"

@@ -58,7 +58,7 @@ def load(path: Path, threads: int = 1) -> Run:
     try:
         batch = _library(found).mnist_edge_batch
     except (OSError, AttributeError) as error:
-        raise ModelError(f"{path}: what {version()} made of it cannot be loaded: {error}") from error
+        raise ModelError(f"{path}: the library that {version()} made from it cannot be loaded: {error}") from error
     batch.argtypes, batch.restype = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int], None
 
     def logits(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -112,7 +112,7 @@ def _version_of(command: tuple[str, ...]) -> str:
     first = done.stdout.partition("\n")[0]
     number = re.findall(r"\d+\.\d+[.\d]*", first.partition("(")[0] if "clang" in first else re.sub(r"\([^)]*\)", "", first))
     if done.returncode or not number:
-        raise ModelError(f"the C compiler {shlex.join(command)} does not tell its version")
+        raise ModelError(f"the C compiler {shlex.join(command)} does not report its version")
     return f"{'clang' if 'clang' in first else 'gcc'} {number[0]}"
 
 

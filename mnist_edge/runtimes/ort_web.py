@@ -67,7 +67,7 @@ def version() -> str:
         said = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout
         package = json.loads((_package(folder) / "package.json").read_text("utf-8"))["version"]
     except (OSError, ValueError, KeyError, subprocess.CalledProcessError) as error:
-        raise ModelError(f"onnxruntime-web: its version cannot be found out: {error}") from error
+        raise ModelError(f"onnxruntime-web: its version cannot be determined: {error}") from error
     return f"onnxruntime-web {package} (node {'.'.join(said.strip().removeprefix('v').split('.')[:2])})"
 
 

@@ -91,9 +91,9 @@ class Platform(NamedTuple):
         texts = {name: fields.get(name, "") for name in ("system", "machine", "processor", "emulated")}
         features = fields.get("features")
         if not texts["system"] or not texts["machine"] or not all(isinstance(text, str) for text in texts.values()):
-            raise ValueError("a platform has a system and a machine, which are texts")
+            raise ValueError("a platform must have a system and a machine, both strings")
         if not isinstance(features, list) or not all(isinstance(feature, str) for feature in features):
-            raise ValueError("a platform has a list of processor features, which are texts")
+            raise ValueError("a platform must have a list of processor features, all strings")
         return cls(features=tuple(sorted(set(features))), **texts)
 
 

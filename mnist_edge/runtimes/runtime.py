@@ -68,7 +68,7 @@ class Runtime(NamedTuple):
     def require(self, purpose: str = "") -> None:
         """Raise MissingExtraError unless what it needs is installed; `purpose` says what it is needed for, if not just to run."""
         if not self.module:
-            raise MissingExtraError(f"{purpose or 'this'} needs runtime {self.name}, which no distribution that is installed here has")
+            raise MissingExtraError(f"{purpose or 'this'} needs runtime {self.name}, which no package installed here provides")
         if missing := self.missing():
             raise lacks(purpose or f"runtime {self.name}", missing)
 

@@ -124,7 +124,7 @@ class Job:
             raise UsageError(f"{path}: damaged (it holds no object); name another --output")
         if differing := [key for key in about if before.get(key) != about[key]]:
             what = "other pictures" if differing[0].startswith("parts") else f"another {differing[0].partition('_')[0]}"
-            raise UsageError(f"{self.folder}: was begun with {what}; give the same as then, or name another --output")
+            raise UsageError(f"{self.folder}: was started with {what}; give the same, or name another --output")
 
     def _answered(self, todo: Sequence[int]) -> Iterator[tuple[int, Answered]]:
         """Give the answers of each part as they are ready."""
@@ -204,7 +204,7 @@ def _fetched(reference: Any) -> Answered | None:
     except (exceptions.WorkerCrashedError, exceptions.NodeDiedError, exceptions.OutOfMemoryError, exceptions.ObjectLostError):
         return None
     except exceptions.RayError as error:
-        raise MnistEdgeError(f"Ray failed: {one_line(error)}; the finished parts are kept, and the same command goes on") from error
+        raise MnistEdgeError(f"Ray failed: {one_line(error)}; the finished parts are kept; run the same command to continue") from error
 
 
 def _processors() -> int:

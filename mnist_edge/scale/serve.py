@@ -51,5 +51,5 @@ def _truth(name: str, value: str) -> bool:
 
 def _number(name: str, value: str) -> int:
     if not (value.isascii() and value.isdigit() and int(value)):
-        raise UsageError(f"{name}={value}: give a whole number from 1 on")
+        raise UsageError(f"{name}={value}: give a whole number of at least 1")
     return int(value)

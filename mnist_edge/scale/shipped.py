@@ -40,7 +40,7 @@ def pack(model: str | Path | None, runtime: str, models_dir: Path | None, requir
     """Read what is to be sent, checked against its hash. `model` is as in `Predictor.load`. Raises UsageError, ModelError, OSError."""
     chosen = runtimes.get(runtime)
     if chosen.from_weights:
-        raise UsageError(f"--engine ray sends an artifact to each machine, and runtime {runtime} takes none; name another --runtime")
+        raise UsageError(f"--engine ray sends an artifact to each machine, and runtime {runtime} uses none; name another --runtime")
     found = store.resolve(model, models_dir)
     if found.model is None:
         assert found.file is not None  # one of the two is there

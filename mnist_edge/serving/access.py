@@ -38,7 +38,7 @@ class Access:
         host = headers.get(b"host")
         if self._hosts and host is not None and host != self._last_host:
             if re.sub(rb":\d*\Z", b"", host).lower() not in self._hosts:  # a website can point a name of its own at this machine
-                raise RefusalError(421, "this server answers for this machine only; start it with --host to let others in")
+                raise RefusalError(421, "this server answers requests from this machine only; start it with --host to let others in")
             self._last_host = host
         if self._token is None or is_open:
             return

@@ -169,8 +169,10 @@ class App:
         except asyncio.CancelledError:
             if "mnist_edge.send" not in request.scope:  # it is for the other server to say
                 raise
-            request.error = "the server ends"
-            return Reply(503, refusals.body("the server ends, and there was no answer in time; try again"), [_JSON_TYPE, _TRY_AGAIN])
+            request.error = "the server is shutting down"
+            return Reply(
+                503, refusals.body("the server is shutting down, and there was no answer in time; try again"), [_JSON_TYPE, _TRY_AGAIN]
+            )
         except Exception as error:  # a model that fails, or a bug: the client is told that it is not its fault
             request.error = one_line(error)
             return Reply(500, refusals.body("the server failed; its log says why, under this request's id"), [_JSON_TYPE])
@@ -222,7 +224,7 @@ class App:
         request.held += size
         self._held += size
         if self._held > self.settings.max_buffered:
-            raise RefusalError(503, "the requests in progress are too large to take another one; try again", _TRY_AGAIN)
+            raise RefusalError(503, "the requests in progress take too much memory for another one; try again", _TRY_AGAIN)
 
     async def _work(self, request: _Request, seconds: float, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call a function that takes about so many seconds: at once, or in the thread, and there with an event that says that it is given up.

@@ -32,12 +32,12 @@ _KINDS = {
 def serve(files: Mapping[str, bytes], port: int, ready: Callable[[str], None]) -> None:
     """Serve files by name until KeyboardInterrupt; ``/`` is ``index.html``. `ready` gets the address, such as ``http://127.0.0.1:8000/``.
 
-    Nothing else on the disk can be reached, because nothing is read from it. Raises UsageError if the port cannot be had.
+    Nothing else on the disk can be reached, because nothing is read from it. Raises UsageError if the port cannot be used.
     """
     try:
         server = _Server(port, files)
     except OSError as error:
-        raise UsageError(f"port {port} cannot be had: {error.strerror or error}; choose another with --port, or leave it out") from error
+        raise UsageError(f"port {port} cannot be used: {error.strerror or error}; choose another with --port, or leave it out") from error
     with server:
         ready(f"http://{HOST}:{server.server_port}/")
         server.serve_forever()
@@ -70,7 +70,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         if not self._is_ours():
-            self._send(HTTPStatus.MISDIRECTED_REQUEST, b"this server answers for this machine only\n", "text/plain")
+            self._send(HTTPStatus.MISDIRECTED_REQUEST, b"this server answers requests from this machine only\n", "text/plain")
             return
         name = unquote(urlsplit(self.path).path).removeprefix("/") or "index.html"
         content = self.server.files.get(name)

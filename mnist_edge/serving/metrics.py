@@ -163,11 +163,11 @@ def _cut(name: str) -> bytes:
 def _lines(rows: Sequence[Row]) -> Iterator[str]:
     yield from _head("mnist_edge_in_flight", "gauge", "Requests that are being received or answered.")
     yield f"mnist_edge_in_flight {sum(row.counts[_IN_FLIGHT] for row in rows)}\n"
-    yield from _head("mnist_edge_worker_starts_total", "counter", "Workers that were started, each restart counted.")
+    yield from _head("mnist_edge_worker_starts_total", "counter", "Workers started, including restarts.")
     yield f"mnist_edge_worker_starts_total {sum(row.counts[_STARTS] for row in rows)}\n"
     yield from _head("mnist_edge_connections_refused_total", "counter", "Connections refused because there were too many.")
     yield f"mnist_edge_connections_refused_total {sum(row.counts[_SHED] for row in rows)}\n"
-    yield from _head("mnist_edge_log_lines_dropped_total", "counter", "Lines of the log for which its reader had no room.")
+    yield from _head("mnist_edge_log_lines_dropped_total", "counter", "Log lines dropped because the log's reader was too slow.")
     yield f"mnist_edge_log_lines_dropped_total {sum(row.counts[_UNLOGGED] for row in rows)}\n"
     yield from _head("mnist_edge_requests_total", "counter", "Requests by kind of path and status code.")
     for p, path in enumerate(PATHS):

@@ -15,7 +15,7 @@ ERRORS = {
     400: "The request is not valid; the error says why.",
     401: "The token is missing or wrong.",
     404: "There is no such path, model or version.",
-    405: "The path does not take this method.",
+    405: "The path does not support this method.",
     408: "Headers or body came too slowly.",
     413: "The body is too large.",
     415: "The body's Content-Encoding is neither gzip nor deflate.",
@@ -111,7 +111,7 @@ def page(with_token: bool) -> str:
     """Return the document as a page of HTML without scripts."""
     rows = "".join(_row(route) for route in ROUTES)
     errors = "".join(f"<tr><td>{code}</td><td>{escape(text)}</td></tr>" for code, text in ERRORS.items())
-    token = "<p>Requests need the header <code>Authorization: Bearer TOKEN</code>, but for those marked open.</p>" if with_token else ""
+    token = "<p>Requests need the header <code>Authorization: Bearer TOKEN</code>, except for those marked open.</p>" if with_token else ""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
         '<title>mnist-edge: paths</title><link rel="icon" href="data:,"><link rel="stylesheet" href="/page.css"></head><body class="docs"><h1>Paths of this server</h1>'

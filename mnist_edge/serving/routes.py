@@ -61,7 +61,7 @@ _INFER: dict[str, Any] = {
 _PICTURES = {"image/png": _BINARY, "image/jpeg": _BINARY, "image/gif": _BINARY, "image/bmp": _BINARY, "image/webp": _BINARY}
 
 ROUTES = (
-    Route("GET", "/v2/health/live", "live", "health", "The server runs.", open=True, answers={"application/json": _schema("Live")}),
+    Route("GET", "/v2/health/live", "live", "health", "The server is running.", open=True, answers={"application/json": _schema("Live")}),
     Route(
         "GET",
         "/v2/health/ready",
@@ -80,7 +80,7 @@ ROUTES = (
         answers={"application/json": _schema("ServerMetadata")},
     ),
     Route("GET", "/v2/", "server", "metadata", "The same.", answers={"application/json": _schema("ServerMetadata")}),
-    Route("GET", "/v2/models/{model}", "model", "metadata", "What a model takes and gives.", answers=_MODEL),
+    Route("GET", "/v2/models/{model}", "model", "metadata", "A model's inputs and outputs.", answers=_MODEL),
     Route("GET", "/v2/models/{model}/versions/{version}", "model", "metadata", "The same, for one version.", answers=_MODEL),
     Route("GET", "/v2/models/{model}/ready", "model_ready", "health", "The model answers.", answers=_READY),
     Route("GET", "/v2/models/{model}/versions/{version}/ready", "model_ready", "health", "The same, for one version.", answers=_READY),
@@ -99,7 +99,7 @@ ROUTES = (
         "/predict",
         "predict",
         "predict",
-        "Any picture of a digit in, the digit out; of a page, with several=1, all of its digits. A file as the body, or one file of a form.",
+        "Read the digit in any picture or, with several=1, all digits of a page. The picture is the body, or the one file of a form.",
         takes=_PICTURES | {"multipart/form-data": {"type": "object", "properties": {"picture": _BINARY}}},
         answers={"application/json": {"oneOf": [_schema("Prediction"), _schema("Page")]}, "image/png": _BINARY},
         query={
@@ -118,7 +118,7 @@ ROUTES = (
             ),
         },
     ),
-    Route("GET", "/metrics", "metrics", "metrics", "Figures of all workers for Prometheus.", answers=_TEXT),
+    Route("GET", "/metrics", "metrics", "metrics", "Metrics of all workers, for Prometheus.", answers=_TEXT),
     Route("GET", "/", "page", "page", "A page to draw on.", open=True, answers=_HTML),
     Route("GET", "/page.js", "script", "page", "The page's script.", open=True, answers={"text/javascript": {"type": "string"}}),
     Route("GET", "/page.css", "style", "page", "The page's style.", open=True, answers={"text/css": {"type": "string"}}),

@@ -76,7 +76,7 @@ class _State:
 def serve(settings: Settings, ready: Callable[[Started], None], problem: Callable[[str], None]) -> None:
     """Serve until SIGTERM. `ready` is called once, when requests are answered; `problem` with each line that a person should read later.
 
-    Raises UsageError if the port cannot be had, KeyboardInterrupt after Ctrl-C, and what loading the models raises, before anything is served.
+    Raises UsageError if the port cannot be used, KeyboardInterrupt after Ctrl-C, and what loading the models raises, before anything is served.
     """
     if not hasattr(os, "fork") or not _SIGNALS:
         raise UsageError("mnist-edge serve needs Linux or macOS")
@@ -235,7 +235,7 @@ class _Supervisor:
         self._exchange_others(worker)
         if state.is_exchanging and not state.to_replace and all(one.is_ready for one in state.workers.values()):
             state.is_exchanging = False
-            self.problem("the workers were exchanged; now served: " + ", ".join(f"{name} {version}" for name, version in worker.versions))
+            self.problem("the workers were replaced; now serving: " + ", ".join(f"{name} {version}" for name, version in worker.versions))
             for note in said["notes"]:
                 self.problem(f"warning: {note}")
 
@@ -247,7 +247,7 @@ class _Supervisor:
         if not others:
             return
         if not state.is_exchanging:
-            self.problem("the models on the disk are other versions than those that are served; the workers are exchanged")
+            self.problem("the models on the disk are not the versions that are served; the workers are being replaced")
         state.to_replace += others
         state.is_exchanging = True
 
@@ -258,7 +258,9 @@ class _Supervisor:
         state.to_replace.clear()
         state.is_exchanging = False
         self._wait_longer()
-        rest = "those before it go on" if any(one.is_ready for one in state.workers.values()) else "none is left; trying again"
+        rest = (
+            "the ones before it keep running" if any(one.is_ready for one in state.workers.values()) else "no other is left; trying again"
+        )
         self.problem(f"error: a worker could not start, and {rest}: {error}")
 
     def _wait_longer(self) -> None:
@@ -332,7 +334,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listening = socket.socket(family, kind, protocol)
     except (OSError, UnicodeError) as error:  # UnicodeError: it is no name at all, such as a..b
         what = getattr(error, "strerror", None) or "it is not a host name"
-        raise UsageError(f"{host} is no address of this machine: {what}; --host names another") from error
+        raise UsageError(f"{host} is not an address of this machine: {what}; --host names another") from error
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
@@ -343,8 +345,8 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listening.close()
         if error.errno == errno.EADDRNOTAVAIL:
-            raise UsageError(f"{host} is no address of this machine; --host names another") from error
-        raise UsageError(f"port {port} of {host} cannot be had: {error.strerror or error}; --port names another") from error
+            raise UsageError(f"{host} is not an address of this machine; --host names another") from error
+        raise UsageError(f"port {port} of {host} cannot be used: {error.strerror or error}; --port names another") from error
     return listening
 
 

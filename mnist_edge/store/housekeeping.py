@@ -1,4 +1,4 @@
-"""Lists, removes or puts back what trainings and exports leave in a models folder."""
+"""Lists, removes or puts back what training runs and exports leave in a models folder."""
 
 import json
 import os
@@ -31,7 +31,7 @@ _EVIDENCE_SECONDS = 60
 
 
 class Leftover(NamedTuple):
-    """One thing that a training or an export left behind.
+    """One thing that a training run or an export left behind.
 
     Attributes:
         kind: one of `KINDS`.
@@ -65,7 +65,7 @@ class Restored(NamedTuple):
 
 
 def leftovers(models_dir: Path) -> list[Leftover]:
-    """Return all that trainings and exports left in a models folder, by kind and then the newest first. Raises ModelError, OSError."""
+    """Return all that training runs and exports left in a models folder, by kind and then the newest first. Raises ModelError, OSError."""
     check_models_dir(models_dir)
     found = [*_replaced(models_dir), *_failed(models_dir), *_runs(models_dir), *_parts(models_dir)]
     return sorted(found, key=lambda one: (KINDS.index(one.kind), one.seconds))
@@ -183,7 +183,7 @@ def _failed(models_dir: Path) -> Iterator[Leftover]:
 def _set_aside(models_dir: Path) -> Iterator[Leftover]:
     for path, name, seconds in _dated(models_dir / RUNS):
         if path.name.startswith("."):
-            yield Leftover("runs", name, path, _size(path), seconds, f"{_describe_run(path)}, set aside by a new start")
+            yield Leftover("runs", name, path, _size(path), seconds, f"{_describe_run(path)}, set aside by a new run")
 
 
 def _runs(models_dir: Path) -> Iterator[Leftover]:

@@ -261,14 +261,14 @@ def _mismatched_proof(artifacts: Iterable[Mapping[str, Any]]) -> str:
             return f"artifacts[{index}].proofs is empty"
         for place, proof in enumerate(artifact["proofs"]):
             if proof["artifact"] != artifact["sha256"]:
-                return f"artifacts[{index}].proofs[{place}] is of another artifact"
+                return f"artifacts[{index}].proofs[{place}] belongs to another artifact"
             if proof["platform"] is not None and not (proof["platform"]["system"] and proof["platform"]["machine"]):
-                return f"artifacts[{index}].proofs[{place}].platform names no system or no machine"
+                return f"artifacts[{index}].proofs[{place}].platform lacks the system or the machine"
     return ""
 
 
 def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")
 
 
 def _own_hash(body: Mapping[str, Any]) -> str:

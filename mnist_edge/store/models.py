@@ -87,7 +87,7 @@ class Model:
         """Return the path of a file, or of an artifact that is a folder, after comparing its hash with the manifest's. Raises ModelError."""
         path = self.folder / record.file
         if path.name != record.file:
-            raise ModelError(f"{self.folder / FILE_NAME}: file name {record.file!r} leads out of the model's folder")
+            raise ModelError(f"{self.folder / FILE_NAME}: file name {record.file!r} points outside the model's folder")
         members = record.members if isinstance(record, Artifact) else {}
         try:
             tree = read_tree(path) if members else Tree(sha256_file(path), 0, {})
@@ -209,7 +209,7 @@ def resolve(model: str | Path | None = None, folder: Path | None = None) -> Foun
         return Found(_default(folder))
     name = str(model)
     if not name:
-        raise UnknownNameError("an empty name is no model's; mnist-edge list shows the models")
+        raise UnknownNameError("a model's name cannot be empty; mnist-edge list shows the models")
     if Path(name).name == name and (folder / name / FILE_NAME).is_file():
         return Found(Model.read(folder / name, f"in {folder}"))
     path = Path(model)

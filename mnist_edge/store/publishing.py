@@ -43,11 +43,11 @@ def check_target(target: Path) -> None:
     """Raise UsageError if no model can be put there, because a link or something other than a model is in the way."""
     if target.is_symlink():
         raise UsageError(
-            f"{target}: a symbolic link to {printable(target.readlink())}, and a new model would take the link's place; remove it, "
+            f"{target}: a symbolic link to {printable(target.readlink())}, which a new model would replace; remove it, "
             "or give the model another name with --name"
         )
     if target.exists() and not (target / FILE_NAME).is_file():
-        raise UsageError(f"{target}: there, but not a model; move it away, or give the model another name with --name")
+        raise UsageError(f"{target}: exists, but is not a model; move it away, or give the model another name with --name")
 
 
 def _place(aside: Path, target: Path) -> Path | None:
@@ -80,7 +80,7 @@ def _place(aside: Path, target: Path) -> Path | None:
 def change_manifest(model: Model, change: Callable[[Manifest], Manifest]) -> Model:
     """Change the manifest as it is now, whatever else was published meanwhile; files that `change` writes are written under the lock.
 
-    Raises ModelError if the model was trained anew meanwhile, OSError.
+    Raises ModelError if the model was trained again in the meantime, OSError.
     """
     with locked(model.home, wait=True):
         changed = change(current(model))
@@ -100,7 +100,7 @@ def publish_artifact(
     An artifact of the same name stays valid until the new one has its place: the manifest lists both while the file changes.
     Returns the model as it is then, and the record that was kept, which has the stronger proof where the bytes are those that were there.
 
-    Raises ModelError if the model was trained anew meanwhile, because the proof is of the old weights; ParityError if the
+    Raises ModelError if the model was trained again in the meantime, because the proof is of the old weights; ParityError if the
     artifact that is there has a stronger proof, unless `force`; UsageError for a folder in its place that is no artifact; OSError.
     """
     with locked(model.home, wait=True):
@@ -110,7 +110,7 @@ def publish_artifact(
         known = next((one for one in now.artifacts if one.file == artifact.file), None)
         # what takes a folder's place removes all that is in it; the same folder is one whose publishing was cut off
         if known is None and target.is_dir() and not target.is_symlink() and not _is_there(target, artifact):
-            raise UsageError(f"{target}: a folder that is no artifact of this model's, and this export would remove it; move it away")
+            raise UsageError(f"{target}: a folder that is not an artifact of this model, and this export would remove it; move it away")
         artifact = _keep_stronger(now, known, artifact, force)
         done = change(manifest).with_artifact(artifact)
         flush_tree(aside)
@@ -137,7 +137,7 @@ def _keep_stronger(model: Model, known: Artifact | None, new: Artifact, force: b
         return new
     raise ParityError(
         f"{model.folder / known.file}: not replaced, because its proof, {known.proof.describe()}, is stronger than this one, {new.proof.describe()}; "
-        "prove it on as much, or add --force"
+        "make a proof that is at least as strong, or add --force"
     )
 
 
@@ -161,7 +161,9 @@ def current(model: Model) -> Manifest:
     """Return a model's manifest as it is now. Raises ModelError if the model is another by now; hold the lock while that matters."""
     manifest = Manifest.read(model.folder)
     if manifest.weights.sha256 != model.manifest.weights.sha256:
-        raise ModelError(f"{model.folder}: trained anew meanwhile, so this is about a model that is no longer there; do it again")
+        raise ModelError(
+            f"{model.folder}: trained again in the meantime, so this result is for a model that is no longer there; run the command again"
+        )
     return manifest
 
 

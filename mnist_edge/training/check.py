@@ -216,8 +216,8 @@ def _nearest_size(images: int, size: int, processes: int, share: int) -> int:
 def _warn_of_softmax(name: str, logits: Tensor) -> None:
     if (logits >= 0).all() and torch.allclose(logits.sum(dim=1), torch.ones(len(logits)), atol=1e-4):
         warnings.warn(
-            f"{called(name)} answers with numbers that are never negative and sum to 1, as behind a softmax: leave the softmax out, for the loss "
-            "has one of its own, and behind two a network learns slowly and is never sure",
+            f"{called(name)} answers with numbers that are never negative and sum to 1, as behind a softmax; leave the softmax out: the loss "
+            "applies its own, and with two a network learns slowly and is never confident",
             stacklevel=2,
         )
 

@@ -1,4 +1,4 @@
-"""Checks, before a training starts, every name and place that its end needs."""
+"""Checks, before a training run starts, every name and place that its end needs."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ LONGEST_NAME = 100
 
 
 def check(models_dir: Path, name: str) -> None:
-    """Find out whether a training could be published at its end. Writes nothing. Raises UsageError for the name, TrainingError for a folder."""
+    """Find out whether a training run could be published at its end. Writes nothing. Raises UsageError for the name, TrainingError for a folder."""
     if not name.strip() or Path(name).name != name or name.startswith((".", "-")) or not name.isprintable():
         raise UsageError(f"{name!r} cannot be a model's name, because it becomes a folder's name; choose another with --name")
     length = len(os.fsencode(name))

@@ -78,7 +78,7 @@ def test_the_doctor_finds_an_incomplete_mnist(run_command: Command, tmp_path: Pa
         (
             ["export", "lenet", "--format", "torchscript", "--opset", "20", "--data", "drawn"],
             2,
-            "--opset does nothing with --format torchscript",
+            "--opset has no effect with --format torchscript",
         ),
         (["export", "nothing", "--format", "onnx"], 2, "unknown model 'nothing'"),
         (["predict", "img.png", "--runtime", "otr"], 2, "did you mean 'ort'"),

@@ -51,5 +51,5 @@ def test_a_model_without_its_weights_is_verified_on_what_is_stored(run_command: 
     """Where MNIST came to the machine since, its answers were to be computed first, and that ended the command."""
     (models / "lenet" / "weights.safetensors").unlink()
     done = run_command("verify", "lenet", "--runtime", "ort", "--models-dir", models, "--data-dir", mnist_dir, check=None)
-    assert "only those to drawn digits count" in done.stderr
+    assert "only its answers to drawn digits count" in done.stderr
     assert "weights.safetensors" in done.stderr

@@ -128,7 +128,7 @@ def test_one_flipped_byte_is_refused_by_every_command(run: Installed, picture: P
     content = bytearray(member.read_bytes())
     content[-1] ^= 1
     member.write_bytes(content)
-    words = "lenet.folder: refused, weights/conv1.weight.npy is not what it was: its SHA-256 is"
+    words = "lenet.folder: refused, weights/conv1.weight.npy has changed: its SHA-256 is"
     for arguments, code in (
         (("predict", picture, "--runtime", "foldernet"), 1),
         (("predict", picture, "--runtime", "foldernet", "--model", "models/lenet/lenet.folder/"), 1),
@@ -145,7 +145,7 @@ def test_one_flipped_byte_is_refused_by_every_command(run: Installed, picture: P
 def test_where_the_distribution_is_not_installed_the_rest_works(run: Installed, picture: Path) -> None:
     done = run("verify", "lenet", "--quick", env={})
     assert "lenet.folder on foldernet: " in done.stderr
-    assert "needs runtime foldernet, which no distribution that is installed here has" in done.stderr
+    assert "needs runtime foldernet, which no package installed here provides" in done.stderr
     assert done.stdout.count("passed") == 2
     assert "lenet.folder" in run("show", "lenet", env={}).stdout
     run("predict", picture, env={})

@@ -96,11 +96,11 @@ def test_an_answer_below_the_models_own_threshold_is_doubted(run_command: Comman
     threshold = json.loads(run_command("show", "lenet", "--json").stdout)["scores"]["confidence"]
     assert 0 < threshold["threshold"] <= 1
     assert threshold["reliable"] == 0.999
-    assert f"from a confidence of {100 * threshold['threshold']:.2f} % on" in run_command("show", "lenet").stdout
+    assert f"at a confidence of {100 * threshold['threshold']:.2f} % or more" in run_command("show", "lenet").stdout
     predictor = Predictor.load("lenet", models_dir=models)
     assert predictor.threshold == threshold["threshold"]
     predictor.threshold = 1.0
-    assert predictor.predict(sheet).warnings == ("low confidence: this model is reliable from 100.00 % on",)
+    assert predictor.predict(sheet).warnings == ("low confidence: this model is reliable at 100.00 % or more",)
     predictor.threshold = 0.0
     assert predictor.predict(sheet).warnings == ()
 
@@ -179,7 +179,7 @@ def test_evaluate_on_a_folder_lists_and_draws_what_was_wrong(run_command: Comman
     mislabelled = next(case for case in document["wrong"] if Path(case["path"]).name == "mislabelled.png")
     assert (mislabelled["label"], mislabelled["digit"]) == (3, 7)
     assert document["refused"] == [
-        {"path": "labelled/4/blank.png", "label": 4, "reason": "no ink found, all of it is as bright or as dark"}
+        {"path": "labelled/4/blank.png", "label": 4, "reason": "no ink found: nothing stands out from the background"}
     ]
     assert document["by_class"][4]["images"] == 7
     assert document["by_class"][4]["correct"] <= 6

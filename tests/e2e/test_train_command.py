@@ -54,7 +54,7 @@ def test_ctrl_c_ends_a_training_cleanly_and_says_how_to_go_on(run_command: Comma
     refused = run_command("train", "lenet", "--data", "drawn", "--train-images", "3000", "--epochs", "3", "--resume", check=2)
     assert "was started with --epochs 200, not 3" in refused.stderr
     other = run_command("train", "lenet", "--data", "drawn", "--train-images", "2000", "--resume", check=2)
-    assert "was started on 3,000 images, not 2,000; give --train-images as then" in other.stderr
+    assert "was started on 3,000 images, not 2,000; give the same --train-images" in other.stderr
 
 
 def _offline(home: Path) -> dict[str, str]:
@@ -85,7 +85,7 @@ def test_demo_without_mnist_goes_on_with_drawn_digits(run_command: Command, tmp_
     assert document["data"] == "drawn"
     assert document["parity"]["onnx"]["equal_answers"] == document["parity"]["torchscript"]["equal_answers"] == 10_000
     assert (document["prediction"]["path"], document["prediction"]["digit"] in range(10)) == ("demo/digit.png", True)
-    assert "going on with digits drawn by the program itself" in done.stderr
+    assert "continuing with digits that the program draws itself" in done.stderr
 
 
 @pytest.mark.proof

@@ -329,7 +329,7 @@ REFUSED = {
         size=196,
     ),
     "Gemm with alpha": case(FLAT, node("Gemm", "flat w b", "logits", alpha=2.0), w=numbers(784, 10), b=numbers(10)),
-    "MatMul with a constant that is no matrix": case(
+    "MatMul with a constant that is not a matrix": case(
         node("MatMul", "ink w", "g"), node("Flatten", "g", "f", axis=1), size=140, w=numbers(1, 1, 28, 5)
     ),
     "Gather of more than one index": case(node("Gather", "ink i", "g", axis=2), node("Flatten", "g", "f", axis=1), size=56, i=whole(3, 5)),

@@ -109,7 +109,7 @@ def raises(deployed: Deployed, target: Target) -> dict[str, Any]:
         (no_file, "wrote nothing"),
         (two_files, r"also wrote lenet\.wrong\.data"),
         (rubbish, "does not run"),
-        (warns_in_letters, "its warnings are 'careful', and have to be a list of texts"),
+        (warns_in_letters, "its warnings are 'careful', but must be a list of strings"),
         (raises, "ZeroDivisionError: in another's code second line"),
     ],
 )

@@ -260,11 +260,11 @@ def test_wrong_things_are_named_in_one_line(
     assert "--quantize int8: format onnx has no such precision" in error("--format", "onnx", "--quantize", "int8")
     assert "known: none" in error("--format", "torchscript", "--quantize", "fp16")
     for misplaced in (("--calibration-method", "minmax"), ("--calibration-images", "7"), ("--calibration-seed", "1")):
-        message = f"{misplaced[0]} does nothing with --format onnx --quantize fp16"
+        message = f"{misplaced[0]} has no effect with --format onnx --quantize fp16"
         assert message in error("--format", "onnx", "--quantize", "fp16", *misplaced)
     for misplaced in (("--keep-float", "conv1"), ("--max-accuracy-drop", "1")):
-        assert f"{misplaced[0]} does nothing with --format onnx --quantize none" in error("--format", "onnx", *misplaced)
-    assert "--opset does nothing with --format torchscript" in error("--format", "torchscript", "--opset", "20")
+        assert f"{misplaced[0]} has no effect with --format onnx --quantize none" in error("--format", "onnx", *misplaced)
+    assert "--opset has no effect with --format torchscript" in error("--format", "torchscript", "--opset", "20")
     for points, why in (("-1", "not in the range 0<=x<=100"), ("101", "not in the range 0<=x<=100"), ("nan", "nan is not a finite number")):
         assert why in error("--format", "onnx", "--quantize", "fp16", "--max-accuracy-drop", points)
     passed_over = {"MNIST_EDGE_CALIBRATION_METHOD": "minmax", "MNIST_EDGE_OPSET": "20", "MNIST_EDGE_FORCE": "1"}

@@ -122,11 +122,11 @@ def test_a_folder_is_written_and_checked_like_a_file(tmp_path: Path) -> None:
         writing._checked("x", place)
     (tmp_path / "elsewhere").unlink()
     (place / "empty").mkdir()
-    with pytest.raises(ExportError, match="format x: made/empty: an empty folder; an artifact has files only"):
+    with pytest.raises(ExportError, match="format x: made/empty: an empty folder; an artifact may hold files only"):
         writing._checked("x", place)
     (place / "empty").rmdir()
     (place / "link").symlink_to("a")
-    with pytest.raises(ExportError, match="format x: made/link: neither a file nor a folder; an artifact has no links"):
+    with pytest.raises(ExportError, match="format x: made/link: neither a file nor a folder; an artifact may hold no links"):
         writing._checked("x", place)
     for name in ("b", "a"):
         (place.parent / name).touch()
@@ -138,8 +138,8 @@ def test_a_folder_is_written_and_checked_like_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("details", "error", "words"),
     [
-        ({"x": float("nan")}, None, "its details are no JSON"),
-        ({"x": {1, 2}}, None, "its details are no JSON"),
+        ({"x": float("nan")}, None, "its details are not JSON"),
+        ({"x": {1, 2}}, None, "its details are not JSON"),
         (None, SystemExit(3), "format other: SystemExit: 3"),
         (None, UsageError("opset 99 is none"), "^opset 99 is none$"),
         (None, OSError(28, "No space left"), "No space left"),

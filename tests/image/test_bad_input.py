@@ -40,15 +40,15 @@ BAD = {
     "large.png": (png(9400, 9400), "too many pixels"),
     "text-bomb.png": (png(20, 20, chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(100_000_000), 9))), "text-bomb.png"),
     "truncated.png": (whole()[:120], "truncated.png"),
-    "empty.png": (b"", "not a picture in a format"),
-    "text.png": (b"this is no picture\n" * 9, "not a picture in a format"),
-    "drawing.svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a picture in a format"),
-    "paper.pdf": (b"%PDF-1.7\n", "not a picture in a format"),
-    "script.eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "not a picture in a format"),
+    "empty.png": (b"", "not a picture in a supported format"),
+    "text.png": (b"this is no picture\n" * 9, "not a picture in a supported format"),
+    "drawing.svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a picture in a supported format"),
+    "paper.pdf": (b"%PDF-1.7\n", "not a picture in a supported format"),
+    "script.eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "not a picture in a supported format"),
     "dot.png": (png(1, 1), "too few for a digit"),
     "line.png": (png(1, 10000), "too few for a digit"),
     "black.png": (png(50, 50), "no ink found"),
-    "line\nbreak.png": (b"", "not a picture in a format"),
+    "line\nbreak.png": (b"", "not a picture in a supported format"),
 }
 
 

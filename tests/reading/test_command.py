@@ -67,7 +67,7 @@ def test_explain_draws_every_box(sheet: Path, tmp_path: Path, run_command: Comma
 @pytest.mark.parametrize("more", [["--csv"], ["--save-input", "OUT.png"], ["--engine", "ray", "--output", "OUT"]])
 def test_what_does_not_go_with_pages_is_refused(more: list[str], sheet: Path, run_command: Command) -> None:
     done = run_command("predict", str(sheet), "--several", *more, *MODEL, check=2)
-    assert done.returncode == 2 and "does not go with --several" in done.stderr
+    assert done.returncode == 2 and "and --several cannot be used together" in done.stderr
 
 
 def test_without_the_option_the_warning_names_it(sheet: Path, run_command: Command) -> None:

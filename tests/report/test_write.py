@@ -135,6 +135,6 @@ def test_a_model_that_was_trained_anew_meanwhile_gets_no_old_report(
     found: Findings, one_figure: None, drawn_train: Dataset, drawn_test: Dataset
 ) -> None:
     train_small(found.model.folder.parent, data=drawn_train.first(240), test=drawn_test, seed=5)
-    with pytest.raises(ModelError, match="trained anew meanwhile"):
+    with pytest.raises(ModelError, match="trained again in the meantime"):
         write_report(found)
     assert not (found.model.folder / "report.html").exists()

@@ -136,7 +136,7 @@ def test_a_compiler_with_arguments_is_named_by_the_environment(folder: Path, cac
 
 @pytest.mark.parametrize(
     ("named", "says"),
-    [("nonsense-cc", "cannot be started"), ("test", "does not tell its version")],
+    [("nonsense-cc", "cannot be started"), ("test", "does not report its version")],
 )
 def test_what_is_no_compiler_is_named(named: str, says: str, folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", named)

@@ -144,10 +144,10 @@ def test_only_another_distributions_runtime_is_tried_apart(monkeypatch: pytest.M
     [
         (Runtime("ort", "x", (), "m"), "registered twice"),
         (Runtime("all", "x", (), "m"), "stands for all"),
-        (Runtime("a b", "x", (), "m"), "small letters"),
-        (Runtime("x", "x", (), "m", "onnx"), "formats is 'onnx'; it has to be a tuple"),  # type: ignore[arg-type]
+        (Runtime("a b", "x", (), "m"), "lowercase letters"),
+        (Runtime("x", "x", (), "m", "onnx"), "formats is 'onnx'; it must be a tuple"),  # type: ignore[arg-type]
         (Runtime("x", "x", (), "m", options=(Option("my-way", "h"),)), "option 'my-way'"),
-        (Runtime("x", "x", (), "m", options=(Option("a", "h", type=list),)), "is of type"),
+        (Runtime("x", "x", (), "m", options=(Option("a", "h", type=list),)), "has type"),
         (Runtime("x", "x", (), "m", options=(Option("a", "h"), Option("a", "h"))), "twice"),
     ],
 )
@@ -172,5 +172,5 @@ def test_a_format_whose_runtime_is_unknown_and_a_runtime_that_raises_are_warning
 
 def test_the_runtime_of_an_artifact_may_be_missing() -> None:
     absent = Runtime("gone", "", (), "")
-    with pytest.raises(MissingExtraError, match="needs runtime gone, which no distribution"):
+    with pytest.raises(MissingExtraError, match="needs runtime gone, which no package"):
         absent.load(Path("x"))

@@ -373,13 +373,13 @@ def test_other_addresses_of_the_loopback_are_guarded_too(serve: Callable[..., Ru
         for name, status in ((b"evil.example", b"421"), (address.encode(), b"200"), (host.encode() + b":80", b"200")):
             client.sendall(b"GET /v2 HTTP/1.1\r\nHost: " + name + b"\r\n\r\n")
             assert client.recv(65536).startswith(b"HTTP/1.1 " + status), name
-    assert not any("anybody" in line for line in running.errors)
+    assert not any("anyone" in line for line in running.errors)
 
 
 def test_an_address_other_than_the_loopback_takes_any_name_and_says_that_all_can_ask(serve: Callable[..., Running]) -> None:
     wide = serve(LENET, "--host", "0.0.0.0")
     assert wide.ask("/v2", Host="digits.example").status == 200
-    assert any("anybody who reaches 0.0.0.0 can ask" in line for line in wide.errors)
+    assert any("anyone who can reach 0.0.0.0 can use this server" in line for line in wide.errors)
 
 
 def test_a_request_id(server: Running) -> None:

@@ -105,7 +105,7 @@ def bomb() -> bytes:
     ("body", "words"),
     [
         (b"", "the body is empty"),
-        (b"no picture", "the picture: not a picture in a format that is read here"),
+        (b"no picture", "the picture: not a picture in a supported format"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a picture"),
         (PHOTO.read_bytes()[:5000], "the picture: "),
         (bomb(), "too many pixels (13000×13000)"),

@@ -19,10 +19,14 @@ def test_a_model_that_was_removed_is_not_exchanged_for_the_reference(serve: Call
     workers = running.workers()
     (tmp_path / "models" / "lenet").rename(tmp_path / "away")
     running.process.send_signal(signal.SIGHUP)
-    until(lambda: [line for line in running.errors if "those before it go on" in line and str(tmp_path / "models" / "lenet") in line])
+    until(
+        lambda: [
+            line for line in running.errors if "the ones before it keep running" in line and str(tmp_path / "models" / "lenet") in line
+        ]
+    )
     until(lambda: running.workers() == workers)  # the one that could not start ends
     assert running.infer(bytes(784)).status == 200
-    assert not any("now served" in line for line in running.errors)
+    assert not any("now serving" in line for line in running.errors)
     (tmp_path / "models" / "lenet").symlink_to(LENET.parent / "cnn-small")
     running.process.send_signal(signal.SIGHUP)
     until(lambda: [line for line in running.errors if "leads to cnn-small now, and not to lenet" in line])
@@ -40,7 +44,7 @@ def test_a_reload_brings_no_other_models(serve: Callable[..., Running], tmp_path
     for running in (every, unnamed):
         running.process.send_signal(signal.SIGHUP)
     for running in (every, unnamed):
-        until(lambda running=running: [line for line in running.errors if "now served: lenet" in line])
+        until(lambda running=running: [line for line in running.errors if "now serving: lenet" in line])
         assert [one["name"] for one in running.ask("/v2/repository/index", b"").json()] == ["lenet"]
 
 

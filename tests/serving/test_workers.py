@@ -118,7 +118,7 @@ def test_a_new_version_is_taken_up_and_no_request_is_lost(serve: Callable[..., R
     assert {status for client in clients for status in client.statuses} == {200}
     (after,) = running.ask("/v2/models/lenet").json()["versions"]
     assert after != before and set.union(*(client.versions for client in clients)) == {before, after}
-    assert until(lambda: [line for line in running.errors if "the workers were exchanged; now served: lenet" in line])
+    assert until(lambda: [line for line in running.errors if "the workers were replaced; now serving: lenet" in line])
 
 
 def test_workers_are_neither_too_many_nor_of_two_versions(serve: Callable[..., Running], tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_workers_are_neither_too_many_nor_of_two_versions(serve: Callable[..., R
     running.process.send_signal(signal.SIGHUP)
     until(lambda: len(running.workers()) > 2)
     os.kill(old[0], signal.SIGKILL)  # the one whose place is to be taken
-    until(lambda: [line for line in running.errors if "the workers were exchanged" in line], 60)
+    until(lambda: [line for line in running.errors if "the workers were replaced" in line], 60)
     until(lambda: len([line for line in running.errors if line.startswith("warning: lenet.onnx: not proven with")]) == 2)  # said again
     until(lambda: len(running.workers()) == 2 and not set(old) & set(running.workers()))
     time.sleep(1)
@@ -140,7 +140,7 @@ def test_workers_are_neither_too_many_nor_of_two_versions(serve: Callable[..., R
     publish_int8(target)
     middle = running.workers()
     os.kill(middle[0], signal.SIGKILL)
-    until(lambda: [line for line in running.errors if "other versions than those that are served; the workers are exchanged" in line])
+    until(lambda: [line for line in running.errors if "not the versions that are served; the workers are being replaced" in line])
     until(lambda: len(running.workers()) == 2 and not set(middle) & set(running.workers()), 60)
     for _ in range(10):
         assert running.ask("/v2/models/lenet").json()["versions"] != [before]
@@ -166,13 +166,13 @@ def test_a_damaged_new_version_is_not_taken_up(serve: Callable[..., Running], tm
     artifact.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     assert running.infer(bytes(784)).status == 200
     running.process.send_signal(signal.SIGHUP)
-    until(lambda: [line for line in running.errors if "those before it go on" in line and "refused, its SHA-256 is" in line])
+    until(lambda: [line for line in running.errors if "the ones before it keep running" in line and "refused, its SHA-256 is" in line])
     time.sleep(1.5)  # it is tried once, and not for each worker
     assert len([line for line in running.errors if line.startswith("error: ")]) == 1
     assert running.workers() == workers and running.infer(bytes(784)).status == 200
     for worker in workers:  # now there is none, until the file is mended
         os.kill(worker, signal.SIGKILL)
-    until(lambda: [line for line in running.errors if "none is left; trying again" in line])
+    until(lambda: [line for line in running.errors if "no other is left; trying again" in line])
     artifact.write_bytes(whole)
     until(lambda: running.workers() and running.infer(bytes(784)).status == 200, 60)
 
@@ -226,7 +226,7 @@ def test_a_port_that_is_taken(run_process: Command) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         done = run_process("serve", LENET, "--port", port, check=2)
-    assert f"error: port {port} of 127.0.0.1 cannot be had: Address already in use; --port names another" in done.stderr
+    assert f"error: port {port} of 127.0.0.1 cannot be used: Address already in use; --port names another" in done.stderr
 
 
 def test_a_full_disk_stops_neither_the_start_nor_the_answers(tmp_path: Path) -> None:
@@ -314,9 +314,9 @@ def free_port() -> int:
     ("arguments", "words"),
     [
         (["--all", "lenet"], "--all and names of models cannot be used together"),
-        (["--host", "no.such.host.invalid"], "no.such.host.invalid is no address of this machine"),
-        (["--host", "a..b"], "a..b is no address of this machine: it is not a host name; --host names another"),
-        (["--host", "8.8.8.8"], "8.8.8.8 is no address of this machine; --host names another"),
+        (["--host", "no.such.host.invalid"], "no.such.host.invalid is not an address of this machine"),
+        (["--host", "a..b"], "a..b is not an address of this machine: it is not a host name; --host names another"),
+        (["--host", "8.8.8.8"], "8.8.8.8 is not an address of this machine; --host names another"),
         (["--max-buffered", "0.001"], "--max-buffered 0.001 is less than --max-body 8"),
         (["--token-file", "none"], "none: No such file or directory; --token-file names a file with a token"),
         (["--max-body", "nan"], "not a finite number"),
@@ -331,7 +331,7 @@ def test_wrong_usage(run_process: Command, arguments: list[str], words: str) -> 
 
 def test_a_short_token_is_refused(run_process: Command) -> None:
     done = run_process("serve", "--port", 0, env={"MNIST_EDGE_TOKEN": "short"}, check=2)
-    assert "MNIST_EDGE_TOKEN: a token has at least 8 characters" in done.stderr
+    assert "MNIST_EDGE_TOKEN: a token is at least 8 ASCII characters" in done.stderr
 
 
 def test_without_the_extra_it_says_how_to_install_it(run_process: Command, tmp_path: Path) -> None:

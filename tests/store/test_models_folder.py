@@ -63,7 +63,7 @@ def test_a_file_on_its_own_belongs_to_no_model(model: store.Model, tmp_path: Pat
 
 
 def test_names_that_are_no_models(models: Path) -> None:
-    with pytest.raises(UnknownNameError, match="an empty name is no model's"):
+    with pytest.raises(UnknownNameError, match="a model's name cannot be empty"):
         store.resolve("", models)
     for path in ("no/such", "model.onnx", str(models / "none")):
         with pytest.raises(UnknownNameError, match=f"{path}: no such model folder or file"):
@@ -90,7 +90,7 @@ def test_an_artifact_may_be_a_folder_and_every_byte_of_it_counts(model: store.Mo
     path = model.path(made)
     assert store.resolve(path) == store.Found(model=store.Model(model.folder, model.manifest, "beside lenet.made"), file=path)
     (path / "net.h").write_text("int nat;")
-    with pytest.raises(ModelError, match=r"refused, net\.h is not what it was: its SHA-256 is .*make it again: .*--format made"):
+    with pytest.raises(ModelError, match=r"refused, net\.h has changed: its SHA-256 is .*make it again: .*--format made"):
         model.path(made)
     (path / "net.h").unlink()
     with pytest.raises(ModelError, match=r"refused, net\.h is missing"):
@@ -102,7 +102,7 @@ def test_an_artifact_may_be_a_folder_and_every_byte_of_it_counts(model: store.Mo
     (path / "more").unlink()
     assert model.path(made) == path
     (path / "link").symlink_to("net.h")
-    with pytest.raises(ModelError, match=r"an artifact has no links; make it again: "):
+    with pytest.raises(ModelError, match=r"an artifact may hold no links; make it again: "):
         model.path(made)
 
 
@@ -338,7 +338,7 @@ def test_the_copy_of_the_reference_is_whole_and_made_once(tmp_path: Path) -> Non
     assert publishing.writable(copy, tmp_path / "models") is copy
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["lenet"]
     (tmp_path / "else" / "lenet").mkdir(parents=True)
-    with pytest.raises(UsageError, match="there, but not a model; move it away"):
+    with pytest.raises(UsageError, match="exists, but is not a model; move it away"):
         publishing.check_writable(reference, tmp_path / "else")
 
 

@@ -156,7 +156,7 @@ def _another_network(folder: Path) -> None:
         (_another_answer, r"Self-test failed: on golden input 1 of 40 the network answers \d, and PyTorch \d\."),
         (_far_away, r"Self-test failed: on golden input 1 of 40 the network is 1\.0e\+2 away from PyTorch; at most \S+ is allowed\."),
         (_another_bit, r"Self-test failed: on golden input 3 of 40 the network does not give the bits that it gave where it was proven\."),
-        (_cut, r"Self-test failed: golden\.bin has not the length that it should have\."),
+        (_cut, r"Self-test failed: golden\.bin has the wrong length\."),
         (_no_module, r"This browser does not run the network: WebAssembly is blocked here, or too old"),
         (_another_network, r"Self-test failed: on golden input \d+ of 40 the network (answers|is)"),
     ],

@@ -177,7 +177,7 @@ def test_a_damaged_page_is_refused(models: Path, run_command: Command) -> None:
     module = models / "lenet" / "lenet.int8-static.web" / "model.wasm"
     module.write_bytes(module.read_bytes()[:-1] + b"\0")
     done = run_command("open", "lenet", "--models-dir", models, "--no-browser", check=1)
-    assert "lenet.int8-static.web: refused, model.wasm is not what it was" in done.stderr
+    assert "lenet.int8-static.web: refused, model.wasm has changed" in done.stderr
     assert "--format web --quantize static" in done.stderr
 
 
@@ -196,4 +196,4 @@ def test_a_port_that_is_taken(models: Path, run_command: Command) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         done = run_command("open", "lenet", "--no-browser", "--models-dir", models, "--port", str(port), check=2)
-    assert f"port {port} cannot be had: Address already in use; choose another with --port, or leave it out" in done.stderr
+    assert f"port {port} cannot be used: Address already in use; choose another with --port, or leave it out" in done.stderr

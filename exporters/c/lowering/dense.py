@@ -37,7 +37,7 @@ def _dense(lowering: Lowering, node: Node) -> None:
         _matmul(lowering, node)
         return
     if (weights[0] if weights else lowering.graph.samples[node.inputs[1]]).ndim != 2:
-        raise ExportError(f"format c has no kernel for {node.op} with a constant that is no matrix (node {node.name})")
+        raise ExportError(f"format c has no kernel for {node.op} with a constant that is not a matrix (node {node.name})")
     if x is not None and weights is not None and _dense_u8(lowering, node, x, *weights):
         return
     weight = float_weights(lowering, node.inputs[1])

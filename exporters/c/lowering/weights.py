@@ -26,7 +26,7 @@ def float_weights(lowering: Lowering, name: str) -> NDArray[np.float32]:
         return constant.astype(np.float32)
     found = lowering.weights(name)
     if found is None:
-        raise ExportError(f"format c: {name} is no constant, and a kernel needs one there")
+        raise ExportError(f"format c: {name} is not a constant, but a kernel needs one there")
     integers, scales = found
     return (integers.astype(np.float32) * scales).astype(np.float32)
 

@@ -111,7 +111,7 @@ export class Network {
     const numbers = new DataView(golden.buffer, golden.byteOffset, golden.byteLength);
     const number = (i) => numbers.getFloat32(784 * inputs + 4 * i, true);
     const size = inputs * this.classes;
-    if (!(inputs > 0) || golden.length !== 784 * inputs + 8 * size) throw new Refusal("Self-test failed: golden.bin has not the length that it should have.");
+    if (!(inputs > 0) || golden.length !== 784 * inputs + 8 * size) throw new Refusal("Self-test failed: golden.bin has the wrong length.");
     for (let input = 0; input < inputs; input++) {
       const logits = this.logits(golden.subarray(784 * input, 784 * (input + 1)));
       const expected = Array.from(logits, (_, i) => number(this.classes * input + i));
@@ -587,7 +587,7 @@ function findDigit(plane, inks) {
   for (const dark of inks) {
     const strength = inkStrength(plane, dark);
     if (strength.data.every((value) => value < MIN_STRENGTH)) {
-      nothing ||= "No ink found: all of it is as bright or as dark.";
+      nothing ||= "No ink found: nothing stands out from the background.";
       continue;
     }
     const { all, level } = piecesOfInk(strength);

@@ -123,7 +123,7 @@ def version(*, target: str) -> str:
 
 
 def runs_on(*, target: str) -> Platform:
-    """Return the emulated chip or processor, not this computer. Raises MissingExtraError, ModelError if QEMU does not tell its version."""
+    """Return the emulated chip or processor, not this computer. Raises MissingExtraError, ModelError if QEMU does not report its version."""
     chosen = targets.get(target)
     emulator = _emulator(chosen.emulator)
     if emulator is None:
@@ -162,8 +162,8 @@ def _release(emulator: tuple[str, ...]) -> str:
     try:
         said = subprocess.run([*emulator, "--version"], capture_output=True, text=True, errors="replace", check=True).stdout
     except (OSError, subprocess.CalledProcessError) as error:
-        raise ModelError(f"{emulator[-1]}: does not tell its version: {error}") from error
+        raise ModelError(f"{emulator[-1]}: does not report its version: {error}") from error
     found = re.search(r"version (\d+\.\d+(\.\d+)?)", said)
     if not found:
-        raise ModelError(f"{emulator[-1]}: does not tell its version, but {said[:80]!r}")
+        raise ModelError(f"{emulator[-1]}: does not report its version, but {said[:80]!r}")
     return found[1]
