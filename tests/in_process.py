@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import urllib.request
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, chdir, contextmanager
@@ -90,11 +91,13 @@ def _environment(environment: dict[str, str]) -> Iterator[None]:
     before = dict(os.environ)
     os.environ.clear()
     os.environ.update(environment)
+    urllib.request._opener = None  # type: ignore[attr-defined] # it keeps the proxies that it finds when it is first used
     try:
         yield
     finally:
         os.environ.clear()
         os.environ.update(before)
+        urllib.request._opener = None  # type: ignore[attr-defined]
 
 
 @contextmanager
