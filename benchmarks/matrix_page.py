@@ -101,24 +101,25 @@ Every artifact of the reference models, run on MNIST's 10,000 test images by eac
 
 Each cell has, from top to bottom:
 
-- how many of the 10,000 answers are PyTorch's;
-- the largest difference of a logit, in any batch that was tried (1, 2, 3, 5, 7, 8, 64, 256);
+- how many of the 10,000 answers are the same as PyTorch's;
+- the largest difference of a logit from PyTorch's, in any batch size that was tried (1, 2, 3, 5, 7, 8, 64, 256);
 - the latency of one image on one thread, as a multiple of ONNX Runtime's with the `.onnx` file of the same precision (not on emulated
   machines, which are slow);
-- whether batches of 1 or 64 instead of 256, or two threads instead of one, change an answer (on emulated machines of {few} images).
+- how many answers change, if any, with batches of 1 or 64 instead of 256, or with two threads instead of one (on emulated machines, of the
+  first {few} images).
 
-**Bold**: the gate refuses it, because it does not keep the artifact's budget. –: a format or precision that the runtime does not take.
-…: not measured yet. ¹: other batches and threads were not tried. ²: the latency is not measured yet.
+**Bold**: the gate refuses it, because it exceeds the artifact's budget. –: the runtime does not take this format or precision.
+…: not measured yet. ¹: other batch sizes and thread counts were not tried. ²: the latency is not measured yet.
 
 {table}
 
-## What does not run, or does not answer as PyTorch does
+## What does not run, or differs from PyTorch
 
 {reasons}
 
 ## Where this was measured
 
-On {machine}. The columns of other machines ran there under qemu, which proves arithmetic and not speed:
+On {machine}. The columns of other machines were run there under qemu, which proves the arithmetic, not the speed:
 
 {emulations}
 
