@@ -260,7 +260,7 @@ def test_noise_is_told_from_a_batch_that_matters() -> None:
         return run(pixels) + np.float32(0.5 if len(calls) == 2 else 0)
 
     found = steady.find_unsteadiness(second, PIXELS[:13])
-    assert found == (True, pytest.approx(0.5), 13) and "differently by 0.5" in str(found)
+    assert found == (True, pytest.approx(0.5), 13) and "differ by 0.5" in str(found)
 
     expected = run(PIXELS[:13])
     found = steady.find_unsteadiness(lambda pixels: run(pixels) + np.float32(len(pixels) == 8), PIXELS[:13], expected)
