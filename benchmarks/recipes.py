@@ -38,9 +38,9 @@ class Quiet:
 
 
 def changed(recipe: Recipe, fields: list[str], augmentation: list[str]) -> Recipe:
-    """Return a recipe with some fields changed, each given as ``NAME=VALUE``."""
-    bounds = recipe.augmentation
-    if augmentation:
+    """Return a recipe with some fields changed, each given as ``NAME=VALUE``; an augmentation of ``none`` leaves the images as they are."""
+    bounds = None if augmentation == ["none"] else recipe.augmentation
+    if augmentation and augmentation != ["none"]:
         assert bounds is not None, "a recipe without augmentation"
         bounds = replace(bounds, **_values(augmentation))
     return replace(recipe, augmentation=bounds, **_values(fields))
@@ -67,7 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("network")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="a field of the recipe (architectures/recipe.py)")
-    parser.add_argument("--augment", action="append", default=[], metavar="FIELD=VALUE", help="a field of its augmentation")
+    parser.add_argument("--augment", action="append", default=[], metavar="FIELD=VALUE", help="a field of its augmentation, or none")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--held-out", choices=["writers", "every-twelfth"], default="writers")
     parser.add_argument("--sets", nargs="*", default=[], help="folders of pictures in 0…9, read after every fourth epoch and the last")
@@ -85,7 +85,12 @@ def main() -> None:
     others = [datasets.load(folder, "test") for folder in options.sets]
     for epoch in trainer.epochs(Quiet()):
         torch.save(trainer.state(), options.keep)
-        row: dict[str, Any] = {"epoch": epoch.epoch, "seconds": epoch.seconds, "held_out": round(100 * epoch.validation_accuracy, 2)}
+        row: dict[str, Any] = {
+            "epoch": epoch.epoch,
+            "seconds": epoch.seconds,
+            "training": round(100 * epoch.accuracy, 2),
+            "held_out": round(100 * epoch.validation_accuracy, 2),
+        }
         if epoch.epoch % 4 == 0 or epoch.epoch == recipe.epochs:
             row |= {other.name: accuracy(trainer, other) for other in others}
         print(json.dumps(row), flush=True)

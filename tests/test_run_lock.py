@@ -119,7 +119,7 @@ def every_order(tmp_path: Path, drawn_train: Dataset, ends: bool) -> tuple[int, 
     assert count > 10
     orders = refused = 0
     for stop in range(count):
-        for second_stop in range(0, count, 2):
+        for second_stop in range(0, count, 3):
             models, inside = tmp_path / f"{stop}-{second_stop}", set[int]()
             first, second, third = (Program(training(models, one, inside, ends)) for one in settings)
             first.go(stop)
