@@ -3,7 +3,8 @@
     python benchmarks/made_pages.py [--pages 60] [--seed 0] [--only KIND] [--model MODEL] [--runtime ort] [--fonts FOLDER] [--save FOLDER]
 
 Six kinds are pages without writing: bare, lined and squared paper, shadows, textures, photos out of focus. The others hold words or
-signs, in the fonts that come with matplotlib and Pillow or in those of a folder. A page depends on its kind, its number and the seed alone.
+signs, in the fonts that come with matplotlib and Pillow or in those of a folder; no_digit.py trains on matplotlib's, so measure with others.
+A page depends on its kind, its number and the seed alone.
 Prints a line of JSON for each kind, for all without writing and for all with: how many pages, and on how many of them no digit is read.
 `--save` writes the pages with a wrong answer, and what was read on each.
 """

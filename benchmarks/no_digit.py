@@ -27,7 +27,7 @@ from mnist_edge.image.strokes import BOX, FINE, fit, place, scaled, stroke_width
 
 FILE = Path(__file__).resolve().parents[1] / "mnist_edge" / "reading" / "no_digit.npz"
 
-#: Fonts with the alphabet; made_pages.py measures with those of a folder, which are others.
+#: Fonts with the alphabet. To measure with others, give made_pages.py a folder of them.
 FONTS = sorted(
     path
     for path in (Path(get_data_path()) / "fonts" / "ttf").glob("*.ttf")
@@ -52,7 +52,7 @@ def strokes(shapes: dict[str, list[list[Stroke]]], count: int, random: Random) -
 
 
 def printed(texts: str, count: int, random: Random) -> Pixels:
-    """Print letters, signs or digits, so many of each, in the fonts that come with matplotlib, at most heights of a page of writing."""
+    """Print `count` images of each word of `texts`, in fonts that come with matplotlib, 24 to 119 pixels high, a little slanted and blurred."""
     found = []
     for text in texts.split():
         fonts = FONTS if text.isalnum() else _WITH_SIGNS
@@ -137,7 +137,7 @@ def sliced(images: Pixels, count: int, random: Random) -> Pixels:
 
 
 def broken(images: Pixels, count: int, random: Random) -> Pixels:
-    """Break the strokes of digits, as ruled lines do where they are taken out: one band or two across, with little ink."""
+    """Break the strokes of digits, as removing a ruled line does: fade one or two bands across each."""
     found: list[Pixels] = []
     while len(found) < count:
         image = images[random.integers(len(images))].copy()
