@@ -79,9 +79,11 @@ def why_not_proven(artifact: Artifact, runtime: Runtime, options: Mapping[str, A
     proofs = [proof for proof in artifact.proofs if proof.runtime == runtime.name and not proof.unproven]
     if any(is_proof_of(proof, version, here, options) for proof in proofs):
         return ""
-    where = sorted({_place(proof) for proof in proofs})
-    elsewhere = f"only with {' and '.join(where)}" if where else f"only with runtime {artifact.proof.runtime}"
-    return f"not proven with {version}{_set(options)} on {here.describe()}, {elsewhere}"
+    on_this_kind = [proof for proof in proofs if kind_of(proof.platform) == kind_of(here.to_json())]
+    proven = sorted(
+        {_release(proof) for proof in on_this_kind} or {_place(proof) for proof in proofs} or {f"runtime {artifact.proof.runtime}"}
+    )
+    return f"not proven with {version}{_set(options)} on {here.describe()}, only with {' and '.join(proven)}"
 
 
 def is_proof_of(proof: Proof, version: str, platform: platforms.Platform, options: Mapping[str, Any] | None = None) -> bool:
@@ -96,6 +98,10 @@ def _set(options: Mapping[str, Any]) -> str:
     return f" and {words}" if words else ""
 
 
+def _release(proof: Proof) -> str:
+    return f"{proof.version or proof.runtime}{_set(proof.options)}"
+
+
 def _place(proof: Proof) -> str:
     platform = platforms.Platform.from_json(proof.platform).describe() if proof.platform else "a machine that was not recorded"
-    return f"{proof.version or proof.runtime}{_set(proof.options)} on {platform}"
+    return f"{_release(proof)} on {platform}"

@@ -140,6 +140,9 @@ def test_where_it_is_proven_is_said(ort: runtimes.Runtime) -> None:
         said
         == f"not proven with {ort.version()} on {here}, only with 1.0 on Linux aarch64 with NEON and ort on a machine that was not recorded"
     )
+    said = records.why_not_proven(artifact(proof(platform=PI), proof(version="onnxruntime 1.0"), proof(version="onnxruntime 1.1")), ort)
+    # what other machines have does not matter then
+    assert said == f"not proven with {ort.version()} on {here}, only with onnxruntime 1.0 and onnxruntime 1.1"
     said = records.why_not_proven(artifact(proof(runtime="tract")), ort)
     assert said == f"not proven with {ort.version()} on {here}, only with runtime tract"
     assert records.why_not_proven(artifact(proof(unproven="forced")), ort) == "forced"
