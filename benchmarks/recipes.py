@@ -4,7 +4,7 @@
         --keep build/trial.pt --sets SEMEION OPTDIGITS
 
 A recipe is chosen by these figures, over more than one seed. The test images are read only with --test, once, at the end: to report what was chosen.
-Nothing is published. Killed, the same command goes on from --keep.
+Nothing is published. Killed, the same command goes on from --keep. What is kept of one trial can teach another network (--teacher).
 """
 
 import argparse
@@ -17,10 +17,11 @@ import torch
 
 from mnist_edge import architectures
 from mnist_edge import dataset as datasets
-from mnist_edge.architectures.deployed import torch_logits
+from mnist_edge.architectures.deployed import Deployed, torch_logits
 from mnist_edge.architectures.recipe import Recipe
 from mnist_edge.dataset import Dataset
 from mnist_edge.proof.evaluation import evaluate_logits
+from mnist_edge.training.check import assemble
 from mnist_edge.training.loop import Epoch, Trainer
 from mnist_edge.training.processes import ALONE
 from mnist_edge.training.run import trainer_for
@@ -57,6 +58,22 @@ def _values(pairs: list[str]) -> dict[str, Any]:
     return values
 
 
+def restore(trainer: Trainer, keep: Path, trial: dict[str, Any]) -> None:
+    """Go on from what is kept of this trial. Stops if it is of another one."""
+    kept = torch.load(keep, weights_only=True)
+    if any(kept.get(name) != value for name, value in trial.items()):
+        raise SystemExit(f"{keep}: of another network, recipe, seed, teacher or data; name another file with --keep, or remove it")
+    trainer.restore(kept["state"])
+
+
+def teacher_of(keep: Path) -> Deployed:
+    """Return the network that is kept of a trial."""
+    kept = torch.load(keep, weights_only=True)
+    deployed = assemble(Settings.from_json(kept["settings"]))
+    deployed.network.load_state_dict(kept["state"]["network"])
+    return deployed.eval()
+
+
 def accuracy(trainer: Trainer, data: Dataset) -> float:
     """Return the share of a test set that is read rightly, in percent; refused pictures are wrong."""
     return round(100 * evaluate_logits(torch_logits(trainer.deployed.eval(), data.images), data).accuracy, 2)
@@ -72,19 +89,28 @@ def main() -> None:
     parser.add_argument("--held-out", choices=["writers", "every-twelfth"], default="writers")
     parser.add_argument("--sets", nargs="*", default=[], help="folders of pictures in 0…9, read after every fourth epoch and the last")
     parser.add_argument("--keep", type=Path, required=True, help="the checkpoint")
+    parser.add_argument(
+        "--teacher", type=Path, metavar="KEPT", help="the checkpoint of a finished trial, whose answers are learned in place of labels"
+    )
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--test", action="store_true", help="read the test images at the end")
     options = parser.parse_args()
     torch.set_num_threads(1)
     data = datasets.load("mnist", "train", options.data_dir)
-    recipe = changed(architectures.find(options.network).best, options.set, options.augment)
+    try:
+        recipe = changed(architectures.find(options.network).best, options.set, options.augment)
+    except TypeError as error:  # a field that is not there
+        parser.error(str(error))
     settings = Settings(options.network, {}, recipe, options.seed, "cpu", 1, datasets.describe(data), "MIT", held_out=options.held_out)
     trainer = trainer_for(settings, data, ALONE)
+    trainer.teacher = teacher_of(options.teacher) if options.teacher else None
+    trial = {"settings": settings.to_json(), "teacher": str(options.teacher)}
     if options.keep.exists():
-        trainer.restore(torch.load(options.keep, weights_only=True))
+        restore(trainer, options.keep, trial)
+    options.keep.parent.mkdir(parents=True, exist_ok=True)
     others = [datasets.load(folder, "test") for folder in options.sets]
     for epoch in trainer.epochs(Quiet()):
-        torch.save(trainer.state(), options.keep)
+        torch.save(trial | {"state": trainer.state()}, options.keep)
         row: dict[str, Any] = {
             "epoch": epoch.epoch,
             "seconds": epoch.seconds,

@@ -19,6 +19,7 @@ from mnist_edge.architectures.recipe import Recipe
 from mnist_edge.common.errors import TrainingError
 from mnist_edge.training.augment import augment
 from mnist_edge.training.processes import ALONE, Processes
+from mnist_edge.training.settings import computes_in
 
 #: Images per step when nothing is learned; this affects only memory.
 EVALUATION_BATCH = 1000
@@ -73,7 +74,9 @@ class Images:
 class Trainer:
     """A network in training: weights, optimiser and schedule, which go into a checkpoint and come back from it.
 
-    `name` is what a user calls the network. Of several `processes`, each trains on its share of every batch.
+    `name` is what a user calls the network. Of several `processes`, each trains on its share of every batch. With a `teacher`
+    (None at first), the network learns the teacher's probabilities for each changed image in place of its label (Hinton, Vinyals and Dean, "Distilling the Knowledge in a
+    Neural Network", 2015, at temperature 1).
     """
 
     def __init__(
@@ -93,6 +96,7 @@ class Trainer:
         self.optimizer = _optimizer(deployed, recipe)
         self.schedule = _schedule(self.optimizer, recipe, self.batches)
         self.done = 0
+        self.teacher: Deployed | None = None
 
     def state(self) -> dict[str, Any]:
         """Return everything that the next epoch depends on."""
@@ -144,7 +148,7 @@ class Trainer:
             if self.recipe.augmentation is not None:
                 pixels = augment(pixels, self.recipe.augmentation, random)
             with self._told_as_its_own(f"epoch {number}, batch {batch} of {self.batches}"):
-                loss, logits = loss_of(self.deployed, self.recipe, pixels, labels)
+                loss, logits = loss_of(self.deployed, self.recipe, pixels, self._targets(pixels, labels))
                 loss = loss * (len(share) / len(indices))
                 self.optimizer.zero_grad()
                 loss.backward()
@@ -162,6 +166,15 @@ class Trainer:
             correct += right.to(torch.int64)
             listener.on_batch(number, batch, self.batches, value)
         return loss_sum / len(self.training), int(correct) / len(self.training)
+
+    @torch.no_grad()
+    def _targets(self, pixels: Tensor, labels: Tensor) -> Tensor:
+        """Return what is to be learned: labels, int64 N, or the teacher's probabilities, float32 N×10."""
+        if self.teacher is None:
+            return labels
+        with torch.autocast(pixels.device.type, torch.bfloat16, enabled=computes_in("bfloat16", pixels.device.type)):
+            logits: Tensor = self.teacher(pixels)
+        return logits.float().softmax(dim=1)
 
     @torch.no_grad()
     def _validate(self) -> tuple[float, float]:
@@ -190,11 +203,11 @@ class Trainer:
         )
 
 
-def loss_of(deployed: Deployed, recipe: Recipe, pixels: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Return loss and logits of a step, computed in the recipe's precision."""
+def loss_of(deployed: Deployed, recipe: Recipe, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Return loss and logits of a step, computed in the recipe's precision; `targets` are labels, int64 N, or probabilities, float32 N×10."""
     with torch.autocast(pixels.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
         logits = deployed(pixels)
-    return cross_entropy(logits.float(), labels), logits
+    return cross_entropy(logits.float(), targets), logits
 
 
 def _optimizer(deployed: Deployed, recipe: Recipe) -> torch.optim.Optimizer:

@@ -1,0 +1,56 @@
+"""`benchmarks/recipes.py`: a trial goes on where it stopped, is not mistaken for another one, and can teach."""
+
+import json
+from pathlib import Path
+
+import pytest
+import recipes
+import torch
+
+from mnist_edge import dataset as datasets
+from mnist_edge.dataset import drawn
+
+
+@pytest.fixture
+def trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> object:
+    data = drawn.draw("train", 1200)
+    monkeypatch.setattr(datasets, "load", lambda *_: data)
+
+    def run(network: str, *words: str, keep: str = "new/trial.pt") -> list[dict[str, float]]:
+        arguments = [network, "--held-out", "every-twelfth", "--keep", str(tmp_path / keep), *words]
+        monkeypatch.setattr("sys.argv", ["recipes.py", *arguments])
+        recipes.main()
+        return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+    return run
+
+
+def test_a_finished_trial_says_nothing_more_and_is_not_mistaken_for_another(trial) -> None:
+    assert [row["epoch"] for row in trial("mlp-256", "--set", "epochs=2")] == [1, 2]  # its folder was not there
+    assert trial("mlp-256", "--set", "epochs=2") == []
+    for network, *words in (
+        ["mlp-256", "--set", "epochs=3"],
+        ["mlp-256", "--set", "epochs=2", "--seed", "1"],
+        ["mlp-512", "--set", "epochs=2"],
+    ):
+        with pytest.raises(SystemExit, match=r"trial\.pt: of another network, recipe, seed, teacher or data"):
+            trial(network, *words)
+
+
+def test_a_field_that_is_not_there_is_refused(trial, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        trial("mlp-256", "--set", "drwn=0.4")
+    assert "drwn" in capsys.readouterr().err
+
+
+def test_a_student_learns_its_teachers_answers(trial, tmp_path: Path) -> None:
+    """A teacher that calls every digit a 3 has a student that does."""
+    trial("mlp-256", "--set", "epochs=1", keep="teacher.pt")
+    kept = torch.load(tmp_path / "teacher.pt", weights_only=True)
+    last = list(kept["state"]["network"])[-1]
+    kept["state"]["network"][last] = torch.eye(10)[3] * 1000
+    torch.save(kept, tmp_path / "teacher.pt")
+    trial("mlp-256", "--set", "epochs=2", "--teacher", str(tmp_path / "teacher.pt"))
+    student = recipes.teacher_of(tmp_path / "new/trial.pt")
+    images = torch.from_numpy(drawn.draw("test", 100).images)
+    assert (student(images).argmax(dim=1) == 3).all()
