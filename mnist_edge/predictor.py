@@ -12,9 +12,8 @@ import numpy as np
 from mnist_edge import image, runtimes, store
 from mnist_edge.common.errors import ModelError, NotProvenError, PictureError, UnprovenWarning, UsageError, one_line
 from mnist_edge.common.logits import check
-from mnist_edge.common.text import percent
 from mnist_edge.proof import records
-from mnist_edge.proof.confidence import softmax
+from mnist_edge.proof.confidence import low_confidence, softmax
 from mnist_edge.store.manifest import FILE_NAME, Artifact
 
 if TYPE_CHECKING:
@@ -182,19 +181,12 @@ class Predictor:
     def read(self, picture: image.Picture, *, ink: str = "auto") -> Reading:
         """Read a page: all of its digits, in rows from top to bottom, each from left to right. A page without digits has no rows.
 
-        `picture` and `ink` are as for `predict`; the picture is read with its EXIF orientation followed. Digits whose confidence is below the
+        `picture` and `ink` are as for `predict`; the picture is read with its EXIF orientation followed. Digits whose probability is below the
         model's own threshold get a warning. Raises PictureError if the picture cannot be read.
         """
         from mnist_edge import reading
 
-        return self.doubted(reading.read(picture, self._probabilities, ink))
-
-    def doubted(self, page: Reading) -> Reading:
-        """Return a page with a warning at each digit whose confidence is below the model's own threshold."""
-        if self.threshold is None:
-            return page
-        doubt, least = _doubt(self.threshold), self.threshold
-        return page.doubted(lambda digit: digit._replace(warnings=(*digit.warnings, doubt)) if digit.confidence < least else digit)
+        return reading.read(picture, self._probabilities, ink, threshold=self.threshold)
 
     def _probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Return the digits' probabilities; with dynamic int8, whose answers change with the batch, one by one."""
@@ -218,12 +210,8 @@ class Predictor:
         answers = predictions(logits)
         if self.threshold is None:
             return answers
-        doubt = (_doubt(self.threshold),)
+        doubt = (low_confidence(self.threshold),)
         return [one._replace(warnings=doubt) if one.confidence < self.threshold else one for one in answers]
-
-
-def _doubt(threshold: float) -> str:
-    return f"low confidence: this model is reliable at {percent(threshold)} or more"
 
 
 def _self_test(model: store.Model, artifact: Artifact | None, runtime: runtimes.Runtime, run: Run) -> None:

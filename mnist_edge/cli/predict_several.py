@@ -55,9 +55,9 @@ def read_pages(
             failed = True
             out.problem(f"error: {' '.join(error.split())}")
         if page.reading is not None:
-            for warning in page.reading.warnings:
-                out.problem(f"warning: {printable(page.path)}: {warning}")
             reading = page.reading
+            for warning in (*reading.warnings, *_doubts(reading)):
+                out.problem(f"warning: {printable(page.path)}: {warning}")
             drawings.write(index, lambda: _drawn(reading))  # noqa: B023 - drawn at once
         if out.as_json:
             click.echo(json.dumps(_row(page, error, min_confidence), ensure_ascii=True))  # so that a name that is not UTF-8 survives
@@ -80,6 +80,12 @@ def _pages(names: Iterable[tuple[str, str | None]], predictor: Predictor, ink: s
         yield _Page(path, reading, error, time.perf_counter() - started)
 
 
+def _doubts(reading: Reading) -> list[str]:
+    """Say how many digits may be wrong, and how to see which."""
+    doubted = sum(bool(digit.warnings) for digit in reading.digits)
+    return [f"{count(doubted, 'digit')} of {len(reading.digits)} may be wrong; --explain shows which, --json says why"] if doubted else []
+
+
 def _complaint(page: _Page, least: float | None) -> str | None:
     """Return what a page that was read lacks: a digit, or confidence."""
     assert page.reading is not None  # there is no error
@@ -95,17 +101,12 @@ def _complaint(page: _Page, least: float | None) -> str | None:
 
 
 def _text(reading: Reading, least: float | None, between: str) -> str:
-    """Return the digits, words parted by a space; those that are unsure as ``?``."""
-
-    def shown(digit: int, confidence: float) -> str:
-        return "?" if least is not None and confidence < least else str(digit)
-
-    rows = (" ".join("".join(shown(one.digit, one.confidence) for one in word) for word in row) for row in reading.rows)
-    return between.join(rows)
+    """Return the digits, those that are unsure as ``?``."""
+    return reading.written(lambda digit: "?" if least is not None and digit.confidence < least else str(digit.digit), between)
 
 
 def _row(page: _Page, error: str | None, least: float | None) -> dict[str, object]:
-    found: dict[str, object] = {"path": page.path, "text": "", "rows": [], "turned": 0, "warnings": []}
+    found: dict[str, object] = {"path": page.path, "text": "", "rows": [], "ink": None, "turned": 0, "warnings": []}
     if page.reading is not None:
         found |= page.reading.to_json() | {"text": _text(page.reading, least, "/")}
     if error is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod, sqrt
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -25,6 +26,9 @@ LEAST_WINDOW = 16
 
 #: Where the paper is darker than this share of the page's paper, it is none: a table, a floor, a hand.
 DARKEST_PAPER = 0.3
+
+#: Writing is at least so high, as a share of the side of a square with the page's area; in a finer copy, of `PAGE_PIXELS`.
+LEAST_HEIGHT = 0.007
 
 #: Beyond this it is clear whether the ink is dark or light.
 CLEAR_POLARITY = 0.5
@@ -151,7 +155,7 @@ def typical_height(pieces: Components) -> float:
     """Return the height of most of the ink that may be writing, 0 if there is none: neither specks, nor rules, nor what frames others."""
     height, width = pieces.height, pieces.width
     longer = np.maximum(height, width)
-    fits = (longer >= max(7, 0.006 * max(pieces.shape))) & (width <= 3 * height) & (height <= 12 * width)
+    fits = (longer >= max(7, LEAST_HEIGHT * sqrt(min(prod(pieces.shape), PAGE_PIXELS)))) & (width <= 3 * height) & (height <= 12 * width)
     fits &= (pieces.borders <= 1) & (height < 0.95 * pieces.shape[0])
     chosen = np.flatnonzero(fits)
     if not len(chosen):

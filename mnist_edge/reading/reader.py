@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import IOBase
 from math import ceil
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,11 +13,12 @@ from mnist_edge.common.errors import UsageError
 from mnist_edge.image.components import Components, find_components
 from mnist_edge.image.decode import MAX_PIXELS, Decoded, Picture, decode
 from mnist_edge.image.prepare import INKS
+from mnist_edge.proof.confidence import low_confidence
 from mnist_edge.reading.choosing import SMALL, Answer, Character, find_characters, named
 from mnist_edge.reading.page import CLEAR_POLARITY, PAGE_PIXELS, Ink, find_ink, find_plane, levels, typical_height
 from mnist_edge.reading.parts import Part, parts_of
 from mnist_edge.reading.rows import find_rows, words
-from mnist_edge.reading.rules import without_rules
+from mnist_edge.reading.rules import sides_of_boxes, without_rules
 from mnist_edge.reading.sense import only_digits
 
 if TYPE_CHECKING:
@@ -86,16 +88,16 @@ class Reading(NamedTuple):
     @property
     def text(self) -> str:
         """The digits, words parted by a space and rows by ``/``."""
-        return "/".join(" ".join("".join(str(digit.digit) for digit in word) for word in row) for row in self.rows)
+        return self.written(lambda digit: str(digit.digit), "/")
 
-    def doubted(self, change: Callable[[Digit], Digit]) -> Reading:
-        """Return the reading with each digit changed by a function."""
-        return self._replace(rows=tuple(tuple(tuple(change(digit) for digit in word) for word in row) for row in self.rows))
+    def written(self, sign: Callable[[Digit], str], between: str) -> str:
+        """Return the digits, each as `sign` writes it, words parted by a space and rows by `between`."""
+        return between.join(" ".join("".join(map(sign, word)) for word in row) for row in self.rows)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the reading as JSON values: ``text``, ``rows`` (lists of digits), ``turned`` and ``warnings``."""
+        """Return the reading as JSON values: ``text``, ``rows`` (lists of digits), ``ink``, ``turned`` and ``warnings``."""
         rows = [[digit.to_json() for word in row for digit in word] for row in self.rows]
-        return {"text": self.text, "rows": rows, "turned": self.turned, "warnings": list(self.warnings)}
+        return {"text": self.text, "rows": rows, "ink": self.ink, "turned": self.turned, "warnings": list(self.warnings)}
 
 
 class _Page(NamedTuple):
@@ -123,27 +125,36 @@ class _Page(NamedTuple):
         return sum(one for one in sure if one >= 0.5) * float(np.mean(sure)) if sure else 0.0
 
 
-def read(picture: Picture, answer: Answer, ink: str = "auto", max_pixels: int = MAX_PIXELS) -> Reading:
+def read(picture: Picture, answer: Answer, ink: str = "auto", *, threshold: float | None = None, max_pixels: int = MAX_PIXELS) -> Reading:
     """Read the digits on a page; there may be none.
 
     `answer` takes pixels, uint8 N×1×28×28, ink bright, and returns the digits' probabilities, N×10. `ink` is ``dark``, ``light`` or
-    ``auto``. Raises PictureError if the picture cannot be read, UsageError for an unknown `ink`.
+    ``auto``. A digit whose probability is below `threshold` gets a warning. Raises PictureError if the picture cannot be read, UsageError for
+    an unknown `ink`.
     """
     if ink not in INKS:
         raise UsageError(f"unknown ink {ink!r}; known: {', '.join(INKS)}")
+    file = picture if isinstance(picture, IOBase) and picture.seekable() else None
+    start = file.tell() if file else 0
     decoded = decode(picture, max_pixels, PAGE_PIXELS)
     page, turned = _best(decoded, ink, answer)
     shrunk = decoded.pixels.shape[0] < 0.8 * decoded.size[1]
-    if page is not None and 0 < page.height < _SMALL_WRITING and shrunk and not hasattr(picture, "read"):
-        decoded = decode(picture, max_pixels, _MORE * PAGE_PIXELS)
-        page, turned = _best(decoded, ink, answer)
+    if page is not None and page.height < _SMALL_WRITING and shrunk and (file or not hasattr(picture, "read")):
+        if file:
+            file.seek(start)
+        finer = decode(picture, max_pixels, _MORE * PAGE_PIXELS)
+        closer, turned_then = _best(finer, ink, answer)
+        if closer is not None and closer.worth >= page.worth:
+            decoded, page, turned = finer, closer, turned_then
     if page is None:
         return Reading((), decoded.size, None, 0, decoded.pixels, decoded.warnings)
     written = [words(row, page.height) for row in find_rows(page.characters, page.height)]
-    rows = tuple(row for words_ in only_digits(written, page.height) if (row := _digits(words_, page, decoded, turned)))
+    rows = tuple(row for words_ in only_digits(written, page.height) if (row := _digits(words_, page, decoded, turned, threshold)))
     notes = decoded.warnings
     if turned:
         notes += (f"the writing is {'upside down' if turned == 180 else 'on its side'}: read after a turn by {turned}° counter-clockwise",)
+    if not rows and page.large:
+        notes += ("what is on the page looks like letters or signs, not like digits",)
     if page.left_out:
         notes += (f"more than {MOST_PIECES:,} pieces of ink: the lower {page.left_out:,} are left out",)
     return Reading(rows, decoded.size, "dark" if page.ink.dark else "light", turned, decoded.pixels, notes)
@@ -201,6 +212,9 @@ def _pieces(ink: Ink) -> tuple[Components, float]:
         mask = without_rules(mask, max(1.8 * height, _SHORT_RULE * longer, 24))
         pieces = find_components(mask, ink.strength)
     pieces = find_components(mask & (ink.strength > levels(pieces, mask)), ink.strength)
+    sides = sides_of_boxes(pieces, ink.mask & ~mask, height)
+    if sides.any():
+        pieces = find_components(pieces.mask(~sides), ink.strength)
     return pieces, typical_height(pieces) or height
 
 
@@ -239,12 +253,14 @@ def _runs_in_rows(page: _Page) -> bool:
     return sum(length for length in lengths if length >= 3) > 0.7 * sum(lengths)
 
 
-def _digits(row: list[list[Character]], page: _Page, decoded: Decoded, turned: int) -> tuple[tuple[Digit, ...], ...]:
+def _digits(
+    row: list[list[Character]], page: _Page, decoded: Decoded, turned: int, threshold: float | None
+) -> tuple[tuple[Digit, ...], ...]:
     """Return the digits of a row, word by word, with their boxes in the upright picture."""
     scale = decoded.size[0] / decoded.pixels.shape[1], decoded.size[1] / decoded.pixels.shape[0]
 
     def digit(one: Character) -> Digit:
-        return Digit(one.digit, one.sure, _box(one.part, page.ink.mask.shape, turned, scale, decoded.size), _doubts(one))
+        return Digit(one.digit, one.sure, _box(one.part, page.ink.mask.shape, turned, scale, decoded.size), _doubts(one, threshold))
 
     return tuple(tuple(digit(one) for one in word) for word in row)
 
@@ -263,8 +279,10 @@ def _box(part: Part, shape: tuple[int, ...], turned: int, scale: tuple[float, fl
     return int(left * across), int(top * down), min(size[0], ceil(right * across)), min(size[1], ceil(bottom * down))
 
 
-def _doubts(one: Character) -> tuple[str, ...]:
+def _doubts(one: Character, threshold: float | None) -> tuple[str, ...]:
     found = []
+    if threshold is not None and one.probability < threshold:
+        found.append(low_confidence(threshold))
     if one.kinds[0] < IS_SURELY:
         found.append("perhaps no digit")
     if one.cut:

@@ -6,10 +6,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnist_edge.image.components import find_components
+from mnist_edge.image.components import Components, find_components
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+#: A side of a box is a straight stroke of at least so many digits' heights, and so many times as high as broad.
+_SIDE_HEIGHT, _SIDE_SHAPE = 0.5, 4
+
+#: Sides are alike within this share of a digit's height; and so many stand on a rule if they end at one rule, or at two.
+_ALIKE, _ON_ONE_RULE, _BETWEEN_TWO = 0.15, 4, 2
 
 
 def without_rules(mask: NDArray[np.bool_], least: float) -> NDArray[np.bool_]:
@@ -17,6 +23,38 @@ def without_rules(mask: NDArray[np.bool_], least: float) -> NDArray[np.bool_]:
     across = _rules(mask, least)
     down = _rules(np.ascontiguousarray(mask.T), least).T
     return mask & ~(across | down)
+
+
+def sides_of_boxes(pieces: Components, rules: NDArray[np.bool_], height: float) -> NDArray[np.bool_]:
+    """Return which pieces are upright lines between two rules, or stand on one as the teeth of a comb do: too short to be rules themselves.
+
+    `rules` are the pixels of the rules that were taken out, `height` is that of the digits. A single stroke is not enough: it may be a 1.
+    """
+    found = np.zeros(len(pieces), np.bool_)
+    strokes = np.flatnonzero((pieces.height >= _SIDE_HEIGHT * height) & (pieces.height >= _SIDE_SHAPE * pieces.width))
+    reach = max(3, round(0.08 * height))
+    above, below = (_has_rule(pieces, rules, strokes, side, reach) for side in ("top", "bottom"))
+    top, bottom, left = pieces.top[strokes], pieces.bottom[strokes], pieces.left[strokes]
+    for ends, least in ((above & below, _BETWEEN_TWO), (below, _ON_ONE_RULE), (above, _ON_ONE_RULE)):
+        own = np.flatnonzero(ends)
+        for one in own:
+            apart = np.abs(left[own] - left[one])
+            slope = _ALIKE * (height + 0.5 * apart)  # the page may be turned a little
+            alike = (np.abs(top[own] - top[one]) <= slope) & (np.abs(bottom[own] - bottom[one]) <= slope) & (apart <= 20 * height)
+            alike &= np.abs(pieces.height[strokes[own]] - pieces.height[strokes[one]]) <= _ALIKE * height
+            if alike.sum() >= least:
+                found[strokes[one]] = True
+    return found
+
+
+def _has_rule(pieces: Components, rules: NDArray[np.bool_], chosen: NDArray[np.intp], side: str, reach: int) -> NDArray[np.bool_]:
+    """Return for each chosen piece whether there is a rule within `reach` of its upper or lower end."""
+    touched = np.zeros(len(chosen), np.bool_)
+    for i, one in enumerate(chosen):
+        end = int(getattr(pieces, side)[one])
+        left, right = max(0, int(pieces.left[one]) - reach), int(pieces.right[one]) + reach
+        touched[i] = rules[max(0, end - reach) : end + reach, left:right].any()
+    return touched
 
 
 def _run_lengths(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
@@ -55,7 +93,9 @@ def _rules(mask: NDArray[np.bool_], least: float) -> NDArray[np.bool_]:
     closed = _bridged(mask, max(2, round(unit)))
     thick = np.ascontiguousarray(_run_lengths(np.ascontiguousarray(closed.T)).T)
     flat = closed & (_run_lengths(closed) >= np.maximum(3 * thick, 2 * unit)) & (thick <= max(3, least / 14))
-    pieces = find_components(_bridged(flat, max(3, round(3 * unit))), closed.view(np.uint8))
+    crossed = closed & (thick >= 12 * unit)  # by a line as tall as writing: the side of a box
+    joined = _bridged(flat, max(3, round(3 * unit))) | (crossed & _bridged(flat, round(10 * unit)))
+    pieces = find_components(joined, closed.view(np.uint8))
     found = np.zeros_like(mask)
     long = np.flatnonzero((pieces.width >= least) & (pieces.height <= 0.3 * pieces.width + 4))
     for one in long[np.argsort(-pieces.width[long])][:300]:

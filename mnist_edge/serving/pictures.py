@@ -114,7 +114,7 @@ def _page(model: Served, content: bytes, what: Asked, settings: Settings, given_
         parts = np.split(pixels, len(pixels)) if model.predictor.one_by_one else [pixels]
         return softmax(np.concatenate([model.logits(part, given_up) for part in parts]))
 
-    page = model.predictor.doubted(reading.read(content, probabilities, what.ink, settings.max_pixels))
+    page = reading.read(content, probabilities, what.ink, threshold=model.predictor.threshold, max_pixels=settings.max_pixels)
     drawn = None
     if what.explain:
         from mnist_edge.reading import drawing

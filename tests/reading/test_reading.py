@@ -1,6 +1,7 @@
 """Pages of digits: what stands on them comes out, row by row, and what is no digit does not."""
 
 import csv
+import io
 import json
 import os
 import re
@@ -79,6 +80,31 @@ def test_boxes_of_a_form_are_left_out(reference: Predictor) -> None:
         x = 60 + j * 84
         pen.rectangle((x - 24, 40, x + 88, 144), outline=60, width=3)
     assert found(reference.read(sheet)) == "27409"
+
+
+@pytest.mark.parametrize("turned", [0, 2])
+@pytest.mark.parametrize("line", [2, 3])
+@pytest.mark.parametrize("form", ["box", "comb"])
+def test_low_boxes_and_combs_are_left_out(form: str, line: int, turned: int, reference: Predictor) -> None:
+    """Their upright lines are hardly longer than the digits, and once were 1s."""
+    sheet = page(["27409"], side=60, gap=13)
+    pen = ImageDraw.Draw(sheet)
+    for x in range(54, 54 + 5 * 73, 73):
+        if form == "box":
+            pen.rectangle((x, 54, x + 73, 127), outline=60, width=line)
+        else:
+            pen.line((x, 127, x + 73, 127), fill=60, width=line)
+            for side in (x, x + 73):
+                pen.line((side, 90, side, 127), fill=60, width=line)
+    sheet = sheet.rotate(turned, Image.Resampling.BICUBIC, expand=True, fillcolor=235)
+    assert found(reference.read(sheet)) == "27409"
+
+
+def test_ones_on_a_rule_are_no_sides_of_boxes(reference: Predictor) -> None:
+    sheet = page(["4117"], side=60, gap=13)
+    pen = ImageDraw.Draw(sheet)
+    pen.line((20, 113, 400, 113), fill=60, width=2)
+    assert found(reference.read(sheet)) == "4117"
 
 
 def test_touching_digits_are_cut_and_say_so(reference: Predictor) -> None:
@@ -197,7 +223,7 @@ def test_one_batch_or_one_by_one(reference: Predictor) -> None:
     assert set(sizes) == {1} and apart.text == together.text == TEXT
 
 
-def test_a_dynamic_int8_model_is_read_one_by_one(reference: Predictor) -> None:
+def test_float32_and_static_int8_read_a_page_in_one_batch(reference: Predictor) -> None:
     assert not reference.one_by_one
     assert not Predictor.load(REFERENCE / "lenet.int8-static.onnx").one_by_one
 
@@ -205,6 +231,31 @@ def test_a_dynamic_int8_model_is_read_one_by_one(reference: Predictor) -> None:
 def test_doubts_come_from_the_model_too(reference: Predictor) -> None:
     strict = Predictor(reference.logits, "a model", threshold=1.0)
     assert all(any(warning.startswith("low confidence") for warning in digit.warnings) for digit in strict.read(page(ROWS)).digits)
+
+
+def test_how_likely_it_is_a_digit_says_nothing_about_the_model() -> None:
+    """The threshold is one of the model's own probability: a digit of which it is sure, but which looks like a sign, has another doubt."""
+
+    def sure_of_a_zero(pixels: np.ndarray) -> np.ndarray:
+        return np.tile(np.array([99.0] + [0.0] * 9, np.float32), (len(pixels), 1))
+
+    digits = Predictor(sure_of_a_zero, "a model", threshold=0.9999).read(page(ROWS)).digits
+    assert any(digit.confidence < 0.9999 for digit in digits)
+    assert not any(warning.startswith("low confidence") for digit in digits for warning in digit.warnings)
+
+
+def test_small_writing_is_read_alike_from_a_path_a_file_and_bytes(reference: Predictor, tmp_path: Path) -> None:
+    path = tmp_path / "small.png"
+    page(ROWS, side=26, size=(4000, 3000)).save(path)
+    with path.open("rb") as file:
+        given = [path, path.read_bytes(), io.BytesIO(path.read_bytes()), file]
+        assert [found(reference.read(one)) for one in given] == [TEXT] * 4
+
+
+def test_a_long_receipt_with_a_line_of_small_writing_is_read(reference: Predictor) -> None:
+    receipt = Image.new("L", (600, 5000), 235)
+    receipt.paste(page(["2345678"], side=40, gap=10), (0, 0))
+    assert found(reference.read(receipt)) == "2345678"
 
 
 def test_what_is_no_picture_is_refused_as_before(reference: Predictor, tmp_path: Path) -> None:
