@@ -55,3 +55,13 @@ def page(
             box = strength[y : y + own, x : x + own]
             np.maximum(box, digit / 255, out=box)
     return Image.fromarray((paper + (ink - paper) * strength).astype(np.uint8))
+
+
+def touching() -> Image.Image:
+    """A sheet with a 3 and a 6 that a stroke joins."""
+    sheet = np.full((160, 220), 255, np.uint8)
+    for x, digit in ((40, 3), (84, 6)):
+        one = np.asarray(Image.fromarray(clear_digits()[digit][1]).resize((84, 84), Image.Resampling.BICUBIC))
+        sheet[40:124, x : x + 84] = np.minimum(sheet[40:124, x : x + 84], 255 - one)
+    sheet[78:84, 76:112] = 0
+    return Image.fromarray(sheet)

@@ -59,6 +59,8 @@ def standard_input() -> "Picture":
             "- reads a picture from standard input, but that is a terminal or closed; give a file, or: mnist-edge predict - < img.png"
         )
     data = sys.stdin.buffer.read(MAX_BYTES + 1)
+    if not data:
+        raise PictureError("standard input: empty; give a picture, as in: mnist-edge predict - < img.png")
     if len(data) > MAX_BYTES:
         raise PictureError(f"standard input: more than {MAX_BYTES // 2**20} MiB")
     file = io.BytesIO(data)

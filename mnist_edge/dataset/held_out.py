@@ -43,7 +43,10 @@ def split_validation(data: Dataset, rule: Rule) -> tuple[NDArray[np.intp], NDArr
         raise DataError(f"unknown rule {rule!r} for the images that are held out; upgrade mnist-edge")
     if rule == WRITERS:
         if rule_for(data) != WRITERS:
-            raise DataError(f"{data.name} ({data.split}, {len(data):,} images) is not MNIST's training set, so no writers can be held out")
+            raise DataError(
+                f"writers can be held out of MNIST's whole training set alone, not of {data.name} ({data.split}, {len(data):,} images); "
+                "use --held-out every-twelfth"
+            )
         held_out = np.zeros(len(data), np.bool_)
         held_out[rows_of_writers()] = True
     else:

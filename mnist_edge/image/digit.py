@@ -65,7 +65,7 @@ def find_digit(plane: NDArray[np.uint8], inks: list[bool], name: str) -> Found:
         reason = why_no_digit(one)
         if reason is None:
             found.append(one)
-        nothing = nothing or f"no digit found, only {reason}"
+        nothing = nothing or f"no digit found, only {reason}; of a page of digits, {READS_ALL}"
     if not found:
         raise PictureError(f"{name}: {nothing}")
     return min(found, key=lambda one: one.pen * (1 if one.dark == inks[0] else 1.5))

@@ -26,8 +26,9 @@ def explain(reading: Reading) -> Image.Image:
     k = size[0] / reading.size[0]
     heights = sorted(k * (one.box[3] - one.box[1]) for one in digits)
     text = max(12, min(30, round(0.4 * heights[len(heights) // 2]))) if heights else 14
-    footer = 22 * len(reading.warnings)
-    card = Image.new("RGB", (size[0], size[1] + text + 8 + footer), _PAPER)
+    lines, small = [f"! {warning}" for warning in reading.warnings], ImageFont.load_default(15)
+    width = max([size[0], *(round(small.getlength(line)) + 12 for line in lines)])
+    card = Image.new("RGB", (width, size[1] + text + 8 + 22 * len(lines)), _PAPER)
     card.paste(page, (0, text + 8))
     pen, font = ImageDraw.Draw(card), ImageFont.load_default(text)
     for one in digits:
@@ -37,6 +38,6 @@ def explain(reading: Reading) -> Image.Image:
         pen.rectangle((left - 3, top - 3, right + 2, bottom + 2), outline=_PAPER, width=3)
         pen.rectangle((left - 2, top - 2, right + 1, bottom + 1), outline=colour, width=2)
         pen.text(((left + right) / 2, top - 4), str(one.digit), colour, font, anchor="mb", stroke_width=2, stroke_fill=_PAPER)
-    for i, warning in enumerate(reading.warnings):
-        pen.text((6, size[1] + text + 10 + 22 * i), f"! {warning}", _DOUBTFUL, ImageFont.load_default(15))
+    for i, line in enumerate(lines):
+        pen.text((6, size[1] + text + 10 + 22 * i), line, _DOUBTFUL, small)
     return card

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Command
-from PIL import Image
-from sheets import REFERENCE, ROWS, page
+from PIL import Image, ImageDraw, ImageFont
+from sheets import REFERENCE, ROWS, page, touching
 
 MODEL = ("--model", str(REFERENCE))
 
@@ -53,6 +53,38 @@ def test_unsure_digits_are_marked(sheet: Path, run_command: Command) -> None:
     done = run_command("predict", str(sheet), "--several", "--min-confidence", "1", *MODEL, check=1)
     assert done.returncode == 1 and "?" in done.stdout
     assert "shown as ?; --min-confidence is 100" in done.stderr
+
+
+def test_doubts_are_counted_and_where_to_see_them_is_said(sheet: Path, tmp_path: Path, run_command: Command) -> None:
+    touching().save(tmp_path / "touching.png")
+    done = run_command("predict", str(tmp_path / "touching.png"), "--several", *MODEL)
+    assert done.stdout == "36\n"
+    assert "touching.png: 2 digits of 2 may be wrong; --explain shows which, --json says why" in done.stderr
+    assert "may be wrong" not in run_command("predict", str(sheet), "--several", *MODEL).stderr
+
+
+def test_a_page_of_letters_says_what_it_looks_like(tmp_path: Path, run_command: Command) -> None:
+    sheet = Image.new("L", (900, 200), 235)
+    ImageDraw.Draw(sheet).text((60, 60), "HEAR MANY WORDS", 40, ImageFont.load_default(60))
+    sheet.save(tmp_path / "letters.png")
+    done = run_command("predict", str(tmp_path / "letters.png"), "--several", *MODEL, check=1)
+    assert "letters.png: no digit found" in done.stderr
+    assert "letters.png: what is on the page looks like letters or signs, not like digits" in done.stderr
+
+
+def test_one_digit_is_sought_on_a_page_and_the_error_names_the_option(sheet: Path, run_command: Command) -> None:
+    """A page of many small digits looks like specks to whoever seeks one."""
+    page(["1234567890"] * 12, side=20, size=(1500, 1500)).save(sheet)
+    done = run_command("predict", str(sheet), *MODEL, check=1)
+    assert "no digit found, only " in done.stderr and done.stderr.rstrip().endswith("of a page of digits, --several reads all")
+
+
+def test_a_long_warning_on_a_narrow_picture_is_drawn_whole(tmp_path: Path, run_command: Command) -> None:
+    page(["3456789"], size=(700, 190)).rotate(90, expand=True).save(tmp_path / "turned.png")
+    done = run_command("predict", str(tmp_path / "turned.png"), "--several", "--explain", str(tmp_path / "out.png"), *MODEL)
+    (warning,) = [line for line in done.stderr.splitlines() if "on its side" in line]
+    words = warning.partition("turned.png: ")[2]
+    assert Image.open(tmp_path / "out.png").width >= ImageFont.load_default(15).getlength(f"! {words}")
 
 
 def test_explain_draws_every_box(sheet: Path, tmp_path: Path, run_command: Command) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from once import lacking
 from PIL import Image, ImageDraw
-from sheets import REFERENCE, ROWS, clear_digits, page
+from sheets import REFERENCE, ROWS, clear_digits, page, touching
 
 from mnist_edge import Predictor
 from mnist_edge.common.errors import PictureError, UsageError
@@ -108,12 +108,7 @@ def test_ones_on_a_rule_are_no_sides_of_boxes(reference: Predictor) -> None:
 
 
 def test_touching_digits_are_cut_and_say_so(reference: Predictor) -> None:
-    sheet = np.full((160, 220), 255, np.uint8)
-    for x, digit in ((40, 3), (84, 6)):
-        one = np.asarray(Image.fromarray(clear_digits()[digit][1]).resize((84, 84), Image.Resampling.BICUBIC))
-        sheet[40:124, x : x + 84] = np.minimum(sheet[40:124, x : x + 84], 255 - one)
-    sheet[78:84, 76:112] = 0  # the stroke that joins them
-    reading = reference.read(sheet)
+    reading = reference.read(touching())
     assert found(reading) == "36"
     assert all("cut from digits that touch" in digit.warnings for digit in reading.digits)
 
