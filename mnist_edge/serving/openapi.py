@@ -86,6 +86,7 @@ SCHEMAS = {
         path=_TEXT,
         text=_TEXT,
         rows=_list(_list(_object("digit confidence box", digit=_WHOLE, confidence=_NUMBER, box=_list(_WHOLE), warnings=_list(_TEXT)))),
+        ink={"enum": ["dark", "light", None]},
         turned=_WHOLE,
         warnings=_list(_TEXT),
         milliseconds=_NUMBER,
