@@ -82,7 +82,11 @@ def seen(ink: Ink, part: Part) -> NDArray[np.uint8]:
     return place(fit(thicken(drawing, stroke_width(drawing) / FINE)))
 
 
-def slices(part: Part, height: float, most: int = 4) -> list[Part]:
+#: A part is cut into at most so many slices.
+_MOST_SLICES = 4
+
+
+def slices(part: Part, height: float) -> list[Part]:
     """Cut a part into slices, at the places where digits may touch; `height` is that of digits around it. One slice: it has no such place.
 
     A cut runs down, or slanted a little; it passes little ink, at a place that is narrow beside what lies left and right of it.
@@ -106,7 +110,7 @@ def slices(part: Part, height: float, most: int = 4) -> list[Part]:
                 places.append((float(least) + 0.06 * abs(slant) * height, x, shift))
     cuts: list[tuple[int, NDArray[np.intp]]] = []
     for _, x, shift in sorted(places, key=lambda place: place[:2]):
-        if len(cuts) < most - 1 and all(abs(x - other) >= 0.25 * height for other, _ in cuts):
+        if len(cuts) < _MOST_SLICES - 1 and all(abs(x - other) >= 0.25 * height for other, _ in cuts):
             cuts.append((x, shift))
     owner = np.zeros(mask.shape, np.int8)
     for x, shift in cuts:

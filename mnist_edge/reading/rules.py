@@ -57,30 +57,32 @@ def _has_rule(pieces: Components, rules: NDArray[np.bool_], chosen: NDArray[np.i
     return touched
 
 
-def _run_lengths(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """Return for each pixel how many pixels of its row lie beside it without a gap, itself counted; 0 outside the mask."""
+def _runs(mask: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp], tuple[int, int]]:
+    """Return where the runs of ink in the rows start and end, in the flat order of an array with one more column, and the shape of that array."""
     padded = np.zeros((mask.shape[0], mask.shape[1] + 2), np.int8)
     padded[:, 1:-1] = mask
-    change = np.diff(padded, axis=1).ravel()
-    start, end = np.flatnonzero(change == 1), np.flatnonzero(change == -1)
-    steps = np.zeros(change.size, np.int32)
+    change = np.diff(padded, axis=1)
+    flat = change.ravel()
+    return np.flatnonzero(flat == 1), np.flatnonzero(flat == -1), change.shape
+
+
+def _run_lengths(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Return for each pixel how many pixels of its row lie beside it without a gap, itself counted; 0 outside the mask."""
+    start, end, shape = _runs(mask)
+    steps = np.zeros(shape[0] * shape[1], np.int32)
     steps[start], steps[end] = end - start, start - end
-    return steps.cumsum(dtype=np.int32).reshape(mask.shape[0], -1)[:, :-1]
+    return steps.cumsum(dtype=np.int32).reshape(shape)[:, :-1]
 
 
 def _bridged(mask: NDArray[np.bool_], gap: int) -> NDArray[np.bool_]:
     """Return the mask with gaps in its rows closed that are no longer than `gap`."""
-    padded = np.zeros((mask.shape[0], mask.shape[1] + 2), np.int8)
-    padded[:, 1:-1] = mask
-    change = np.diff(padded, axis=1).ravel()
-    start, end = np.flatnonzero(change == 1), np.flatnonzero(change == -1)
-    stride = mask.shape[1] + 1
-    steps = np.zeros(change.size, np.int8)
+    start, end, shape = _runs(mask)
+    steps = np.zeros(shape[0] * shape[1], np.int8)
     steps[start], steps[end] = 1, -1
-    close = (start[1:] - end[:-1] <= gap) & (start[1:] // stride == end[:-1] // stride)
+    close = (start[1:] - end[:-1] <= gap) & (start[1:] // shape[1] == end[:-1] // shape[1])
     steps[start[1:][close]] = 0
     steps[end[:-1][close]] = 0
-    return steps.reshape(mask.shape[0], -1).cumsum(axis=1, dtype=np.int8)[:, :-1] > 0
+    return steps.reshape(shape).cumsum(axis=1, dtype=np.int8)[:, :-1] > 0
 
 
 def _rules(mask: NDArray[np.bool_], least: float) -> NDArray[np.bool_]:
@@ -129,8 +131,7 @@ def _take_line(
     covered = len(np.unique(x[near]))
     if covered < 0.6 * width or width < 14 * across:
         return
-    reach = width
-    columns = np.arange(max(0, left - reach), min(mask.shape[1], left + width + reach))
+    columns = np.arange(max(0, left - width), min(mask.shape[1], left + 2 * width))
     centre = np.polynomial.polynomial.polyval((columns - left) / width * 2 - 1, fit) + top
     half = round(across + 1.5)
     for down in range(-half, half + 1):
