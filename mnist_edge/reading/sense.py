@@ -1,4 +1,4 @@
-"""What looks like a digit and is none, told by what stands around it: letters of words, strokes at the edge of the sheet."""
+"""Leaves out what looks like a digit but is not one, by what stands around it: letters of words, strokes at the edge of the sheet."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ IS_DIGIT = 0.5
 #: What has more letters than this share of its digits is no number; and a page with more letters in such words holds none.
 _LETTERS_IN_WORD, _LETTERS_ON_PAGE = 0.34, 0.7
 
-#: On a page of signs some look like digits: so much of a letter is each sign.
+#: Some signs look like digits, so on a page of signs each of them counts as this share of a letter.
 _SIGN_AS_LETTER = 0.2
 
 #: A bare stroke has to be like the other digits, within these factors of their median: in height, pen and strength of the ink.
