@@ -12,8 +12,9 @@ import numpy as np
 from mnist_edge import image, runtimes, store
 from mnist_edge.common.errors import ModelError, NotProvenError, PictureError, UnprovenWarning, UsageError, one_line
 from mnist_edge.common.logits import check
+from mnist_edge.common.text import low_confidence
 from mnist_edge.proof import records
-from mnist_edge.proof.confidence import low_confidence, softmax
+from mnist_edge.proof.confidence import softmax
 from mnist_edge.store.manifest import FILE_NAME, Artifact
 
 if TYPE_CHECKING:

@@ -51,3 +51,8 @@ def age(seconds: float) -> str:
         if seconds >= length:
             return count(int(seconds // length), unit)
     return count(int(seconds), "second")
+
+
+def low_confidence(threshold: float) -> str:
+    """Return the warning at an answer whose probability is below a model's threshold."""
+    return f"low confidence: this model is reliable at {percent(threshold)} or more"

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from mnist_edge.common.text import percent
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -21,11 +19,6 @@ def softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     probabilities: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
     return probabilities
-
-
-def low_confidence(threshold: float) -> str:
-    """Return the warning at an answer whose probability is below a model's threshold."""
-    return f"low confidence: this model is reliable at {percent(threshold)} or more"
 
 
 class Threshold(NamedTuple):

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from mnist_edge.common.errors import UsageError
+from mnist_edge.common.text import low_confidence
 from mnist_edge.image.components import Components, find_components
 from mnist_edge.image.decode import MAX_PIXELS, Decoded, Picture, decode
 from mnist_edge.image.prepare import INKS
-from mnist_edge.proof.confidence import low_confidence
 from mnist_edge.reading.choosing import SMALL, Answer, Character, find_characters, named
 from mnist_edge.reading.page import CLEAR_POLARITY, PAGE_PIXELS, Ink, find_ink, find_plane, levels, typical_height
 from mnist_edge.reading.parts import Part, parts_of
