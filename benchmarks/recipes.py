@@ -19,6 +19,7 @@ from mnist_edge import architectures
 from mnist_edge import dataset as datasets
 from mnist_edge.architectures.deployed import Deployed, torch_logits
 from mnist_edge.architectures.recipe import Recipe
+from mnist_edge.common.files import sha256_file
 from mnist_edge.dataset import Dataset
 from mnist_edge.proof.evaluation import evaluate_logits
 from mnist_edge.training.check import assemble
@@ -66,10 +67,13 @@ def restore(trainer: Trainer, keep: Path, trial: dict[str, Any]) -> None:
     trainer.restore(kept["state"])
 
 
-def teacher_of(keep: Path) -> Deployed:
-    """Return the network that is kept of a trial."""
+def network_of(keep: Path) -> Deployed:
+    """Return the network that is kept of a finished trial. Stops if it is not finished."""
     kept = torch.load(keep, weights_only=True)
-    deployed = assemble(Settings.from_json(kept["settings"]))
+    settings = Settings.from_json(kept["settings"])
+    if kept["state"]["epoch"] < settings.recipe.epochs:
+        raise SystemExit(f"{keep}: a trial that is not finished; run it to its end first")
+    deployed = assemble(settings)
     deployed.network.load_state_dict(kept["state"]["network"])
     return deployed.eval()
 
@@ -103,8 +107,8 @@ def main() -> None:
         parser.error(str(error))
     settings = Settings(options.network, {}, recipe, options.seed, "cpu", 1, datasets.describe(data), "MIT", held_out=options.held_out)
     trainer = trainer_for(settings, data, ALONE)
-    trainer.teacher = teacher_of(options.teacher) if options.teacher else None
-    trial = {"settings": settings.to_json(), "teacher": str(options.teacher)}
+    trainer.teacher = network_of(options.teacher) if options.teacher else None
+    trial = {"settings": settings.to_json(), "teacher": sha256_file(options.teacher) if options.teacher else None}
     if options.keep.exists():
         restore(trainer, options.keep, trial)
     options.keep.parent.mkdir(parents=True, exist_ok=True)

@@ -66,7 +66,7 @@ def test_other_data_and_parts_of_mnist_hold_out_every_twelfth(mnist_train: Datas
     for other in (mnist_train.first(59_999), turned, drawn.draw("train", 60)):
         assert rule_for(other) == EVERY_TWELFTH
         assert split_validation(other, EVERY_TWELFTH)[1].tolist() == list(range(11, len(other), 12))
-        with pytest.raises(DataError, match="writers can be held out of MNIST's whole training set alone, not of"):
+        with pytest.raises(DataError, match="only the writers of MNIST's whole training set are known, not those of"):
             split_validation(other, WRITERS)
 
 
@@ -118,7 +118,7 @@ def test_the_command_that_trains_a_model_again_names_a_rule_that_is_not_usual(mn
 def test_writers_cannot_be_held_out_of_other_data(run_command: Command, tmp_path: Path) -> None:
     line = ("train", "mlp-256", "--data", "drawn", "--train-images", "600", "--epochs", "1")
     done = run_command(*line, "--held-out", "writers", check=1)
-    assert "not of drawn (train, 600 images); use --held-out every-twelfth" in done.stderr
+    assert "not those of drawn (train, 600 images); use --held-out every-twelfth" in done.stderr
     run_command(*line, "--held-out", "every-twelfth")
     manifest = json.loads((tmp_path / "models" / "mlp-256" / "manifest.json").read_text())
     assert (manifest["training"]["data"]["held_out"], manifest["training"]["data"]["held_out_by"]) == (50, "every-twelfth")

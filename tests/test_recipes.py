@@ -25,14 +25,13 @@ def trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     return run
 
 
-def test_a_finished_trial_says_nothing_more_and_is_not_mistaken_for_another(trial) -> None:
+def test_a_finished_trial_says_nothing_more_and_is_not_mistaken_for_another(trial, tmp_path: Path) -> None:
     assert [row["epoch"] for row in trial("mlp-256", "--set", "epochs=2")] == [1, 2]  # its folder was not there
     assert trial("mlp-256", "--set", "epochs=2") == []
-    for network, *words in (
-        ["mlp-256", "--set", "epochs=3"],
-        ["mlp-256", "--set", "epochs=2", "--seed", "1"],
-        ["mlp-512", "--set", "epochs=2"],
-    ):
+    trial("mlp-256", "--set", "epochs=1", keep="teacher.pt")
+    two, teacher = ["--set", "epochs=2"], ["--teacher", str(tmp_path / "teacher.pt")]
+    others = (["mlp-256", "--set", "epochs=3"], ["mlp-256", *two, "--seed", "1"], ["mlp-512", *two], ["mlp-256", *two, *teacher])
+    for network, *words in others:
         with pytest.raises(SystemExit, match=r"trial\.pt: of another network, recipe, seed, teacher or data"):
             trial(network, *words)
 
@@ -51,6 +50,6 @@ def test_a_student_learns_its_teachers_answers(trial, tmp_path: Path) -> None:
     kept["state"]["network"][last] = torch.eye(10)[3] * 1000
     torch.save(kept, tmp_path / "teacher.pt")
     trial("mlp-256", "--set", "epochs=2", "--teacher", str(tmp_path / "teacher.pt"))
-    student = recipes.teacher_of(tmp_path / "new/trial.pt")
+    student = recipes.network_of(tmp_path / "new/trial.pt")
     images = torch.from_numpy(drawn.draw("test", 100).images)
     assert (student(images).argmax(dim=1) == 3).all()

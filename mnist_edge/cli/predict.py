@@ -102,6 +102,7 @@ def command(
     that it starts here, and writes a file for each few hundred pictures into --output.
     """
     from mnist_edge import runtimes
+    from mnist_edge.image.digit import NO_DIGIT, READS_ALL
     from mnist_edge.predictor import Predictor
 
     if as_csv and out.as_json:
@@ -143,6 +144,8 @@ def command(
                 doubt = f"unsure, {found.digit} at {percent(found.confidence, 1)}; --min-confidence is {percent(min_confidence, 1)}"
                 error = f"{printable(answer.path)}: {doubt}"
             if error is not None:
+                if NO_DIGIT in error:
+                    error += f"; if it is a page of digits, {READS_ALL}"
                 failed = True
                 progress.clear()
                 out.problem(f"error: {' '.join(error.split())}")

@@ -44,7 +44,7 @@ def split_validation(data: Dataset, rule: Rule) -> tuple[NDArray[np.intp], NDArr
     if rule == WRITERS:
         if rule_for(data) != WRITERS:
             raise DataError(
-                f"writers can be held out of MNIST's whole training set alone, not of {data.name} ({data.split}, {len(data):,} images); "
+                f"only the writers of MNIST's whole training set are known, not those of {data.name} ({data.split}, {len(data):,} images); "
                 "use --held-out every-twelfth"
             )
         held_out = np.zeros(len(data), np.bool_)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 #: The end of the warning that there is more than one digit; the server names its own way in its place.
 READS_ALL = "--several reads all"
 
+#: How an error begins that says what there is in place of a digit.
+NO_DIGIT = "no digit found, only"
+
 
 class Found(NamedTuple):
     """The digit in a picture.
@@ -65,7 +68,7 @@ def find_digit(plane: NDArray[np.uint8], inks: list[bool], name: str) -> Found:
         reason = why_no_digit(one)
         if reason is None:
             found.append(one)
-        nothing = nothing or f"no digit found, only {reason}; of a page of digits, {READS_ALL}"
+        nothing = nothing or f"{NO_DIGIT} {reason}"
     if not found:
         raise PictureError(f"{name}: {nothing}")
     return min(found, key=lambda one: one.pen * (1 if one.dark == inks[0] else 1.5))

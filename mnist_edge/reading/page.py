@@ -27,7 +27,7 @@ LEAST_WINDOW = 16
 #: Where the paper is darker than this share of the page's paper, it is none: a table, a floor, a hand.
 DARKEST_PAPER = 0.3
 
-#: Writing is at least so high, as a share of the side of a square with the page's area; in a finer copy, of `PAGE_PIXELS`.
+#: Writing is at least so high, as a share of the side of a square with the page's area, or with `PAGE_PIXELS` if it is larger.
 LEAST_HEIGHT = 0.007
 
 #: Beyond this it is clear whether the ink is dark or light.

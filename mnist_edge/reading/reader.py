@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from io import IOBase
 from math import ceil
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,8 +17,8 @@ from mnist_edge.reading.choosing import SMALL, Answer, Character, find_character
 from mnist_edge.reading.page import CLEAR_POLARITY, PAGE_PIXELS, Ink, find_ink, find_plane, levels, typical_height
 from mnist_edge.reading.parts import Part, parts_of
 from mnist_edge.reading.rows import find_rows, words
-from mnist_edge.reading.rules import sides_of_boxes, without_rules
-from mnist_edge.reading.sense import only_digits
+from mnist_edge.reading.rules import Rules, find_rules, sides_of_boxes
+from mnist_edge.reading.sense import IS_DIGIT, only_digits
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -134,14 +133,13 @@ def read(picture: Picture, answer: Answer, ink: str = "auto", *, threshold: floa
     """
     if ink not in INKS:
         raise UsageError(f"unknown ink {ink!r}; known: {', '.join(INKS)}")
-    file = picture if isinstance(picture, IOBase) and picture.seekable() else None
-    start = file.tell() if file else 0
+    start = _place_in(picture)
     decoded = decode(picture, max_pixels, PAGE_PIXELS)
     page, turned = _best(decoded, ink, answer)
     shrunk = decoded.pixels.shape[0] < 0.8 * decoded.size[1]
-    if page is not None and page.height < _SMALL_WRITING and shrunk and (file or not hasattr(picture, "read")):
-        if file:
-            file.seek(start)
+    if page is not None and page.height < _SMALL_WRITING and shrunk and (start is not None or not hasattr(picture, "read")):
+        if start is not None:
+            picture.seek(start)  # type: ignore[union-attr]
         finer = decode(picture, max_pixels, _MORE * PAGE_PIXELS)
         closer, turned_then = _best(finer, ink, answer)
         if closer is not None and closer.worth >= page.worth:
@@ -153,11 +151,19 @@ def read(picture: Picture, answer: Answer, ink: str = "auto", *, threshold: floa
     notes = decoded.warnings
     if turned:
         notes += (f"the writing is {'upside down' if turned == 180 else 'on its side'}: read after a turn by {turned}° counter-clockwise",)
-    if not rows and page.large:
+    if not rows and 2 * sum(one.kinds[0] < IS_DIGIT for one in page.large) > len(page.large):
         notes += ("what is on the page looks like letters or signs, not like digits",)
     if page.left_out:
         notes += (f"more than {MOST_PIECES:,} pieces of ink: the lower {page.left_out:,} are left out",)
     return Reading(rows, decoded.size, "dark" if page.ink.dark else "light", turned, decoded.pixels, notes)
+
+
+def _place_in(picture: Picture) -> int | None:
+    """Return where an open file that can be read again stands; None for anything else."""
+    try:
+        return picture.tell() if picture.seekable() else None  # type: ignore[union-attr]
+    except (AttributeError, OSError, ValueError):  # no file, one that cannot go back, a closed one
+        return None
 
 
 def _best(decoded: Decoded, ink: str, answer: Answer) -> tuple[_Page | None, int]:
@@ -199,23 +205,31 @@ def _read(ink: Ink, answer: Answer) -> _Page:
 def _pieces(ink: Ink) -> tuple[Components, float]:
     """Return the pieces of ink without rules, and the digits' height; 0 if there are none."""
     longer = max(ink.mask.shape)
-    mask = without_rules(ink.mask, _LONG_RULE * longer)
-    pieces = find_components(mask, ink.strength)
+    rules = find_rules(ink.mask, _LONG_RULE * longer)
+    pieces = find_components(mask := _without(ink.mask, rules), ink.strength)
     height = typical_height(pieces)
     if height == 0 and len(pieces):  # all digits may stand on a shorter line, and be one piece with it
-        mask = without_rules(mask, max(_SHORT_RULE * longer, 24))
-        pieces = find_components(mask, ink.strength)
+        rules = _joined(rules, find_rules(mask, max(_SHORT_RULE * longer, 24)))
+        pieces = find_components(mask := _without(ink.mask, rules), ink.strength)
         height = typical_height(pieces)
     if height == 0:
         return pieces, 0.0
     if (np.maximum(pieces.width, pieces.height) > 1.8 * height).any():
-        mask = without_rules(mask, max(1.8 * height, _SHORT_RULE * longer, 24))
-        pieces = find_components(mask, ink.strength)
+        rules = _joined(rules, find_rules(mask, max(1.8 * height, _SHORT_RULE * longer, 24)))
+        pieces = find_components(mask := _without(ink.mask, rules), ink.strength)
     pieces = find_components(mask & (ink.strength > levels(pieces, mask)), ink.strength)
-    sides = sides_of_boxes(pieces, ink.mask & ~mask, height)
+    sides = sides_of_boxes(pieces, rules, height)
     if sides.any():
         pieces = find_components(pieces.mask(~sides), ink.strength)
     return pieces, typical_height(pieces) or height
+
+
+def _without(mask: NDArray[np.bool_], rules: Rules) -> NDArray[np.bool_]:
+    return mask & ~(rules.across | rules.down)
+
+
+def _joined(first: Rules, second: Rules) -> Rules:
+    return Rules(first.across | second.across, first.down | second.down)
 
 
 def _without_frames(parts: list[Part], height: float) -> list[Part]:

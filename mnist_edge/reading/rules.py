@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -14,47 +14,73 @@ if TYPE_CHECKING:
 #: A side of a box is a straight stroke of at least so many digits' heights, and so many times as high as broad.
 _SIDE_HEIGHT, _SIDE_SHAPE = 0.5, 4
 
-#: Sides are alike within this share of a digit's height; and so many stand on a rule if they end at one rule, or at two.
-_ALIKE, _ON_ONE_RULE, _BETWEEN_TWO = 0.15, 4, 2
+#: Sides are alike within the first share of a digit's height, and the second of their distance, since a page may be turned a little.
+_ALIKE, _TURNED = 0.15, 0.05
+
+#: How far apart they are, in heights: less than the first where two boxes meet, else at least the second; more than the third tells nothing.
+_SAME, _NEAR, _FAR = 0.3, 0.8, 20
+
+#: So many alike are sides if each stands on a rule, or hangs from one, and if each joins two.
+_ON_ONE_RULE, _BETWEEN_TWO = 4, 2
 
 
-def without_rules(mask: NDArray[np.bool_], least: float) -> NDArray[np.bool_]:
-    """Return the mask without lines at least so long, along the rows or the columns: rules, squares, boxes. What crosses them stays whole."""
-    across = _rules(mask, least)
-    down = _rules(np.ascontiguousarray(mask.T), least).T
-    return mask & ~(across | down)
+class Rules(NamedTuple):
+    """The pixels of lines, bool, H×W: of those along the rows, and of those along the columns."""
+
+    across: NDArray[np.bool_]
+    down: NDArray[np.bool_]
 
 
-def sides_of_boxes(pieces: Components, rules: NDArray[np.bool_], height: float) -> NDArray[np.bool_]:
-    """Return which pieces are upright lines between two rules, or stand on one as the teeth of a comb do: too short to be rules themselves.
+def find_rules(mask: NDArray[np.bool_], least: float) -> Rules:
+    """Return lines at least so long, along the rows or the columns: rules, squares, boxes. What crosses them is not part of them."""
+    return Rules(_rules(mask, least), _rules(np.ascontiguousarray(mask.T), least).T)
 
-    `rules` are the pixels of the rules that were taken out, `height` is that of the digits. A single stroke is not enough: it may be a 1.
+
+def sides_of_boxes(pieces: Components, rules: Rules, height: float) -> NDArray[np.bool_]:
+    """Return which pieces are upright lines too short to be rules: sides of boxes, between two rules, or teeth of a comb, on one.
+
+    `height` is that of the digits. A single stroke is not enough, for it may be a 1; and where there are upright rules as well, as on squared
+    paper, the sides are parts of these.
     """
     found = np.zeros(len(pieces), np.bool_)
     strokes = np.flatnonzero((pieces.height >= _SIDE_HEIGHT * height) & (pieces.height >= _SIDE_SHAPE * pieces.width))
     reach = max(3, round(0.08 * height))
-    above, below = (_has_rule(pieces, rules, strokes, side, reach) for side in ("top", "bottom"))
+    above, below = (_has_rule(pieces, rules.across, strokes, side, reach) for side in ("top", "bottom"))
     top, bottom, left = pieces.top[strokes], pieces.bottom[strokes], pieces.left[strokes]
     for ends, least in ((above & below, _BETWEEN_TWO), (below, _ON_ONE_RULE), (above, _ON_ONE_RULE)):
         own = np.flatnonzero(ends)
         for one in own:
             apart = np.abs(left[own] - left[one])
-            slope = _ALIKE * (height + 0.5 * apart)  # the page may be turned a little
-            alike = (np.abs(top[own] - top[one]) <= slope) & (np.abs(bottom[own] - bottom[one]) <= slope) & (apart <= 20 * height)
-            alike &= np.abs(pieces.height[strokes[own]] - pieces.height[strokes[one]]) <= _ALIKE * height
-            if alike.sum() >= least:
+            alike = apart <= _FAR * height
+            for side in (top, bottom):
+                alike &= np.abs(side[own] - side[one]) <= _ALIKE * height + _TURNED * apart
+            alike &= np.abs((bottom - top)[own] - (bottom - top)[one]) <= _ALIKE * height
+            far = apart >= _NEAR * height
+            next_to_it = alike & ~far & (apart > _SAME * height)  # 11 and 111; the sides of two boxes may be nearer
+            if (
+                1 + (alike & far).sum() >= least
+                and not next_to_it.any()
+                and not _is_squared(rules, top[one], bottom[one], left[one], height)
+            ):
                 found[strokes[one]] = True
     return found
 
 
-def _has_rule(pieces: Components, rules: NDArray[np.bool_], chosen: NDArray[np.intp], side: str, reach: int) -> NDArray[np.bool_]:
+def _has_rule(pieces: Components, across: NDArray[np.bool_], chosen: NDArray[np.intp], side: str, reach: int) -> NDArray[np.bool_]:
     """Return for each chosen piece whether there is a rule within `reach` of its upper or lower end."""
     touched = np.zeros(len(chosen), np.bool_)
     for i, one in enumerate(chosen):
         end = int(getattr(pieces, side)[one])
         left, right = max(0, int(pieces.left[one]) - reach), int(pieces.right[one]) + reach
-        touched[i] = rules[max(0, end - reach) : end + reach, left:right].any()
+        touched[i] = across[max(0, end - reach) : end + reach, left:right].any()
     return touched
+
+
+def _is_squared(rules: Rules, top: int, bottom: int, left: int, height: float) -> bool:
+    """Return whether upright rules run on both sides of a stroke."""
+    reach = round(2 * height)
+    beside = rules.down[top:bottom, max(0, left - reach) : left], rules.down[top:bottom, left : left + reach]
+    return all(bool(one.any()) for one in beside)
 
 
 def _runs(mask: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp], tuple[int, int]]:
@@ -89,13 +115,13 @@ def _rules(mask: NDArray[np.bool_], least: float) -> NDArray[np.bool_]:
     """Return the pixels of lines that run along the rows, straight or bent a little, at least so long.
 
     A line is flat: from each of its pixels it is much farther along the row than across it, dots and dashes taken as one. A stroke
-    that crosses it is not, and parts it; so what lies farther along on the same curve belongs to it too.
+    that crosses it parts it, unless it is a line itself; so what lies farther along on the same curve belongs to it too.
     """
     unit = max(mask.shape) / 400
     closed = _bridged(mask, max(2, round(unit)))
     thick = np.ascontiguousarray(_run_lengths(np.ascontiguousarray(closed.T)).T)
     flat = closed & (_run_lengths(closed) >= np.maximum(3 * thick, 2 * unit)) & (thick <= max(3, least / 14))
-    crossed = closed & (thick >= 12 * unit)  # by a line as tall as writing: the side of a box
+    crossed = closed & (thick >= 12 * unit)  # by a long stroke, such as the side of a box
     joined = _bridged(flat, max(3, round(3 * unit))) | (crossed & _bridged(flat, round(10 * unit)))
     pieces = find_components(joined, closed.view(np.uint8))
     found = np.zeros_like(mask)

@@ -76,7 +76,7 @@ def answer(
     try:
         found, drawn, digits = (_page if what.several else _digit)(model, content, what, settings, given_up)
     except PictureError as error:
-        raise RefusalError(400, _over_http(str(error).replace("bytes: ", "the picture: ", 1))) from None
+        raise RefusalError(400, str(error).replace("bytes: ", "the picture: ", 1)) from None
     tally = Tally(
         [(digit, 1) for digit, _ in digits], [(bisect_left(CONFIDENCES, sure), 1) for _, sure in digits], sum(s for _, s in digits)
     )
@@ -89,11 +89,6 @@ def answer(
     return (json.dumps(document).encode(), [(b"content-type", b"application/json")]), tally
 
 
-def _over_http(text: str) -> str:
-    """Return a message with the request's option in place of the command's."""
-    return text.replace(READS_ALL, "?several=1 reads all")
-
-
 #: What is found, as JSON values; the drawing, if it is asked for; each digit with its confidence.
 _Found = tuple[dict[str, Any], "Image | None", list[tuple[int, float]]]
 
@@ -101,7 +96,7 @@ _Found = tuple[dict[str, Any], "Image | None", list[tuple[int, float]]]
 def _digit(model: Served, content: bytes, what: Asked, settings: Settings, given_up: threading.Event | None) -> _Found:
     prepared = image.prepare(content, what.ink, max_pixels=settings.max_pixels)
     (prediction,) = model.predictor.predictions(model.logits(prepared.pixels[None, None], given_up))
-    noticed = tuple(map(_over_http, prepared.warnings))
+    noticed = tuple(warning.replace(READS_ALL, "?several=1 reads all") for warning in prepared.warnings)
     prediction = prediction._replace(warnings=noticed + prediction.warnings)
     found = prediction.to_json() | {"ink": prepared.ink, "box": list(prepared.box)}
     drawn = None

@@ -19,7 +19,6 @@ from mnist_edge.architectures.recipe import Recipe
 from mnist_edge.common.errors import TrainingError
 from mnist_edge.training.augment import augment
 from mnist_edge.training.processes import ALONE, Processes
-from mnist_edge.training.settings import computes_in
 
 #: Images per step when nothing is learned; this affects only memory.
 EVALUATION_BATCH = 1000
@@ -74,9 +73,9 @@ class Images:
 class Trainer:
     """A network in training: weights, optimiser and schedule, which go into a checkpoint and come back from it.
 
-    `name` is what a user calls the network. Of several `processes`, each trains on its share of every batch. With a `teacher`
-    (None at first), the network learns the teacher's probabilities for each changed image in place of its label (Hinton, Vinyals and Dean, "Distilling the Knowledge in a
-    Neural Network", 2015, at temperature 1).
+    `name` is what a user calls the network. Of several `processes`, each trains on its share of every batch. If `teacher` is set, the
+    network learns the teacher's probabilities for each changed image, not its label (Hinton, Vinyals and Dean, "Distilling the Knowledge
+    in a Neural Network", 2015, at temperature 1).
     """
 
     def __init__(
@@ -172,7 +171,7 @@ class Trainer:
         """Return what is to be learned: labels, int64 N, or the teacher's probabilities, float32 N×10."""
         if self.teacher is None:
             return labels
-        with torch.autocast(pixels.device.type, torch.bfloat16, enabled=computes_in("bfloat16", pixels.device.type)):
+        with torch.autocast(pixels.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
             logits: Tensor = self.teacher(pixels)
         return logits.float().softmax(dim=1)
 

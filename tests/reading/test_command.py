@@ -76,7 +76,7 @@ def test_one_digit_is_sought_on_a_page_and_the_error_names_the_option(sheet: Pat
     """A page of many small digits looks like specks to whoever seeks one."""
     page(["1234567890"] * 12, side=20, size=(1500, 1500)).save(sheet)
     done = run_command("predict", str(sheet), *MODEL, check=1)
-    assert "no digit found, only " in done.stderr and done.stderr.rstrip().endswith("of a page of digits, --several reads all")
+    assert "no digit found, only " in done.stderr and done.stderr.rstrip().endswith("; if it is a page of digits, --several reads all")
 
 
 def test_a_long_warning_on_a_narrow_picture_is_drawn_whole(tmp_path: Path, run_command: Command) -> None:

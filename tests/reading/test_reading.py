@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -100,11 +101,19 @@ def test_low_boxes_and_combs_are_left_out(form: str, line: int, turned: int, ref
     assert found(reference.read(sheet)) == "27409"
 
 
-def test_ones_on_a_rule_are_no_sides_of_boxes(reference: Predictor) -> None:
-    sheet = page(["4117"], side=60, gap=13)
+@pytest.mark.parametrize("paper", ["ruled", "squared"])
+def test_straight_ones_that_reach_from_line_to_line_are_no_sides_of_boxes(paper: str, reference: Predictor) -> None:
+    """Three close to each other on ruled paper, and one in each of three squares on squared paper."""
+    sheet = page(["  4567"], side=60, gap=24, size=(900, 240))
     pen = ImageDraw.Draw(sheet)
-    pen.line((20, 113, 400, 113), fill=60, width=2)
-    assert found(reference.read(sheet)) == "4117"
+    for y in range(8, 240, 56):
+        pen.line((0, y, 900, y), fill=150, width=2)
+    if paper == "squared":
+        for x in range(30, 900, 56):
+            pen.line((x, 0, x, 240), fill=150, width=2)
+    for x in (590, 612, 634) if paper == "ruled" else (618, 674, 730):
+        pen.line((x, 66, x, 119), fill=40, width=5)
+    assert found(reference.read(sheet)) == "4567111"
 
 
 def test_touching_digits_are_cut_and_say_so(reference: Predictor) -> None:
@@ -242,9 +251,13 @@ def test_how_likely_it_is_a_digit_says_nothing_about_the_model() -> None:
 def test_small_writing_is_read_alike_from_a_path_a_file_and_bytes(reference: Predictor, tmp_path: Path) -> None:
     path = tmp_path / "small.png"
     page(ROWS, side=26, size=(4000, 3000)).save(path)
-    with path.open("rb") as file:
-        given = [path, path.read_bytes(), io.BytesIO(path.read_bytes()), file]
-        assert [found(reference.read(one)) for one in given] == [TEXT] * 4
+    with path.open("rb") as file, tempfile.NamedTemporaryFile() as temporary:
+        temporary.write(path.read_bytes())
+        temporary.seek(0)
+        given = [path, path.read_bytes(), io.BytesIO(path.read_bytes()), file, temporary]
+        assert [found(reference.read(one)) for one in given] == [TEXT] * 5
+    with pytest.raises(PictureError, match="closed file"):
+        reference.read(file)
 
 
 def test_a_long_receipt_with_a_line_of_small_writing_is_read(reference: Predictor) -> None:
