@@ -1,7 +1,8 @@
 """Two commands at once on one models folder, one of them stopped at each of its writes in turn: nothing is lost, and nothing unproven is there."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from exporters import Format, Target, gate, reference, registry
 from exporters.reference import complete
 from mnist_edge import store
 from mnist_edge.architectures.recipe import Recipe
-from mnist_edge.common.errors import MnistEdgeError
+from mnist_edge.common.errors import MnistEdgeError, ModelError
 from mnist_edge.dataset import Dataset
 from mnist_edge.proof import verification
 from mnist_edge.report import write
@@ -219,3 +220,23 @@ def test_an_export_of_the_reference_replaces_no_model_that_was_put_there_meanwhi
             assert not (house.models / publishing.REPLACED).exists()
 
     each_order(tmp_path, make, "export of the reference", second, weights, then)
+
+
+def test_a_model_that_takes_the_place_of_the_copy_at_once_is_not_taken_for_it(
+    other_lenet: store.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another program may wait for the lock, and publish its model as soon as it is free."""
+    reference, lenet, real = store.find(str(REFERENCE)), tmp_path / "lenet", publishing.locked
+
+    @contextmanager
+    def locked(folder: Path, wait: bool = False) -> Iterator[object]:
+        with real(folder, wait=wait) as got:
+            yield got
+        shutil.rmtree(lenet)
+        shutil.copytree(other_lenet.folder, lenet)
+
+    monkeypatch.setattr(publishing, "locked", locked)
+    model = publishing.writable(reference, tmp_path)
+    assert model.manifest.weights.sha256 == reference.manifest.weights.sha256
+    with pytest.raises(ModelError, match="trained again in the meantime"):
+        publishing.current(model)

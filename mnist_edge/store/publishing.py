@@ -207,7 +207,7 @@ def writable(model: Model, folder: Path | None = None) -> Model:
             check_writable(model, folder)  # another program may have put a model there
             if not target.exists():
                 _place(aside, target)
-    return Model.read(target, f"the installed reference, copied to {target}")
+            return Model.read(target, f"the installed reference, copied to {target}")  # before another program can take its place
 
 
 def check_writable(model: Model, folder: Path | None = None) -> None:
