@@ -1,7 +1,7 @@
 """Which training images are held out: those of some writers where the writers are known, else every twelfth.
 
 People write a digit the same way each time. So a network that has seen a writer reads that writer's other digits better than a stranger's, and the
-writers of MNIST's test set are all strangers. So whole writers are held out of MNIST: 45 of its 539 (`writers`).
+writers of MNIST's test set are all strangers. That is why whole writers are held out of MNIST: 45 of its 539 (`writers`).
 """
 
 from functools import cache
