@@ -4,7 +4,7 @@
         --keep build/trial.pt --sets SEMEION OPTDIGITS
 
 A recipe is chosen by these figures, over more than one seed. The test images are read only with --test, once, at the end: to report what was chosen.
-Nothing is published. Killed, the same command goes on from --keep. What is kept of one trial can teach another network (--teacher).
+Nothing is published. Killed, the same command goes on from --keep. What is kept of some trials can teach another network (--teacher).
 """
 
 import argparse
@@ -63,7 +63,7 @@ def restore(trainer: Trainer, keep: Path, trial: dict[str, Any]) -> None:
     """Go on from what is kept of this trial. Stops if it is of another one."""
     kept = torch.load(keep, weights_only=True)
     if any(kept.get(name) != value for name, value in trial.items()):
-        raise SystemExit(f"{keep}: of another network, recipe, seed, teacher or data; name another file with --keep, or remove it")
+        raise SystemExit(f"{keep}: of another network, recipe, seed, teachers or data; name another file with --keep, or remove it")
     trainer.restore(kept["state"])
 
 
@@ -74,7 +74,7 @@ def network_of(keep: Path) -> Deployed:
     if kept["state"]["epoch"] < settings.recipe.epochs:
         raise SystemExit(f"{keep}: a trial that is not finished; run it to its end first")
     deployed = assemble(settings)
-    deployed.network.load_state_dict(kept["state"]["network"])
+    deployed.network.load_state_dict(kept["state"].get("average") or kept["state"]["network"])
     return deployed.eval()
 
 
@@ -94,7 +94,12 @@ def main() -> None:
     parser.add_argument("--sets", nargs="*", default=[], help="folders of pictures in 0…9, read after every fourth epoch and the last")
     parser.add_argument("--keep", type=Path, required=True, help="the checkpoint")
     parser.add_argument(
-        "--teacher", type=Path, metavar="KEPT", help="the checkpoint of a finished trial, whose answers are learned in place of labels"
+        "--teacher",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="KEPT",
+        help="the checkpoint of a finished trial, whose answers are learned in place of labels; of several, the mean of their probabilities",
     )
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--test", action="store_true", help="read the test images at the end")
@@ -107,8 +112,8 @@ def main() -> None:
         parser.error(str(error))
     settings = Settings(options.network, {}, recipe, options.seed, "cpu", 1, datasets.describe(data), "MIT", held_out=options.held_out)
     trainer = trainer_for(settings, data, ALONE)
-    trainer.teacher = network_of(options.teacher) if options.teacher else None
-    trial = {"settings": settings.to_json(), "teacher": sha256_file(options.teacher) if options.teacher else None}
+    trainer.teachers = [network_of(teacher) for teacher in options.teacher]
+    trial = {"settings": settings.to_json(), "teachers": [sha256_file(teacher) for teacher in options.teacher]}
     if options.keep.exists():
         restore(trainer, options.keep, trial)
     options.keep.parent.mkdir(parents=True, exist_ok=True)

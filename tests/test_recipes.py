@@ -32,7 +32,7 @@ def test_a_finished_trial_says_nothing_more_and_is_not_mistaken_for_another(tria
     two, teacher = ["--set", "epochs=2"], ["--teacher", str(tmp_path / "teacher.pt")]
     others = (["mlp-256", "--set", "epochs=3"], ["mlp-256", *two, "--seed", "1"], ["mlp-512", *two], ["mlp-256", *two, *teacher])
     for network, *words in others:
-        with pytest.raises(SystemExit, match=r"trial\.pt: of another network, recipe, seed, teacher or data"):
+        with pytest.raises(SystemExit, match=r"trial\.pt: of another network, recipe, seed, teachers or data"):
             trial(network, *words)
 
 
@@ -42,14 +42,32 @@ def test_a_field_that_is_not_there_is_refused(trial, capsys: pytest.CaptureFixtu
     assert "drwn" in capsys.readouterr().err
 
 
-def test_a_student_learns_its_teachers_answers(trial, tmp_path: Path) -> None:
-    """A teacher that calls every digit a 3 has a student that does."""
-    trial("mlp-256", "--set", "epochs=1", keep="teacher.pt")
-    kept = torch.load(tmp_path / "teacher.pt", weights_only=True)
+def teacher_of(digit: int, keep: Path) -> list[str]:
+    """Make the kept network call every digit so."""
+    kept = torch.load(keep, weights_only=True)
     last = list(kept["state"]["network"])[-1]
-    kept["state"]["network"][last] = torch.eye(10)[3] * 1000
-    torch.save(kept, tmp_path / "teacher.pt")
-    trial("mlp-256", "--set", "epochs=2", "--teacher", str(tmp_path / "teacher.pt"))
-    student = recipes.network_of(tmp_path / "new/trial.pt")
+    kept["state"]["network"][last] = torch.eye(10)[digit] * 1000
+    torch.save(kept, keep)
+    return ["--teacher", str(keep)]
+
+
+def test_a_student_learns_its_teachers_answers(trial, tmp_path: Path) -> None:
+    trial("mlp-256", "--set", "epochs=1", keep="a.pt")
+    trial("mlp-256", "--set", "epochs=1", keep="b.pt")
+    three, eight = teacher_of(3, tmp_path / "a.pt"), teacher_of(8, tmp_path / "b.pt")
     images = torch.from_numpy(drawn.draw("test", 100).images)
-    assert (student(images).argmax(dim=1) == 3).all()
+    trial("mlp-256", "--set", "epochs=2", *three)
+    assert (recipes.network_of(tmp_path / "new/trial.pt")(images).argmax(dim=1) == 3).all()
+    trial("mlp-256", "--set", "epochs=4", *three, *eight, keep="both.pt")
+    likely = recipes.network_of(tmp_path / "both.pt")(images).softmax(dim=1).mean(dim=0).tolist()
+    assert likely[3] == pytest.approx(0.5, abs=0.1)
+    assert likely[8] == pytest.approx(0.5, abs=0.1)
+
+
+def test_a_teacher_whose_weights_were_averaged_teaches_with_the_average(trial, tmp_path: Path) -> None:
+    trial("mlp-256", "--set", "epochs=1", "--set", "average=0.9", keep="teacher.pt")
+    kept = torch.load(tmp_path / "teacher.pt", weights_only=True)["state"]
+    weights = recipes.network_of(tmp_path / "teacher.pt").network.state_dict()
+    for name, value in weights.items():
+        assert torch.equal(value, kept["average"][name])
+        assert not torch.equal(value, kept["network"][name])

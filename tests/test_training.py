@@ -17,7 +17,8 @@ from mnist_edge.runtimes.torch import load_network
 from mnist_edge.store.publishing import RUNS
 from mnist_edge.training.augment import augment
 from mnist_edge.training.loop import Epoch
-from mnist_edge.training.run import Run, train
+from mnist_edge.training.processes import ALONE
+from mnist_edge.training.run import Run, train, trainer_for
 from mnist_edge.training.settings import Settings, choose_device
 
 
@@ -86,18 +87,25 @@ class StopsIn(Silent):
 
 
 @pytest.mark.parametrize(
-    ("architecture", "schedule", "precision", "threads"),
+    ("architecture", "schedule", "precision", "threads", "average"),
     [
-        ("cnn-small", "onecycle", "float32", 2),  # dropout
-        ("resnet-tiny", "constant", "bfloat16", 1),  # running statistics
-        pytest.param("cnn-small", "constant", "float32", 1, marks=pytest.mark.proof),
-        pytest.param("resnet-tiny", "onecycle", "float32", 1, marks=pytest.mark.proof),
-        pytest.param("cnn-small", "onecycle", "bfloat16", 2, marks=pytest.mark.proof),
+        ("cnn-small", "onecycle", "float32", 2, 0.0),  # dropout
+        ("resnet-tiny", "constant", "bfloat16", 1, 0.9),  # running statistics
+        pytest.param("cnn-small", "constant", "float32", 1, 0.0, marks=pytest.mark.proof),
+        pytest.param("resnet-tiny", "onecycle", "float32", 1, 0.0, marks=pytest.mark.proof),
+        pytest.param("cnn-small", "onecycle", "bfloat16", 2, 0.0, marks=pytest.mark.proof),
     ],
 )
 @pytest.mark.slow
 def test_an_interrupted_training_ends_with_the_undisturbed_bits(
-    tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset, architecture: str, schedule: str, precision: str, threads: int
+    tmp_path: Path,
+    drawn_train: Dataset,
+    drawn_test: Dataset,
+    architecture: str,
+    schedule: str,
+    precision: str,
+    threads: int,
+    average: float,
 ) -> None:
     recipe = Recipe(
         epochs=3,
@@ -107,6 +115,7 @@ def test_an_interrupted_training_ends_with_the_undisturbed_bits(
         momentum=0.9,
         lr=0.01,
         precision=precision,
+        average=average,
     )
     data, test = drawn_train.first(180), drawn_test.first(100)
     undisturbed = train_small(tmp_path / "a", architecture, data=data, test=test, recipe=recipe, threads=threads)
@@ -123,6 +132,29 @@ def test_an_interrupted_training_ends_with_the_undisturbed_bits(
         resumed = train(run, settings, data, test, Silent()).model
     assert weights_of(resumed) == weights_of(undisturbed)
     assert len(resumed.path(resumed.manifest.history).read_text().splitlines()) == 3
+
+
+def test_a_recipe_can_publish_the_average_of_the_weights(tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset) -> None:
+    recipe = Recipe(epochs=2, batch_size=64, lr=0.01, average=0.9)
+    data = drawn_train.first(600)
+    model = train_small(tmp_path, "mlp-256", data=data, test=drawn_test, recipe=recipe)
+    trainer = trainer_for(settings_for(data, "mlp-256", recipe=recipe), data, ALONE)
+    steps: list[dict[str, torch.Tensor]] = []
+
+    class Keeps(Silent):
+        def on_batch(self, epoch: int, batch: int, batches: int, loss: float) -> None:
+            steps.append({name: value.clone().double() for name, value in trainer.state()["network"].items()})
+
+    epochs = list(trainer.epochs(Keeps()))
+    expected = steps[0]
+    for number, newest in enumerate(steps[1:], start=2):
+        decay = min(0.9, (1 + number) / (10 + number))
+        expected = {name: decay * expected[name] + (1 - decay) * newest[name] for name in expected}
+    published = load_network(model).network.state_dict()
+    for name, weights in published.items():
+        assert torch.allclose(weights.double(), expected[name], atol=1e-6)
+        assert not torch.allclose(weights.double(), steps[-1][name], atol=1e-4)
+    assert model.manifest.scores["validation_accuracy"] == epochs[-1].validation_accuracy
 
 
 def test_a_loss_that_is_not_finite_names_its_batch(tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset) -> None:

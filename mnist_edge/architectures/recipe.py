@@ -61,6 +61,8 @@ class Recipe:
         channels_last: keep images with their channels last, as bfloat16 always does. A CPU then trains convolutions faster by a third in float32,
             too, with other last bits.
         hands: how varied the drawn digits are (`dataset.drawn.draw`); ``few`` in recipes of older versions.
+        average: the decay of a running average of the weights, which becomes the network (Polyak and Juditsky, "Acceleration of Stochastic
+            Approximation by Averaging", 1992); 0 for the last weights, as in recipes of older versions.
     """
 
     name: Literal["best", "tutorial"] = "best"
@@ -79,6 +81,7 @@ class Recipe:
     drawn: float = 0.15
     hands: Literal["few", "many"] = "few"
     channels_last: bool = False
+    average: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", OLD_NAMES.get(self.name, self.name))  # unfinished runs and plug-ins of 0.1 hold the old one

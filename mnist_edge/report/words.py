@@ -33,12 +33,14 @@ def training(findings: Findings) -> list[str]:
         if recipe.get("drawn")
         else ""
     )
+    averaged = f"; the result is a running average of the weights, decay {recipe['average']:g}" if recipe.get("average") else ""
     versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items() if name != "platform")
     rate = f"rising to {recipe['lr']:g} and falling (one cycle)" if recipe["schedule"] == "onecycle" else f"{recipe['lr']:g}"
     return [
         f"{count(kept, 'image')} of {data_name(data['name'])}{drawn}; {_held_out(data)}",
         f"Recipe {recipe['name']}: {count(run['epochs'], 'epoch')}, {recipe['optimizer']}, batches of {recipe['batch_size']}, learning rate {rate}, "
-        f"weight decay {recipe['weight_decay']:g}{'; multiplied in bfloat16, the weights in float32' if recipe.get('precision') == 'bfloat16' else ''}",
+        f"weight decay {recipe['weight_decay']:g}{'; multiplied in bfloat16, the weights in float32' if recipe.get('precision') == 'bfloat16' else ''}"
+        f"{averaged}",
         _augmentation(recipe["augmentation"]),
         f"Seed {run['seed']}, {run['device']}, {_processes(run)}{count(run['threads'], 'thread')}: {duration(run['seconds'])}; {versions}",
         f"{percent(manifest.scores['validation_accuracy'])} on the held-out images; the test images were read once, at the end",

@@ -20,7 +20,7 @@ _OPTIONS = ("epochs", "batch_size", "lr", "precision")
 
 def recipe_of(manifest: Manifest) -> dict[str, Any]:
     """Return a model's recipe, completed with the fields that manifests of older versions lack."""
-    recipe: dict[str, Any] = {"precision": "float32", "hands": "few", "channels_last": False} | manifest.training["recipe"]
+    recipe: dict[str, Any] = {"precision": "float32", "hands": "few", "channels_last": False, "average": 0.0} | manifest.training["recipe"]
     if recipe["augmentation"] is not None:
         recipe["augmentation"] = {"elastic": 0.0, "pen": 0.0} | recipe["augmentation"]
     return recipe

@@ -91,8 +91,8 @@ def check_trained(settings: Settings, deployed: Deployed, pixels: NDArray[np.uin
 
 def check_disk(folder: Path, weights: int) -> None:
     """Raise TrainingError if the disk has no room for a training with this many bytes of weights."""
-    # a checkpoint holds the weights and at most two numbers of the optimiser's for each, and is written beside the one before
-    needed, free = 7 * weights + 2**21, shutil.disk_usage(folder).free
+    # a checkpoint holds the weights, perhaps their average, and at most two numbers of the optimiser's for each; it is written beside the one before
+    needed, free = 9 * weights + 2**21, shutil.disk_usage(folder).free
     if free < needed:
         raise TrainingError(
             f"{folder}: the disk has {free / 1e6:.1f} MB left, and the training needs {needed / 1e6:.1f} MB; free some, or name another --models-dir"

@@ -2,16 +2,17 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
+from torch.optim.swa_utils import AveragedModel
 
 from mnist_edge.architectures.deployed import Deployed
 from mnist_edge.architectures.own import told_as_its_own
@@ -73,8 +74,8 @@ class Images:
 class Trainer:
     """A network in training: weights, optimiser and schedule, which go into a checkpoint and come back from it.
 
-    `name` is what a user calls the network. Of several `processes`, each trains on its share of every batch. If `teacher` is set, the
-    network learns the teacher's probabilities for each changed image, not its label (Hinton, Vinyals and Dean, "Distilling the Knowledge
+    `name` is what a user calls the network. Of several `processes`, each trains on its share of every batch. If there are `teachers`, the
+    network learns the mean of their probabilities for each changed image, not its label (Hinton, Vinyals and Dean, "Distilling the Knowledge
     in a Neural Network", 2015, at temperature 1).
     """
 
@@ -88,27 +89,40 @@ class Trainer:
         validation: Images,
         processes: Processes = ALONE,
     ) -> None:
-        self.name, self.deployed, self.recipe, self.seed = name, deployed, recipe, seed
+        self.name, self.recipe, self.seed = name, recipe, seed
+        self._learning = deployed
+        self._average = AveragedModel(deployed, avg_fn=_average_with(recipe.average), use_buffers=True) if recipe.average else None
         self.training, self.validation, self.processes = training, validation, processes
         self.parameters = [parameter for parameter in deployed.parameters() if parameter.requires_grad]
         self.batches = math.ceil(len(training) / recipe.batch_size)
         self.optimizer = _optimizer(deployed, recipe)
         self.schedule = _schedule(self.optimizer, recipe, self.batches)
         self.done = 0
-        self.teacher: Deployed | None = None
+        self.teachers: Sequence[Deployed] = ()
+
+    @property
+    def deployed(self) -> Deployed:
+        """What the training makes: the average of the weights if the recipe asks for it, else the weights themselves."""
+        if self._average is None:
+            return self._learning
+        return cast(Deployed, self._average.module)
 
     def state(self) -> dict[str, Any]:
         """Return everything that the next epoch depends on."""
-        return {
+        state = {
             "epoch": self.done,
-            "network": self.deployed.network.state_dict(),
+            "network": self._learning.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
         }
+        return state | {"average": self.deployed.network.state_dict()} if self._average else state
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to the point at which `state` was taken."""
-        self.deployed.network.load_state_dict(state["network"])
+        self._learning.network.load_state_dict(state["network"])
+        if self._average:
+            self.deployed.network.load_state_dict(state["average"])
+            self._average.n_averaged.fill_(state["epoch"] * self.batches)
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.done = state["epoch"]
@@ -139,7 +153,7 @@ class Trainer:
         order = torch.randperm(len(self.training), generator=random).to(self.training.labels.device)
         if not self.processes.is_first:
             random.manual_seed(own * 1_000_003 + number)
-        self.deployed.train()
+        self._learning.train()
         loss_sum, correct = 0.0, torch.zeros((), dtype=torch.int64, device=order.device)
         for batch, indices in enumerate(order.split(self.recipe.batch_size), start=1):
             share = self.processes.share(indices)
@@ -147,7 +161,7 @@ class Trainer:
             if self.recipe.augmentation is not None:
                 pixels = augment(pixels, self.recipe.augmentation, random)
             with self._told_as_its_own(f"epoch {number}, batch {batch} of {self.batches}"):
-                loss, logits = loss_of(self.deployed, self.recipe, pixels, self._targets(pixels, labels))
+                loss, logits = loss_of(self._learning, self.recipe, pixels, self._targets(pixels, labels))
                 loss = loss * (len(share) / len(indices))
                 self.optimizer.zero_grad()
                 loss.backward()
@@ -160,6 +174,8 @@ class Trainer:
                 )
             with self._told_as_its_own(f"epoch {number}, batch {batch} of {self.batches}"):
                 self.optimizer.step()
+            if self._average:
+                self._average.update_parameters(self._learning)
             self.schedule.step()
             loss_sum += value * len(indices)
             correct += right.to(torch.int64)
@@ -168,22 +184,25 @@ class Trainer:
 
     @torch.no_grad()
     def _targets(self, pixels: Tensor, labels: Tensor) -> Tensor:
-        """Return what is to be learned: labels, int64 N, or the teacher's probabilities, float32 N×10."""
-        if self.teacher is None:
+        """Return what is to be learned: labels, int64 N, or the teachers' probabilities, float32 N×10."""
+        if not self.teachers:
             return labels
         with torch.autocast(pixels.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
-            logits: Tensor = self.teacher(pixels)
-        return logits.float().softmax(dim=1)
+            answers = [teacher(pixels) for teacher in self.teachers]
+        return torch.stack([logits.float().softmax(dim=1) for logits in answers]).mean(dim=0)
 
     @torch.no_grad()
     def _validate(self) -> tuple[float, float]:
-        self.processes.average_buffers(self.deployed)
-        self.deployed.eval()
+        deployed = self.deployed
+        self.processes.average_buffers(self._learning)
+        if self._average:
+            self.processes.average_buffers(deployed)
+        deployed.eval()
         loss, correct = 0.0, 0
         batches = zip(self.validation.pixels.split(EVALUATION_BATCH), self.validation.labels.split(EVALUATION_BATCH), strict=True)
         for pixels, labels in islice(batches, self.processes.rank, None, self.processes.count):
             with self._told_as_its_own(f"epoch {self.done + 1}, held-out images"):
-                logits = self.deployed(pixels)
+                logits = deployed(pixels)
             loss += cross_entropy(logits, labels, reduction="sum").item()
             correct += int((logits.argmax(dim=1) == labels).sum())
         loss, correct = self.processes.sum(torch.tensor([loss, correct], dtype=torch.float64)).tolist()
@@ -207,6 +226,18 @@ def loss_of(deployed: Deployed, recipe: Recipe, pixels: Tensor, targets: Tensor)
     with torch.autocast(pixels.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
         logits = deployed(pixels)
     return cross_entropy(logits.float(), targets), logits
+
+
+def _average_with(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
+    """Return the function that moves an average towards the newest weights: fast at first, because the first weights are random."""
+
+    def moved(average: Tensor, newest: Tensor, done: Tensor | int) -> Tensor:
+        if not newest.is_floating_point():
+            return newest
+        step = int(done) + 1
+        return average.lerp(newest, 1 - min(decay, (1 + step) / (10 + step)))
+
+    return moved
 
 
 def _optimizer(deployed: Deployed, recipe: Recipe) -> torch.optim.Optimizer:

@@ -39,6 +39,14 @@ def test_the_card_names_what_is_there(found: Findings) -> None:
     assert "No exported file is here" in text and "## How to use it" not in text
 
 
+def test_the_card_says_that_the_weights_are_an_average(found: Findings) -> None:
+    manifest = found.model.manifest
+    training = manifest.training | {"recipe": manifest.training["recipe"] | {"average": 0.998}}
+    averaged = replace(found, model=store.Model(found.model.folder, replace(manifest, training=training)))
+    assert "a running average of the weights, decay 0.998" in card.card(averaged, origin(averaged.model))
+    assert "average of the weights" not in card.card(found, origin(found.model))
+
+
 @pytest.mark.proof
 def test_the_cards_command_trains_the_same_weights_again(
     tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset, run_command: Command, run_process: Command
