@@ -49,6 +49,7 @@ def read_pages(
     """Read pages and print them as they come. Return whether anything failed: a picture, or a page without a digit or with an unsure one."""
     drawings = Files("--explain", explain, names)
     failed = False
+    hints = [hint for hint, used in (("--explain shows which", explain), ("--json says why", out.as_json)) if not used]
     for index, page in enumerate(_pages(names, predictor, ink)):
         error = page.error or _complaint(page, min_confidence)
         if error is not None:
@@ -56,7 +57,7 @@ def read_pages(
             out.problem(f"error: {' '.join(error.split())}")
         if page.reading is not None:
             reading = page.reading
-            for warning in (*reading.warnings, *_doubts(reading)):
+            for warning in (*reading.warnings, *_doubts(reading, hints)):
                 out.problem(f"warning: {printable(page.path)}: {warning}")
             drawings.write(index, lambda: _drawn(reading))  # noqa: B023 - drawn at once
         if out.as_json:
@@ -80,10 +81,13 @@ def _pages(names: Iterable[tuple[str, str | None]], predictor: Predictor, ink: s
         yield _Page(path, reading, error, time.perf_counter() - started)
 
 
-def _doubts(reading: Reading) -> list[str]:
-    """Say how many digits may be wrong, and how to see which."""
+def _doubts(reading: Reading, hints: list[str]) -> list[str]:
+    """Say how many digits may be wrong, and which options tell more."""
     doubted = sum(bool(digit.warnings) for digit in reading.digits)
-    return [f"{count(doubted, 'digit')} of {len(reading.digits)} may be wrong; --explain shows which, --json says why"] if doubted else []
+    if not doubted:
+        return []
+    warning = f"{count(doubted, 'digit')} of {len(reading.digits)} may be wrong"
+    return [f"{warning}; {', '.join(hints)}" if hints else warning]
 
 
 def _complaint(page: _Page, least: float | None) -> str | None:

@@ -60,6 +60,8 @@ def test_doubts_are_counted_and_where_to_see_them_is_said(sheet: Path, tmp_path:
     done = run_command("predict", str(tmp_path / "touching.png"), "--several", *MODEL)
     assert done.stdout == "36\n"
     assert "touching.png: 2 digits of 2 may be wrong; --explain shows which, --json says why" in done.stderr
+    drawn = run_command("predict", str(tmp_path / "touching.png"), "--several", "--explain", str(tmp_path / "drawn.png"), *MODEL)
+    assert drawn.stderr.rstrip().endswith("2 digits of 2 may be wrong; --json says why")
     assert "may be wrong" not in run_command("predict", str(sheet), "--several", *MODEL).stderr
 
 
