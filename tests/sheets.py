@@ -57,11 +57,16 @@ def page(
     return Image.fromarray((paper + (ink - paper) * strength).astype(np.uint8))
 
 
-def touching() -> Image.Image:
-    """A sheet with a 3 and a 6 that a stroke joins."""
-    sheet = np.full((160, 220), 255, np.uint8)
-    for x, digit in ((40, 3), (84, 6)):
-        one = np.asarray(Image.fromarray(clear_digits()[digit][1]).resize((84, 84), Image.Resampling.BICUBIC))
-        sheet[40:124, x : x + 84] = np.minimum(sheet[40:124, x : x + 84], 255 - one)
-    sheet[78:84, 76:112] = 0
+def touching(digits: str = "36") -> Image.Image:
+    """A sheet with digits that strokes join."""
+    sheet = np.full((160, 132 + 44 * len(digits)), 255, np.uint8)
+    right = 0
+    for i, digit in enumerate(digits):
+        x = 40 + 44 * i
+        one = 255 - np.asarray(Image.fromarray(clear_digits()[int(digit)][1]).resize((84, 84), Image.Resampling.BICUBIC))
+        at = x + np.flatnonzero((one[38:44] < 100).any(axis=0))
+        sheet[40:124, x : x + 84] = np.minimum(sheet[40:124, x : x + 84], one)
+        if i:
+            sheet[78:84, right - 4 : at[0] + 4] = 0
+        right = at[-1]
     return Image.fromarray(sheet)

@@ -31,8 +31,11 @@ _MOST_IN_CLUSTER, _MOST_IN_DIGIT = 6, 3
 #: A piece smaller than this share of a digit's height is a fragment or a speck.
 SMALL = 0.35
 
-#: A slice has to be a digit at least so surely, and at least so high, as a share of the whole.
-_CUT, _CUT_HEIGHT = 0.5, 0.62
+#: A slice has to be a digit at least so surely, and at least so high, as a share of the whole; and all slices of a whole so surely on average.
+_CUT, _CUT_HEIGHT, _CUT_SURE = 0.2, 0.62, 0.75
+
+#: A digit is at most so wide, as a share of the height of the page's digits. Of a page, so many sets of slices are tried, in some two seconds.
+_WIDEST, _MOST_SPANS = 1.6, 5_000
 
 #: What is a sign at least so surely stays whole, whatever its pieces look like: those of % are 0, 1 and 0.
 _SIGN = 0.7
@@ -210,30 +213,48 @@ def _split(ink: Ink, found: list[Character], height: float, answer: Answer) -> l
             pieces = slices(part, min(part.height, 1.3 * height))
             if len(pieces) > 1:
                 cuts[i] = pieces
-    spans = [
-        (i, a, b) for i, pieces in cuts.items() for a in range(len(pieces)) for b in range(a + 1, len(pieces) + 1) if b - a < len(pieces)
+    result, asked = [[character] for character in found], 0
+    for i, pieces in sorted(cuts.items(), key=lambda cut: len(cut[1])):
+        spans = _spans(pieces, _WIDEST * height)
+        asked += len(spans)
+        if asked > _MOST_SPANS:
+            break
+        characters = ask(ink, [joined(pieces[a:b]) for a, b in spans], answer, cut=True)
+        result[i] = _best_path(dict(zip(spans, characters, strict=True)), found[i], len(pieces))
+    return [character for characters in result for character in characters]
+
+
+def _spans(pieces: list[Part], widest: float) -> list[tuple[int, int]]:
+    """Return the slices that may be a digit together, as first and last one, this exclusive: not all, and not more than a digit is wide."""
+    ends = range(1, len(pieces) + 1)
+    return [
+        (a, b)
+        for b in ends
+        for a in range(b)
+        if b - a < len(pieces) and (b - a == 1 or max(one.right for one in pieces[a:b]) - min(one.left for one in pieces[a:b]) <= widest)
     ]
-    asked = ask(ink, [joined(cuts[i][a:b]) for i, a, b in spans], answer, cut=True)
-    options: dict[int, dict[tuple[int, int], Character]] = {i: {(0, len(pieces)): found[i]} for i, pieces in cuts.items()}
-    for (i, a, b), character in zip(spans, asked, strict=True):
-        options[i][a, b] = character
-    result: list[Character] = []
-    for i, character in enumerate(found):
-        result += _best_path(options[i], len(cuts[i])) if i in options else [character]
-    return result
 
 
-def _best_path(options: dict[tuple[int, int], Character], length: int) -> list[Character]:
-    """Return the surest way through the slices; each option is a span of them."""
-    total = max(1.0, options[0, length].part.ink)
+def _best_path(spans: dict[tuple[int, int], Character], whole: Character, length: int) -> list[Character]:
+    """Return the surest way through the slices, each of them once; `whole` is all of them, and stays if there is none."""
     best: list[tuple[float, list[Character]]] = [(0.0, [])]
     for end in range(1, length + 1):
-        ways = []
+        ways: list[tuple[float, list[Character]]] = [(-np.inf, [])]
         for start in range(end):
-            character = options[start, end]
-            if character.cut and (character.sure < _CUT or character.part.height < _CUT_HEIGHT * options[0, length].part.height):
-                continue
-            score = best[start][0] + character.part.ink / total * log(character.worth)
-            ways.append((score, [*best[start][1], character]))
-        best.append(max(ways, key=lambda way: way[0], default=(-np.inf, [])))
-    return best[length][1] or [options[0, length]]
+            character = spans.get((start, end))
+            if character and character.sure >= _CUT and character.part.height >= _CUT_HEIGHT * whole.part.height:
+                score, before = best[start]
+                ways.append((score + character.part.ink / max(1.0, whole.part.ink) * log(character.worth), [*before, character]))
+        best.append(max(ways, key=lambda way: way[0]))
+    score, cut = best[length]
+    strokes = sum(one.is_bare for one in cut)  # of w and m, cut
+    if score <= log(whole.worth) or 2 * strokes > len(cut) or np.mean([one.sure for one in cut]) < _CUT_SURE:
+        return [whole]
+    return _beside_digits(cut)
+
+
+def _beside_digits(cut: list[Character]) -> list[Character]:
+    """Return slices with kinds that know of each other: beside digits, what looks half like none is one (Bayes' rule)."""
+    counts = np.bincount([int(np.argmax(one.kinds)) for one in cut], minlength=3) + 1.0
+    likely = [np.asarray(one.kinds) * counts for one in cut]
+    return [one._replace(kinds=tuple((kinds / kinds.sum()).tolist())) for one, kinds in zip(cut, likely, strict=True)]

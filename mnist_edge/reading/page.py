@@ -151,11 +151,13 @@ def levels(pieces: Components, mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
     return steps.cumsum(axis=1, dtype=np.int16)[:, :-1].astype(np.uint8)
 
 
-def typical_height(pieces: Components) -> float:
+def typical_height(pieces: Components, widest: float = 3) -> float:
     """Return the height of most of the ink that may be writing, 0 if there is none: neither specks, nor rules, nor what frames others."""
     height, width = pieces.height, pieces.width
     longer = np.maximum(height, width)
-    fits = (longer >= max(7, LEAST_HEIGHT * sqrt(min(prod(pieces.shape), PAGE_PIXELS)))) & (width <= 3 * height) & (height <= 12 * width)
+    fits = (
+        (longer >= max(7, LEAST_HEIGHT * sqrt(min(prod(pieces.shape), PAGE_PIXELS)))) & (width <= widest * height) & (height <= 12 * width)
+    )
     fits &= (pieces.borders <= 1) & (height < 0.95 * pieces.shape[0])
     chosen = np.flatnonzero(fits)
     if not len(chosen):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from mnist_edge.image.ink import quantile
 from mnist_edge.image.strokes import FINE, cut_out, fit, place, stroke_width, thicken
@@ -82,8 +83,8 @@ def seen(ink: Ink, part: Part) -> NDArray[np.uint8]:
     return place(fit(thicken(drawing, stroke_width(drawing) / FINE)))
 
 
-#: A part is cut into at most so many slices.
-_MOST_SLICES = 4
+#: A part is cut into at most so many slices for each digits' height in its width; cuts keep such a distance, as a share of that height.
+_SLICES, _APART = 6, 0.1
 
 
 def slices(part: Part, height: float) -> list[Part]:
@@ -94,7 +95,7 @@ def slices(part: Part, height: float) -> list[Part]:
     mask = part.mask
     high, wide = mask.shape
     from_middle = np.arange(high) - high / 2
-    columns, near = np.arange(wide), int(0.5 * height)
+    columns, near, edge = np.arange(wide), max(1, int(0.5 * height)), max(3, int(0.2 * height))
     places: list[tuple[float, int, NDArray[np.intp]]] = []
     for slant in (0.0, 0.25, -0.25, 0.5):
         shift = np.rint(-slant * from_middle).astype(np.intp)
@@ -102,15 +103,16 @@ def slices(part: Part, height: float) -> list[Part]:
         sheared = np.zeros((high, wide + 2 * reach), np.int32)
         sheared[np.arange(high)[:, None], columns + reach - shift[:, None]] = mask
         passed = sheared.sum(axis=0)
-        for x in range(max(3, int(0.2 * height)), wide - max(3, int(0.2 * height))):
-            at = x + reach
-            least = passed[at]
-            beside = min(passed[max(0, at - near) : at].max(), passed[at + 1 : at + 1 + near].max())
-            if least <= 0.6 * beside and least == passed[at - 2 : at + 3].min():
-                places.append((float(least) + 0.06 * abs(slant) * height, x, shift))
+        before = sliding_window_view(np.pad(passed, (near, 0)), near).max(axis=1)[:-1]
+        behind = sliding_window_view(np.pad(passed, (0, near)), near).max(axis=1)[1:]
+        narrowest = sliding_window_view(np.pad(passed, 2, mode="edge"), 5).min(axis=1)
+        fits = (passed <= 0.6 * np.minimum(before, behind)) & (passed == narrowest)
+        at = np.flatnonzero(fits[reach + edge : reach + wide - edge]) + edge
+        places += [(float(passed[x + reach]) + 0.06 * abs(slant) * height, int(x), shift) for x in at]
+    most = round(_SLICES * wide / height)
     cuts: list[tuple[int, NDArray[np.intp]]] = []
     for _, x, shift in sorted(places, key=lambda place: place[:2]):
-        if len(cuts) < _MOST_SLICES - 1 and all(abs(x - other) >= 0.25 * height for other, _ in cuts):
+        if len(cuts) < most - 1 and all(abs(x - other) >= _APART * height for other, _ in cuts):
             cuts.append((x, shift))
     owner = np.zeros(mask.shape, np.int8)
     for x, shift in cuts:

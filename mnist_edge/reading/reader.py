@@ -211,7 +211,7 @@ def _pieces(ink: Ink) -> tuple[Components, float]:
     if height == 0 and len(pieces):  # all digits may stand on a shorter line, and be one piece with it
         rules = _joined(rules, find_rules(mask, max(_SHORT_RULE * longer, 24)))
         pieces = find_components(mask := _without(ink.mask, rules), ink.strength)
-        height = typical_height(pieces)
+        height = typical_height(pieces) or typical_height(pieces, 12)  # or all touch
     if height == 0:
         return pieces, 0.0
     if (np.maximum(pieces.width, pieces.height) > 1.8 * height).any():

@@ -33,6 +33,9 @@ _PAGE_OF_DIGITS = 0.75
 #: Ink fainter than this share of the digits' is none: the other side of the sheet, a smudge.
 _FAINT = 0.4
 
+#: On a page without a digit that is at least so sure, one that is less sure counts if its ink is strong, of 255: that of shadows and smudges is not.
+_SURE, _LESS_SURE, _STRONG = 0.9, 0.7, 100
+
 Words = list[list["Character"]]
 
 
@@ -87,8 +90,8 @@ def _in_context(rows: list[Words], height: float) -> list[Words]:
 
 def _without_strays(rows: list[Words]) -> list[Words]:
     """Leave out bare strokes where there is nothing else, and what stands alone and is unlike the other digits."""
-    digits = [one for row in rows for word in row for one in word]
-    known = [one for one in digits if one.sure >= 0.9 and not one.is_bare]
+    digits = [one for row in rows for word in row for one in word if not one.is_bare]
+    known = [one for one in digits if one.sure >= _SURE] or [one for one in digits if one.sure >= _LESS_SURE and one.strength >= _STRONG]
     if not known:
         return []
     page = _middle(known)

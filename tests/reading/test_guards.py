@@ -6,10 +6,10 @@ import made_pages
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
-from sheets import REFERENCE, page
+from sheets import REFERENCE, page, touching
 
 from mnist_edge import Predictor
-from mnist_edge.reading import choosing, parts, rules
+from mnist_edge.reading import choosing, parts, rules, sense
 
 
 @pytest.fixture(scope="module")
@@ -114,20 +114,52 @@ def test_a_line_of_dots_is_a_rule_and_what_crosses_it_is_not() -> None:
     assert left[60:140, 200:206].all() and left.sum() == 80 * 6
 
 
-def _way(sure: float, height: int, cut: bool, width: int = 40) -> choosing.Character:
-    part = parts.Part(0, height, 0, width, np.ones((height, width), np.bool_), float(height * width))
-    return choosing.Character(part, np.zeros((28, 28), np.uint8), 3, sure, (1.0, 0.0, 0.0), cut)
+def _way(sure: float, height: int, width: int = 40, strength: int = 1, digit: int = 3) -> choosing.Character:
+    part = parts.Part(0, height, 0, width, np.ones((height, width), np.bool_), float(height * width * strength))
+    return choosing.Character(part, np.zeros((28, 28), np.uint8), digit, sure, (1.0, 0.0, 0.0), cut=True)
 
 
 @pytest.mark.parametrize(
     ("sure", "height", "parted"),
-    [(0.9, 80, True), (0.45, 80, False), (0.9, 40, False)],
+    [(0.9, 80, True), (0.65, 80, True), (0.45, 80, False), (0.9, 40, False)],
 )
 def test_slices_have_to_be_digits_surely_and_as_high(sure: float, height: int, parted: bool) -> None:
     """Even where the whole is surer not to be one: half of a letter is no digit."""
-    ways = {(0, 2): _way(0.05, 80, False, 80), (0, 1): _way(0.9, 80, True), (1, 2): _way(sure, height, True)}
-    chosen = choosing._best_path(ways, 2)
+    ways = {(0, 1): _way(0.9, 80), (1, 2): _way(sure, height)}
+    chosen = choosing._best_path(ways, _way(0.05, 80, 80), 2)
     assert (len(chosen) == 2) == parted
+
+
+def test_one_slice_among_many_may_be_doubtful_but_not_most_of_them_mere_strokes() -> None:
+    whole = _way(0.05, 80, 160)
+    doubtful = {(i, i + 1): _way(0.3 if i == 2 else 1.0, 80) for i in range(4)}
+    assert len(choosing._best_path(doubtful, whole, 4)) == 4
+    of_a_w = {(i, i + 1): _way(1.0, 80, 10, digit=1) for i in range(4)}
+    assert choosing._best_path(of_a_w, whole, 4) == [whole]
+
+
+def test_what_is_asked_about_slices_has_a_limit(reference: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page full of scribbles is answered in seconds."""
+    sheet = np.vstack(
+        [np.pad(np.asarray(touching(digits)), ((0, 0), (0, 396 - 44 * len(digits))), constant_values=255) for digits in ("365836", "36")]
+    )
+    asked: list[int] = []
+    ask = choosing.ask
+    monkeypatch.setattr(
+        choosing, "ask", lambda ink, found, *more, **cut: (asked.append(len(found) if cut else 0), ask(ink, found, *more, **cut))[1]
+    )
+    assert reference.read(Image.fromarray(sheet)).text == "365836/36"
+    everything = sum(asked)
+    monkeypatch.setattr(choosing, "_MOST_SPANS", everything - 1)
+    asked.clear()
+    assert reference.read(Image.fromarray(sheet)).text == "36"  # the narrowest first
+    assert 0 < sum(asked) < everything
+
+
+@pytest.mark.parametrize(("strength", "read"), [(150, True), (50, False)])
+def test_a_digit_alone_that_is_not_quite_sure_counts_if_its_ink_is_strong(strength: int, read: bool) -> None:
+    """Shadows of empty pages are faint."""
+    assert any(sense.only_digits([[[_way(0.8, 60, strength=strength)]]], 60)) == read
 
 
 def test_a_table_of_printed_digits(reference: Predictor) -> None:

@@ -116,9 +116,10 @@ def test_straight_ones_that_reach_from_line_to_line_are_no_sides_of_boxes(paper:
     assert found(reference.read(sheet)) == "4567111"
 
 
-def test_touching_digits_are_cut_and_say_so(reference: Predictor) -> None:
-    reading = reference.read(touching())
-    assert found(reading) == "36"
+@pytest.mark.parametrize("digits", ["36", "3658", "365836"])
+def test_touching_digits_are_cut_and_say_so(reference: Predictor, digits: str) -> None:
+    reading = reference.read(touching(digits))
+    assert found(reading) == digits
     assert all("cut from digits that touch" in digit.warnings for digit in reading.digits)
 
 
