@@ -19,6 +19,7 @@ from mnist_edge import architectures
 from mnist_edge import dataset as datasets
 from mnist_edge.architectures.deployed import Deployed, torch_logits
 from mnist_edge.architectures.recipe import Recipe
+from mnist_edge.common.errors import UsageError
 from mnist_edge.common.files import sha256_file
 from mnist_edge.dataset import Dataset
 from mnist_edge.proof.evaluation import evaluate_logits
@@ -108,7 +109,7 @@ def main() -> None:
     data = datasets.load("mnist", "train", options.data_dir)
     try:
         recipe = changed(architectures.find(options.network).best, options.set, options.augment)
-    except TypeError as error:  # a field that is not there
+    except (TypeError, UsageError) as error:  # a field that is not there, a value that makes no sense
         parser.error(str(error))
     settings = Settings(options.network, {}, recipe, options.seed, "cpu", 1, datasets.describe(data), "MIT", held_out=options.held_out)
     trainer = trainer_for(settings, data, ALONE)

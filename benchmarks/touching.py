@@ -3,8 +3,8 @@
     python benchmarks/touching.py [--digits 2 3 4] [--rows 40] [--seed 0] [--model MODEL] [--runtime ort] [--data-dir FOLDER] [--save FOLDER]
 
 The digits are of MNIST's held-out writers, three times as large, and overlap by a few pixels. A row depends on its length, its number
-and the seed alone. Prints a line of JSON for each length: the share of rows without an error, the edit distance as a share of the digits, and on how
-many rows none is read. `--save` writes the rows that were read wrongly, under what stands on them and what was read.
+and the seed alone. Prints a line of JSON for each length: how many rows were read right, how many wrong and how many not at all, and the edit
+distance as a share of the digits. `--save` writes the rows that were not read right, under what stands on them and what was read.
 """
 
 import argparse
@@ -70,6 +70,8 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--save", type=Path)
     options = parser.parse_args()
+    if min(*options.digits, options.rows) < 1 or options.seed < 0:
+        parser.error("--digits and --rows are 1 or more, --seed 0 or more")
     warnings.simplefilter("ignore", UnprovenWarning)
     predictor = Predictor.load(options.model, options.runtime)
     data = datasets.load("mnist", "train", options.data_dir)
@@ -83,8 +85,8 @@ def main() -> None:
             if options.save and text != truth:
                 options.save.mkdir(parents=True, exist_ok=True)
                 picture.save(options.save / f"{truth}-read-as-{text.replace('/', '-') or 'nothing'}.png")
-        row = {"digits": digits, "rows": options.rows, "right": right, "edit_share": round(errors / (digits * options.rows), 3)}
-        print(json.dumps(row | {"unread": unread}), flush=True)
+        row = {"digits": digits, "right": right, "wrong": options.rows - right - unread, "unread": unread}
+        print(json.dumps(row | {"edit_share": round(errors / (digits * options.rows), 3)}), flush=True)
 
 
 if __name__ == "__main__":

@@ -157,6 +157,12 @@ def test_a_recipe_can_publish_the_average_of_the_weights(tmp_path: Path, drawn_t
     assert model.manifest.scores["validation_accuracy"] == epochs[-1].validation_accuracy
 
 
+@pytest.mark.parametrize("average", [-0.5, 1.0, float("nan")])
+def test_an_average_that_makes_no_sense_is_refused(average: float) -> None:
+    with pytest.raises(UsageError, match="average must be at least 0 and below 1"):
+        Recipe(average=average)
+
+
 def test_a_loss_that_is_not_finite_names_its_batch(tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset) -> None:
     recipe = Recipe(epochs=1, batch_size=64, lr=1e18, schedule="constant", optimizer="sgd")
     with pytest.raises(TrainingError, match=r"the loss is (nan|inf) in epoch 1, batch \d+ of 20; try a lower --lr"):

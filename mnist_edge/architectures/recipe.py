@@ -84,6 +84,8 @@ class Recipe:
     average: float = 0.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.average < 1:
+            raise UsageError(f"a recipe's average must be at least 0 and below 1, not {self.average}")
         object.__setattr__(self, "name", OLD_NAMES.get(self.name, self.name))  # unfinished runs and plug-ins of 0.1 hold the old one
 
     def changed(

@@ -34,7 +34,7 @@ SMALL = 0.35
 #: A slice has to be a digit at least so surely, and at least so high, as a share of the whole; and all slices of a whole so surely on average.
 _CUT, _CUT_HEIGHT, _CUT_SURE = 0.2, 0.62, 0.75
 
-#: A digit is at most so wide, as a share of the height of the page's digits. Of a page, so many sets of slices are tried, in some two seconds.
+#: A digit is at most so wide, as a share of the height of the page's digits. When so many sets of slices have been tried, the rest is cut into few.
 _WIDEST, _MOST_SPANS = 1.6, 5_000
 
 #: What is a sign at least so surely stays whole, whatever its pieces look like: those of % are 0, 1 and 0.
@@ -205,20 +205,18 @@ def _best_cover(
 
 def _split(ink: Ink, found: list[Character], height: float, answer: Answer) -> list[Character]:
     """Cut what may be several digits that touch, where the networks are surer of them than of one."""
-    cuts: dict[int, list[Part]] = {}
+    wide: list[tuple[int, float]] = []
     for i, character in enumerate(found):
         part = character.part
         aspect = part.width / max(part.height, 0.7 * height)
         if part.height >= 0.5 * height and (aspect > 1.25 or (aspect > 0.75 and character.sure < 0.9)):
-            pieces = slices(part, min(part.height, 1.3 * height))
-            if len(pieces) > 1:
-                cuts[i] = pieces
+            wide.append((i, aspect))
     result, asked = [[character] for character in found], 0
-    for i, pieces in sorted(cuts.items(), key=lambda cut: len(cut[1])):
+    for i, _ in sorted(wide, key=lambda one: one[1]):  # the narrowest first: they are read best
+        part = found[i].part
+        pieces = slices(part, min(part.height, 1.3 * height), few=asked >= _MOST_SPANS)
         spans = _spans(pieces, _WIDEST * height)
         asked += len(spans)
-        if asked > _MOST_SPANS:
-            break
         characters = ask(ink, [joined(pieces[a:b]) for a, b in spans], answer, cut=True)
         result[i] = _best_path(dict(zip(spans, characters, strict=True)), found[i], len(pieces))
     return [character for characters in result for character in characters]
@@ -250,11 +248,4 @@ def _best_path(spans: dict[tuple[int, int], Character], whole: Character, length
     strokes = sum(one.is_bare for one in cut)  # of w and m, cut
     if score <= log(whole.worth) or 2 * strokes > len(cut) or np.mean([one.sure for one in cut]) < _CUT_SURE:
         return [whole]
-    return _beside_digits(cut)
-
-
-def _beside_digits(cut: list[Character]) -> list[Character]:
-    """Return slices with kinds that know of each other: beside digits, what looks half like none is one (Bayes' rule)."""
-    counts = np.bincount([int(np.argmax(one.kinds)) for one in cut], minlength=3) + 1.0
-    likely = [np.asarray(one.kinds) * counts for one in cut]
-    return [one._replace(kinds=tuple((kinds / kinds.sum()).tolist())) for one, kinds in zip(cut, likely, strict=True)]
+    return cut

@@ -18,7 +18,7 @@ from mnist_edge.reading.page import CLEAR_POLARITY, PAGE_PIXELS, Ink, find_ink, 
 from mnist_edge.reading.parts import Part, parts_of
 from mnist_edge.reading.rows import find_rows, words
 from mnist_edge.reading.rules import Rules, find_rules, sides_of_boxes
-from mnist_edge.reading.sense import IS_DIGIT, only_digits
+from mnist_edge.reading.sense import IS_DIGIT, SURE, only_digits
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -147,7 +147,9 @@ def read(picture: Picture, answer: Answer, ink: str = "auto", *, threshold: floa
     if page is None:
         return Reading((), decoded.size, None, 0, decoded.pixels, decoded.warnings)
     written = [words(row, page.height) for row in find_rows(page.characters, page.height)]
-    rows = tuple(row for words_ in only_digits(written, page.height) if (row := _digits(words_, page, decoded, turned, threshold)))
+    kept = only_digits(written, page.height)
+    unsure = all(one.sure < SURE for row in kept for word in row for one in word)  # nothing on the page says that digits stand on it
+    rows = tuple(row for words_ in kept if (row := _digits(words_, page, decoded, turned, threshold, unsure)))
     notes = decoded.warnings
     if turned:
         notes += (f"the writing is {'upside down' if turned == 180 else 'on its side'}: read after a turn by {turned}° counter-clockwise",)
@@ -268,13 +270,13 @@ def _runs_in_rows(page: _Page) -> bool:
 
 
 def _digits(
-    row: list[list[Character]], page: _Page, decoded: Decoded, turned: int, threshold: float | None
+    row: list[list[Character]], page: _Page, decoded: Decoded, turned: int, threshold: float | None, unsure: bool
 ) -> tuple[tuple[Digit, ...], ...]:
     """Return the digits of a row, word by word, with their boxes in the upright picture."""
     scale = decoded.size[0] / decoded.pixels.shape[1], decoded.size[1] / decoded.pixels.shape[0]
 
     def digit(one: Character) -> Digit:
-        return Digit(one.digit, one.sure, _box(one.part, page.ink.mask.shape, turned, scale, decoded.size), _doubts(one, threshold))
+        return Digit(one.digit, one.sure, _box(one.part, page.ink.mask.shape, turned, scale, decoded.size), _doubts(one, threshold, unsure))
 
     return tuple(tuple(digit(one) for one in word) for word in row)
 
@@ -293,11 +295,11 @@ def _box(part: Part, shape: tuple[int, ...], turned: int, scale: tuple[float, fl
     return int(left * across), int(top * down), min(size[0], ceil(right * across)), min(size[1], ceil(bottom * down))
 
 
-def _doubts(one: Character, threshold: float | None) -> tuple[str, ...]:
+def _doubts(one: Character, threshold: float | None, unsure: bool) -> tuple[str, ...]:
     found = []
     if threshold is not None and one.probability < threshold:
         found.append(low_confidence(threshold))
-    if one.kinds[0] < IS_SURELY:
+    if unsure or one.kinds[0] < IS_SURELY:
         found.append("perhaps no digit")
     if one.cut:
         found.append("cut from digits that touch")

@@ -33,8 +33,11 @@ _PAGE_OF_DIGITS = 0.75
 #: Ink fainter than this share of the digits' is none: the other side of the sheet, a smudge.
 _FAINT = 0.4
 
-#: On a page without a digit that is at least so sure, one that is less sure counts if its ink is strong, of 255: that of shadows and smudges is not.
-_SURE, _LESS_SURE, _STRONG = 0.9, 0.7, 100
+#: What is a digit at least so surely shows what the others look like.
+SURE = 0.9
+
+#: Where nothing is, a digit may be less sure if its ink is so strong, of 255: the ink of shadows and smudges is not.
+_LESS_SURE, _STRONG = 0.7, 100
 
 Words = list[list["Character"]]
 
@@ -51,7 +54,7 @@ def _letters(characters: list[Character], height: float) -> float:
 
 def only_digits(rows: list[Words], height: float) -> list[Words]:
     """Return the rows with their digits alone; words and rows without any are left out."""
-    known = [one.strength for row in rows for word in row for one in word if one.sure >= 0.9]
+    known = [one.strength for row in rows for word in row for one in word if one.sure >= SURE]
     faint = _FAINT * float(np.median(known)) if known else 0.0
     rows = _in_context([[[one for one in word if one.strength >= faint] for word in row] for row in rows], height)
     kept: list[Words] = []
@@ -90,15 +93,15 @@ def _in_context(rows: list[Words], height: float) -> list[Words]:
 
 def _without_strays(rows: list[Words]) -> list[Words]:
     """Leave out bare strokes where there is nothing else, and what stands alone and is unlike the other digits."""
-    digits = [one for row in rows for word in row for one in word if not one.is_bare]
-    known = [one for one in digits if one.sure >= _SURE] or [one for one in digits if one.sure >= _LESS_SURE and one.strength >= _STRONG]
+    shapes = [one for row in rows for word in row for one in word if not one.is_bare]
+    known = [one for one in shapes if one.sure >= SURE] or [one for one in shapes if one.sure >= _LESS_SURE and one.strength >= _STRONG]
     if not known:
         return []
     page = _middle(known)
     result = []
     for row in rows:
         own = [one for word in row for one in word]
-        beside = [one for one in own if one.sure >= 0.9 and not one.is_bare]
+        beside = [one for one in own if one.sure >= SURE and not one.is_bare]
         middle = _middle(beside) if len(beside) >= 3 else page
         alone = len(own) <= 2 and all(one.is_bare or one.part.borders for one in own)
         left = [[one for one in word if _is_like(one, middle, alone)] for word in row]
