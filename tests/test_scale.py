@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -315,6 +316,19 @@ def test_answers_in_a_pipeline_of_ray_data(cluster: Any, scans: Path, run_comman
 
 
 @pytest.mark.proof
+def _when_routed(url: str) -> Any:
+    """Return what a URL answers as JSON. Ray's proxy answers 404 until it has heard of the route."""
+    until = time.monotonic() + 60
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=60) as reply:
+                return json.load(reply)
+        except urllib.error.HTTPError as error:
+            if error.code != 404 or time.monotonic() > until:
+                raise
+        time.sleep(0.2)
+
+
 def test_ray_serve_answers_pictures_and_refuses_others(cluster: Any, scans: Path, run_command: Command) -> None:
     import socket
 
@@ -329,8 +343,7 @@ def test_ray_serve_answers_pictures_and_refuses_others(cluster: Any, scans: Path
     try:
         serve.run(app({"model": str(REFERENCE)}))
         url = f"http://127.0.0.1:{port}"
-        with urllib.request.urlopen(f"{url}/v2/health/ready", timeout=60) as reply:
-            assert json.load(reply)["ready"] is True
+        assert _when_routed(f"{url}/v2/health/ready")["ready"] is True
         path = scans / "png" / "0005.png"
         with urllib.request.urlopen(urllib.request.Request(f"{url}/predict", path.read_bytes()), timeout=60) as reply:
             answer = json.load(reply)
