@@ -86,13 +86,13 @@ def seen(ink: Ink, part: Part) -> NDArray[np.uint8]:
 #: A part is cut into at most so many slices for each digits' height in its width; cuts keep such a distance, as a share of that height.
 _SLICES, _APART = 6, 0.1
 
-#: Where there is no time for more, a part is cut into so many slices, farther apart.
-FEW, _FAR_APART = 4, 0.25
+#: Where a page has too many wide parts, a part is cut into at most so many slices, and cuts keep such a distance.
+_FEW, _FAR_APART = 4, 0.25
 
 
 def slices(part: Part, height: float, few: bool = False) -> list[Part]:
-    """Cut a part into slices, at the places where digits may touch; `height` is that of digits around it. One slice: it has no such place. `few`:
-    only at the likeliest places.
+    """Cut a part into slices, at the places where digits may touch; `height` is that of digits around it. One slice: it has no such place.
+    With `few`, it is cut only at the likeliest of them.
 
     A cut runs down, or slanted a little; it passes little ink, at a place that is narrow beside what lies left and right of it.
     """
@@ -113,7 +113,7 @@ def slices(part: Part, height: float, few: bool = False) -> list[Part]:
         fits = (passed <= 0.6 * np.minimum(before, behind)) & (passed == narrowest)
         at = np.flatnonzero(fits[reach + edge : reach + wide - edge]) + edge
         places += [(float(passed[x + reach]) + 0.06 * abs(slant) * height, int(x), shift) for x in at]
-    most, apart = (FEW, _FAR_APART) if few else (round(_SLICES * wide / height), _APART)
+    most, apart = (_FEW, _FAR_APART) if few else (round(_SLICES * wide / height), _APART)
     cuts: list[tuple[int, NDArray[np.intp]]] = []
     for _, x, shift in sorted(places, key=lambda place: place[:2]):
         if len(cuts) < most - 1 and all(abs(x - other) >= apart * height for other, _ in cuts):

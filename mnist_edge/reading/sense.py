@@ -36,7 +36,7 @@ _FAINT = 0.4
 #: What is a digit at least so surely shows what the others look like.
 SURE = 0.9
 
-#: Where nothing is, a digit may be less sure if its ink is so strong, of 255: the ink of shadows and smudges is not.
+#: Where no digit is so sure, one may be less sure if its ink is so strong, of 255. That of shadows and smudges is not.
 _LESS_SURE, _STRONG = 0.7, 100
 
 Words = list[list["Character"]]
