@@ -57,6 +57,11 @@ def named(*paths: Path) -> list[tuple[str, str | None]]:
     return [(str(one), None) for one in found]
 
 
+def needs_ray() -> None:
+    if not is_installed("ray"):
+        lacking("needs Ray; run: pip install 'mnist-edge[ray]'")
+
+
 def locally(run_command: Command, *given: str | Path, **more: Any) -> list[dict[str, Any]]:
     done = run_command("predict", *given, "--model", REFERENCE, "--json", **more)
     return [{key: value for key, value in json.loads(line).items() if key != "milliseconds"} for line in done.stdout.splitlines()]
@@ -141,8 +146,7 @@ def test_options_that_do_not_go_together(run_command: Command, picture: Path, gi
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A cluster of two nodes with a processor each, of which the second may be killed."""
-    if not is_installed("ray"):
-        lacking("needs Ray; run: pip install 'mnist-edge[ray]'")
+    needs_ray()
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     import ray
     from ray.cluster_utils import Cluster
@@ -271,6 +275,7 @@ def test_the_command_writes_parquet_on_the_cluster(cluster: Any, scans: Path, tm
     [({"require_proof": "1"}, "require_proof=1: give true or false"), ({"replicas": "x"}, "replicas=x: give a whole number of at least 1")],
 )
 def test_ray_serve_refuses_arguments_that_it_would_misread(arguments: dict[str, str], words: str) -> None:
+    needs_ray()
     from mnist_edge.scale.serve import app
 
     with pytest.raises(UsageError, match=words):
@@ -280,6 +285,7 @@ def test_ray_serve_refuses_arguments_that_it_would_misread(arguments: dict[str, 
 @pytest.mark.proof
 @pytest.mark.parametrize("content", ["[]", "{"])
 def test_a_damaged_record_of_a_job_is_told(content: str, tmp_path: Path) -> None:
+    needs_ray()
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "_job.json").write_text(content)
     with pytest.raises(UsageError, match=r"_job\.json: damaged .*; name another --output"):
@@ -315,7 +321,6 @@ def test_answers_in_a_pipeline_of_ray_data(cluster: Any, scans: Path, run_comman
             assert list(row["probabilities"]) == wanted["probabilities"]
 
 
-@pytest.mark.proof
 def _when_routed(url: str) -> Any:
     """Return what a URL answers as JSON. Ray's proxy answers 404 until it has heard of the route."""
     until = time.monotonic() + 60
@@ -329,6 +334,7 @@ def _when_routed(url: str) -> Any:
         time.sleep(0.2)
 
 
+@pytest.mark.proof
 def test_ray_serve_answers_pictures_and_refuses_others(cluster: Any, scans: Path, run_command: Command) -> None:
     import socket
 
