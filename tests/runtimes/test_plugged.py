@@ -160,6 +160,7 @@ def test_a_format_whose_runtime_is_unknown_and_a_runtime_that_raises_are_warning
     (tmp_path / "bad.py").write_text("from exporters import Format\nFORMAT = Format('bad', 'x', '.bad', 'nowhere', lambda d, t: {})")
     (tmp_path / "worse.py").write_text("raise RuntimeError('two\\nlines')")
     monkeypatch.syspath_prepend(tmp_path)
+    runtimes.runtimes()  # the plug-ins of runtimes are looked for once, and not among these
     monkeypatch.setattr(
         plugins, "entry_points", lambda group: [EntryPoint("bad", "bad:FORMAT", group), EntryPoint("worse", "worse:R", group)]
     )
