@@ -1,4 +1,5 @@
 import json
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import torch
 from conftest import Silent, settings_for, train_small
 
 from mnist_edge import architectures, store
-from mnist_edge.architectures.deployed import torch_logits
+from mnist_edge.architectures.deployed import Deployed, torch_logits
 from mnist_edge.architectures.recipe import Augmentation, Recipe
 from mnist_edge.cli.train import new_settings
 from mnist_edge.common.errors import TrainingError, UsageError
@@ -16,7 +17,7 @@ from mnist_edge.dataset import Dataset
 from mnist_edge.runtimes.torch import load_network
 from mnist_edge.store.publishing import RUNS
 from mnist_edge.training.augment import augment
-from mnist_edge.training.loop import Epoch
+from mnist_edge.training.loop import Epoch, Images, Trainer
 from mnist_edge.training.processes import ALONE
 from mnist_edge.training.run import Run, train, trainer_for
 from mnist_edge.training.settings import Settings, choose_device
@@ -161,6 +162,19 @@ def test_a_recipe_can_publish_the_average_of_the_weights(tmp_path: Path, drawn_t
 def test_an_average_that_makes_no_sense_is_refused(average: float) -> None:
     with pytest.raises(UsageError, match="average must be at least 0 and below 1"):
         Recipe(average=average)
+
+
+def test_a_network_that_cannot_be_copied_has_no_average(drawn_train: Dataset) -> None:
+    class Locked(torch.nn.Linear):
+        def __init__(self) -> None:
+            super().__init__(784, 10)
+            self.lock = threading.Lock()
+
+    settings = settings_for(drawn_train, recipe=Recipe(average=0.9))
+    images = Images(torch.zeros(1, 1, 28, 28, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64))
+    deployed = Deployed(Locked(), settings.recipe.mean, settings.recipe.std)
+    with pytest.raises(UsageError, match="^your network mine:Locked: .*; its recipe asks for an average of the weights"):
+        Trainer("mine:Locked", deployed, settings.recipe, 0, images, images)
 
 
 def test_a_loss_that_is_not_finite_names_its_batch(tmp_path: Path, drawn_train: Dataset, drawn_test: Dataset) -> None:

@@ -91,7 +91,10 @@ class Trainer:
     ) -> None:
         self.name, self.recipe, self.seed = name, recipe, seed
         self._learning = deployed
-        self._average = AveragedModel(deployed, avg_fn=_average_with(recipe.average), use_buffers=True) if recipe.average else None
+        self._average = None
+        if recipe.average:
+            with told_as_its_own(name, advice="its recipe asks for an average of the weights, which needs a copy; set average=0"):
+                self._average = AveragedModel(deployed, avg_fn=_average_with(recipe.average), use_buffers=True)
         self.training, self.validation, self.processes = training, validation, processes
         self.parameters = [parameter for parameter in deployed.parameters() if parameter.requires_grad]
         self.batches = math.ceil(len(training) / recipe.batch_size)
