@@ -88,6 +88,7 @@ class Trainer:
         training: Images,
         validation: Images,
         processes: Processes = ALONE,
+        teachers: Sequence[Deployed] = (),
     ) -> None:
         self.name, self.recipe, self.seed = name, recipe, seed
         self._learning = deployed
@@ -101,7 +102,7 @@ class Trainer:
         self.optimizer = _optimizer(deployed, recipe)
         self.schedule = _schedule(self.optimizer, recipe, self.batches)
         self.done = 0
-        self.teachers: Sequence[Deployed] = ()
+        self.teachers = teachers
 
     @property
     def deployed(self) -> Deployed:
