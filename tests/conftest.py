@@ -136,21 +136,6 @@ class Silent:
         pass
 
 
-class StopsIn(Silent):
-    """Interrupt as Ctrl-C does, in a batch or right after an epoch."""
-
-    def __init__(self, epoch: int, batch: int | None) -> None:
-        self.where = (epoch, batch)
-
-    def on_batch(self, epoch: int, batch: int, batches: int, loss: float) -> None:
-        if (epoch, batch) == self.where:
-            raise KeyboardInterrupt
-
-    def on_epoch(self, epoch: Epoch) -> None:
-        if (epoch.epoch, None) == self.where:
-            raise KeyboardInterrupt
-
-
 def settings_for(data: Dataset, architecture: str = "lenet", **changes: object) -> Settings:
     values: dict[str, object] = {
         "architecture": architecture,

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import Silent, StopsIn, settings_for, train_small
+from conftest import Silent, settings_for, train_small
 
 from mnist_edge import architectures, store
 from mnist_edge.architectures.deployed import Deployed, torch_logits
@@ -17,7 +17,7 @@ from mnist_edge.dataset import Dataset
 from mnist_edge.runtimes.torch import load_network
 from mnist_edge.store.publishing import RUNS
 from mnist_edge.training.augment import augment
-from mnist_edge.training.loop import Images, Trainer
+from mnist_edge.training.loop import Epoch, Images, Trainer
 from mnist_edge.training.processes import ALONE
 from mnist_edge.training.run import Run, train, trainer_for
 from mnist_edge.training.settings import Settings, choose_device
@@ -70,6 +70,21 @@ def test_a_recipe_can_add_drawn_digits_and_holds_none_of_them_out(tmp_path: Path
             run.start(settings)
             train(run, settings, drawn_train, drawn_test, Counts())
     assert set(seen) == {22, 33}  # 1,100 images and half as many more
+
+
+class StopsIn(Silent):
+    """Interrupt as Ctrl-C does, in a batch or right after an epoch."""
+
+    def __init__(self, epoch: int, batch: int | None) -> None:
+        self.where = (epoch, batch)
+
+    def on_batch(self, epoch: int, batch: int, batches: int, loss: float) -> None:
+        if (epoch, batch) == self.where:
+            raise KeyboardInterrupt
+
+    def on_epoch(self, epoch: Epoch) -> None:
+        if (epoch.epoch, None) == self.where:
+            raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize(

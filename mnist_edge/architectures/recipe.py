@@ -88,11 +88,6 @@ class Recipe:
             raise UsageError(f"a recipe's average must be at least 0 and below 1, not {self.average}")
         object.__setattr__(self, "name", OLD_NAMES.get(self.name, self.name))  # unfinished runs and plug-ins of 0.1 hold the old one
 
-    @property
-    def is_channels_last(self) -> bool:
-        """Whether images keep their channels last, in which bfloat16 convolutions are fastest, by a third and more."""
-        return self.channels_last or self.precision == "bfloat16"
-
     def changed(
         self, *, epochs: int | None = None, batch_size: int | None = None, lr: float | None = None, precision: Precision | None = None
     ) -> Self:

@@ -22,10 +22,7 @@ if TYPE_CHECKING:
     from mnist_edge.dataset import Dataset
     from mnist_edge.training.processes import Processes
     from mnist_edge.training.run import Run
-    from mnist_edge.training.settings import Settings, Teacher
-
-#: Where an option is not named after its argument.
-_OPTION_OF = MappingProxyType({"arguments": "--set", "teachers": "--teacher"})
+    from mnist_edge.training.settings import Settings
 
 
 @subcommand("train", "train lenet", "train lenet --data drawn --epochs 2 --train-images 6000", "train lenet --resume")
@@ -71,14 +68,6 @@ _OPTION_OF = MappingProxyType({"arguments": "--set", "teachers": "--teacher"})
     type=click.Choice(["writers", "every-twelfth"]),
     help="Which training images are held out: those of 45 of MNIST's writers, or every twelfth.  [default: writers for MNIST]",
 )
-@option(
-    "--teacher",
-    "teachers",
-    multiple=True,
-    metavar="MODEL",
-    shell_complete=completing.models,
-    help="Learn the answers of a trained model instead of the labels; of several, the mean of their probabilities.",
-)
 @option("--set", "arguments", multiple=True, metavar="KEY=VALUE", help="Argument of the network, such as use_conv=true.")
 @option("--licence", type=str, help="Licence of the trained weights, as an SPDX identifier.  [default: NOASSERTION]")
 @option("--resume", is_flag=True, help="Continue the unfinished run with this name.")
@@ -106,7 +95,6 @@ def command(
     from mnist_edge.dataset import describe, rule_for
     from mnist_edge.training.processes import joined
     from mnist_edge.training.run import Run, train, train_along
-    from mnist_edge.training.teachers import find_teachers, informed
 
     if own_network(architecture):
         allow(architecture)  # the user typed this name, so its code may run
@@ -138,7 +126,6 @@ def command(
                 train_images=train_images,
                 processes=processes.count,
                 held_out=given["held_out"] or (earlier.held_out if earlier else rule_for(training)),
-                teachers=find_teachers(given["teachers"], models_dir),
             )
             settings = processes.from_first(settle(run, asked, given, resume, out))
             out.say(
@@ -146,8 +133,6 @@ def command(
                 f"{count(settings.recipe.epochs, 'epoch')}, {settings.device}"
                 + (f", {processes.count} processes" if processes.count > 1 else "")
             )
-            for teacher in informed(settings):
-                out.say(f"teacher {teacher} was trained on held-out images, so the held-out accuracy will be too high")
             try:
                 with show_training(settings.recipe.epochs, out) as listener:
                     finished = train(run, settings, training, test, listener, processes)
@@ -236,7 +221,7 @@ def settle(run: "Run", asked: "Settings", given: dict[str, Any], resume: bool, o
     for what, was, now in (
         ("network", settings.architecture, asked.architecture),
         *(
-            (_OPTION_OF.get(key) or f"--{key.replace('_', '-')}", *_pair(settings, asked, key))
+            ("--set" if key == "arguments" else f"--{key.replace('_', '-')}", *_pair(settings, asked, key))
             for key, value in given.items()
             if value not in (None, ())
         ),
@@ -256,14 +241,8 @@ def _in_words(data: dict[str, Any]) -> str:
 def _pair(settings: "Settings", asked: "Settings", key: str) -> tuple[Any, Any]:
     if key == "recipe":
         return settings.recipe.name, asked.recipe.name
-    if key == "teachers":
-        return _names(settings.teachers), _names(asked.teachers)
     holders = (settings.recipe, asked.recipe) if hasattr(settings.recipe, key) else (settings, asked)
     return getattr(holders[0], key), getattr(holders[1], key)
-
-
-def _names(teachers: "tuple[Teacher, ...]") -> str:
-    return ", ".join(f"{one.name} (weights {one.weights[:12]}…)" for one in teachers) or "none"
 
 
 def new_settings(architecture: str, given: dict[str, Any], arguments: Mapping[str, Any] = MappingProxyType({})) -> "Settings":

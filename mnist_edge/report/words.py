@@ -42,15 +42,9 @@ def training(findings: Findings) -> list[str]:
         f"weight decay {recipe['weight_decay']:g}{'; multiplied in bfloat16, the weights in float32' if recipe.get('precision') == 'bfloat16' else ''}"
         f"{averaged}",
         _augmentation(recipe["augmentation"]),
-        *_taught(run),
         f"Seed {run['seed']}, {run['device']}, {_processes(run)}{count(run['threads'], 'thread')}: {duration(run['seconds'])}; {versions}",
         f"{percent(manifest.scores['validation_accuracy'])} on the held-out images; the test images were read once, at the end",
     ]
-
-
-def _taught(run: Mapping[str, Any]) -> list[str]:
-    teachers = [f"{one['name']} (weights {one['weights'][:12]}…)" for one in run.get("teachers", ())]
-    return [f"It learned the mean probabilities of {', '.join(teachers)} in place of the labels"] if teachers else []
 
 
 def _held_out(data: Mapping[str, Any]) -> str:

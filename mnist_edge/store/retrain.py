@@ -28,12 +28,11 @@ def recipe_of(manifest: Manifest) -> dict[str, Any]:
 
 def rule_of(manifest: Manifest, data: Dataset) -> Rule:
     """Return the rule by which images of `data` are held out for a model: its own where it was trained on them, else that of a new training."""
-    return own_rule_of(manifest) if data.sha256 == manifest.training["data"]["sha256"] else rule_for(data)
+    return _rule(manifest.training) if data.sha256 == manifest.training["data"]["sha256"] else rule_for(data)
 
 
-def own_rule_of(manifest: Manifest) -> Rule:
-    """Return the rule by which images of a model's own training set were held out; manifests of older versions do not name it."""
-    rule: Rule = manifest.training["data"].get("held_out_by", EVERY_TWELFTH)
+def _rule(training: Mapping[str, Any]) -> Rule:
+    rule: Rule = training["data"].get("held_out_by", EVERY_TWELFTH)
     return rule
 
 
@@ -67,12 +66,10 @@ def training_command(manifest: Manifest, name: str, usual: Mapping[str, Any] | N
         words += ["--data", data["name"].removeprefix("folder:")]
     if (part := _part_of(training)) is not None:
         words += ["--train-images", str(part)]
-    if own_rule_of(manifest) == EVERY_TWELFTH and data["sha256"] == MNIST_SHA256:
+    if _rule(training) == EVERY_TWELFTH and data["sha256"] == MNIST_SHA256:
         words += ["--held-out", EVERY_TWELFTH]
     if training["seed"]:
         words += ["--seed", str(training["seed"])]
-    for teacher in training.get("teachers", ()):
-        words += ["--teacher", teacher["name"]]
     words += ["--threads", str(training["threads"]), "--device", training["device"]]
     if manifest.licence != "NOASSERTION":
         words += ["--licence", manifest.licence]

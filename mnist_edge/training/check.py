@@ -105,8 +105,8 @@ def assemble(settings: Settings) -> Deployed:
     if any(map(is_lazy, deployed.parameters())):  # they take their shapes from the first image
         with torch.no_grad():
             deployed.eval()(_on_device(np.zeros((2, 1, 28, 28), np.uint8), settings))
-    if settings.recipe.is_channels_last:
-        deployed = deployed.to(memory_format=torch.channels_last)
+    if settings.recipe.precision == "bfloat16" or settings.recipe.channels_last:
+        deployed = deployed.to(memory_format=torch.channels_last)  # in which bfloat16 convolutions are fastest, a third and more
     return deployed
 
 

@@ -88,7 +88,6 @@ class Trainer:
         training: Images,
         validation: Images,
         processes: Processes = ALONE,
-        teachers: Sequence[Deployed] = (),
     ) -> None:
         self.name, self.recipe, self.seed = name, recipe, seed
         self._learning = deployed
@@ -102,7 +101,7 @@ class Trainer:
         self.optimizer = _optimizer(deployed, recipe)
         self.schedule = _schedule(self.optimizer, recipe, self.batches)
         self.done = 0
-        self.teachers = teachers
+        self.teachers: Sequence[Deployed] = ()
 
     @property
     def deployed(self) -> Deployed:

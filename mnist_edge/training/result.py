@@ -81,7 +81,6 @@ def write_model(
             "device": settings.device,
             "threads": settings.threads,
             "processes": settings.processes,
-            "teachers": [{"name": one.name, "weights": one.weights} for one in settings.teachers],
             "seconds": seconds,
             "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "versions": versions(),

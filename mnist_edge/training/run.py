@@ -30,7 +30,6 @@ from mnist_edge.training.memory import keep_freed_memory
 from mnist_edge.training.processes import ALONE, Processes
 from mnist_edge.training.result import write_model
 from mnist_edge.training.settings import Settings
-from mnist_edge.training.teachers import load_teachers
 
 
 @dataclass(frozen=True)
@@ -219,8 +218,7 @@ def train_along(settings: Settings, data: Dataset, processes: Processes) -> None
 def trainer_for(settings: Settings, data: Dataset, processes: Processes, models_dir: Path | None = None) -> Trainer:
     """Return a new network in training, with the images that are trained on and those that are held out.
 
-    Raises UsageError for a network or data that cannot be trained; TrainingError if `models_dir` is on a full disk; ModelError,
-    NotAllowedError or TrainingError for a teacher that cannot be loaded.
+    Raises UsageError for a network or data that cannot be trained; TrainingError if `models_dir` is on a full disk.
     """
     kept, held_out = datasets.split_validation(data, settings.held_out)
     if not len(held_out):
@@ -250,5 +248,4 @@ def trainer_for(settings: Settings, data: Dataset, processes: Processes, models_
         on_device(training, labels),
         on_device(validation, data.labels[held_out]),
         processes,
-        load_teachers(settings),
     )

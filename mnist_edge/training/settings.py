@@ -12,21 +12,6 @@ from mnist_edge.dataset import EVERY_TWELFTH, Rule
 
 
 @dataclass(frozen=True)
-class Teacher:
-    """A trained model whose answers a network learns.
-
-    Attributes:
-        name: of the model.
-        folder: where it is on this machine.
-        weights: SHA-256 of its weights.
-    """
-
-    name: str
-    folder: str
-    weights: str
-
-
-@dataclass(frozen=True)
 class Settings:
     """Everything that a training's result depends on, except the machine.
 
@@ -41,7 +26,6 @@ class Settings:
         train_images: the part of the training set that was asked for; None for all of it, and in runs of older versions.
         processes: how many train together; another number changes the bits.
         held_out: the rule by which images are held out; ``every-twelfth`` in runs of older versions.
-        teachers: models whose mean probabilities are learned in place of labels; none in runs of older versions.
     """
 
     architecture: str
@@ -55,7 +39,6 @@ class Settings:
     train_images: int | None = None
     processes: int = 1
     held_out: Rule = EVERY_TWELFTH
-    teachers: tuple[Teacher, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as JSON values."""
@@ -67,8 +50,7 @@ class Settings:
         recipe = dict(body["recipe"])
         if recipe["augmentation"] is not None:
             recipe["augmentation"] = Augmentation(**recipe["augmentation"])
-        teachers = tuple(Teacher(**one) for one in body.get("teachers", ()))
-        return cls(**{**body, "recipe": Recipe(**recipe), "teachers": teachers})
+        return cls(**{**body, "recipe": Recipe(**recipe)})
 
 
 def choose_device(name: str) -> str:
