@@ -134,6 +134,7 @@ def replace_hash(body: dict[str, Any], file: str, content: bytes) -> None:
         (lambda body: body["training"].update(seconds=None), "training.seconds is None, not a number"),
         (lambda body: body["training"].update(finished=5), "training.finished is 5, not text"),
         (lambda body: body["training"]["recipe"].pop("lr"), "training.recipe.lr is missing"),
+        (lambda body: body["training"]["recipe"].update(average="0.9"), "training.recipe.average is '0.9', not a number"),
         (lambda body: body["scores"].update(confidence=[]), r"scores.confidence is \[\], not an object"),
         (lambda body: body["scores"].update(test_accuracy=True), "scores.test_accuracy is True, not a number"),
         (lambda body: body["normalisation"].update(mean="0"), "normalisation.mean is '0', not a number"),

@@ -42,11 +42,11 @@ def test_a_field_that_is_not_there_is_refused(trial, capsys: pytest.CaptureFixtu
     assert "drwn" in capsys.readouterr().err
 
 
-def teacher_of(digit: int, keep: Path) -> list[str]:
+def teacher_of(digit: int, keep: Path, logit: float = 1000) -> list[str]:
     """Make the kept network call every digit so."""
     kept = torch.load(keep, weights_only=True)
     last = list(kept["state"]["network"])[-1]
-    kept["state"]["network"][last] = torch.eye(10)[digit] * 1000
+    kept["state"]["network"][last] = torch.eye(10)[digit] * logit
     torch.save(kept, keep)
     return ["--teacher", str(keep)]
 
@@ -54,7 +54,7 @@ def teacher_of(digit: int, keep: Path) -> list[str]:
 def test_a_student_learns_its_teachers_answers(trial, tmp_path: Path) -> None:
     trial("mlp-256", "--set", "epochs=1", keep="a.pt")
     trial("mlp-256", "--set", "epochs=1", keep="b.pt")
-    three, eight = teacher_of(3, tmp_path / "a.pt"), teacher_of(8, tmp_path / "b.pt")
+    three, eight = teacher_of(3, tmp_path / "a.pt"), teacher_of(8, tmp_path / "b.pt", logit=30)  # the mean of their logits is a 3
     images = torch.from_numpy(drawn.draw("test", 100).images)
     trial("mlp-256", "--set", "epochs=2", *three)
     assert (recipes.network_of(tmp_path / "new/trial.pt")(images).argmax(dim=1) == 3).all()

@@ -223,7 +223,7 @@ _ARTIFACT = _FILE | _MADE | {"proofs": [Closed(PROOF)], "members": {str: str}}
 _ARTIFACT_3 = _FILE | _MADE | {"parity": _PARITY, "?golden": _GOLDEN}
 _RECIPE = {"name": str, "epochs": int, "batch_size": int, "optimizer": str, "lr": float, "weight_decay": float, "schedule": str,
            "?precision": str, "augmentation": ({"rotation": float, "scale": float, "shear": float, "shift": float, "?elastic": float, "?pen": float}, None),
-           "?drawn": float, "?hands": str, "?channels_last": bool}  # fmt: skip
+           "?drawn": float, "?hands": str, "?channels_last": bool, "?average": float}  # fmt: skip
 _TRAINING = {"recipe": _RECIPE, "data": _DATA | {"held_out": int, "?held_out_by": str}, "seed": int, "epochs": int, "device": str, "threads": int,
              "seconds": float, "finished": str, "versions": {"torch": str}}  # fmt: skip
 _SCORES = {"validation_accuracy": float, "test_accuracy": float, "test_correct": int, "test_data": _DATA,

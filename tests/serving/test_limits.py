@@ -149,9 +149,9 @@ def refused_connections(client: socket.socket) -> int:
 
 
 def test_too_many_connections(strict: Running) -> None:
+    time.sleep(1.6)  # those of other tests are closed
     with connect(strict) as client:
         before = refused_connections(client)
-    time.sleep(1.6)  # those of other tests are closed
     clients = [connect(strict) for _ in range(4)]
     try:
         for client in clients:
