@@ -237,7 +237,7 @@ def test_an_idx_file_is_left_cleanly_at_any_moment(models: Path, drawn_test: Dat
 
 
 def test_what_is_made_ahead_ends_when_it_is_left() -> None:
-    closed, threads = [], threading.active_count()
+    closed, threads = [], set(threading.enumerate())
 
     def numbers() -> Generator[int, None, None]:
         try:
@@ -249,7 +249,7 @@ def test_what_is_made_ahead_ends_when_it_is_left() -> None:
     assert [next(ahead), next(ahead)] == [0, 1]
     ahead.close()
     assert closed == [True]
-    assert threading.active_count() == threads
+    assert not set(threading.enumerate()) - threads
     assert list(pipeline.ahead(numbers())) == list(range(100))
 
     def failing() -> Generator[int, None, None]:

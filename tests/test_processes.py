@@ -141,8 +141,10 @@ def test_three_processes_take_the_steps_of_one(tmp_path: Path, run_process: Comm
         [json.loads(line) for line in (tmp_path / "models" / n / "history.jsonl").read_text().splitlines()] for n in ("alone", "together")
     ]
     for one, three in zip(*rows, strict=True):
-        for key in ("loss", "accuracy", "validation_loss", "validation_accuracy"):
+        for key in ("loss", "validation_loss"):
             assert one[key] == pytest.approx(three[key], rel=1e-3), key
+        for key in ("accuracy", "validation_accuracy"):
+            assert one[key] == pytest.approx(three[key], abs=0.01), key  # 250 images are held out
     assert sha256(tmp_path / "models/alone/weights.safetensors") != sha256(tmp_path / "models/together/weights.safetensors")
 
 

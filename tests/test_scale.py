@@ -19,6 +19,7 @@ from conftest import ROOT, Command
 from once import lacking
 from PIL import Image
 from proving import as_if_made_elsewhere, elsewhere
+from serving_process import free_port
 
 from mnist_edge import Predictor
 from mnist_edge.cli.predict import _is_idx
@@ -148,6 +149,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A cluster of two nodes with a processor each, of which the second may be killed."""
     needs_ray()
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "0")  # other tests' memory ends no worker
     import ray
     from ray.cluster_utils import Cluster
 
@@ -336,16 +338,12 @@ def _when_routed(url: str) -> Any:
 
 @pytest.mark.proof
 def test_ray_serve_answers_pictures_and_refuses_others(cluster: Any, scans: Path, run_command: Command) -> None:
-    import socket
-
     from ray import serve
 
     from mnist_edge.scale.serve import app
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    serve.start(http_options={"host": "127.0.0.1", "port": port})
+    port = free_port()
+    serve.start(proxy_location="HeadOnly", http_options={"host": "127.0.0.1", "port": port})  # both nodes are this machine
     try:
         serve.run(app({"model": str(REFERENCE)}))
         url = f"http://127.0.0.1:{port}"

@@ -116,7 +116,7 @@ def test_a_checkout_that_changes_is_found_out(tmp_path: Path, monkeypatch: pytes
     checkout.remember(config)
     (tmp_path / "cache.ignored").write_text("x")
     assert checkout.changes(config) == []
-    (tmp_path / "models" / "lenet" / "manifest.json").write_text("replaced..")
+    (tmp_path / "models" / "lenet" / "manifest.json").write_text("replaced by other text")
     (tmp_path / "models" / ".replaced").mkdir()
     (tmp_path / "models" / ".replaced" / "x").touch()
     (tmp_path / "source.py").unlink()

@@ -11,6 +11,7 @@ import os
 import pickle
 import re
 import socket
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ from mnist_edge.common.errors import MnistEdgeError, TrainingError, UsageError, 
 
 #: How long another process waits for the first to report the same error, before it reports its own.
 _PATIENCE = timedelta(seconds=3)
+
+#: Seconds that it then gives the first to print, because torchrun ends all processes once one has ended.
+_HEAD_START = 1.0
 
 
 @dataclass(frozen=True)
@@ -129,6 +133,7 @@ class Processes:
                 return isinstance(error, TrainingError) and self.store.check([spoken])
             with suppress(dist.DistStoreError):  # it was not there in time
                 self.store.wait([failed], _PATIENCE)
+                time.sleep(_HEAD_START)
                 return True
             self.store.set(spoken, "")
         return isinstance(error, KeyboardInterrupt) and not self.is_first

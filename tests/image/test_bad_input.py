@@ -108,7 +108,7 @@ def test_each_is_one_line_and_the_rest_is_still_read(models: Path, seven: np.nda
     for name, line, error in zip(names, lines, errors, strict=False):
         assert line["path"] == str(folder / name)
         assert expected[name] in line["error"], name
-        assert line["milliseconds"] < 1000
+        assert line["milliseconds"] < 5000
         assert error.startswith("error: ")
         assert name.replace("\n", "\\n") in error
     assert os.fsencode(lines[-2]["path"]) == not_utf8
@@ -138,7 +138,7 @@ def test_single_bytes_changed_at_random_never_break_the_reader() -> None:
         assert counts["pixels"]["refused"]
         assert not name.startswith("PNG") or counts["pixels"]["refused"] == 150
         assert name.startswith("PNG") or counts["pixels"]["same"]
-    assert result["slowest_seconds"] < 1
+    assert result["slowest_seconds"] < 5  # not minutes
     assert result["peak_kilobytes"] < 200_000
 
 

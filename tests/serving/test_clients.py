@@ -68,6 +68,8 @@ def test_the_page_in_a_browser(server: Running, serve: Any, tmp_path: Path) -> N
     with chromium() as browser:
         from playwright.sync_api import expect
 
+        expect.set_options(timeout=20_000)
+
         page = browser.new_page()
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
@@ -94,7 +96,7 @@ def test_the_page_in_a_browser(server: Running, serve: Any, tmp_path: Path) -> N
         assert (tmp_path / "large.png").stat().st_size > 8 * 2**20
         page.click("#clear")
         page.set_input_files("#file", tmp_path / "large.png")
-        expect(page.locator("#digit")).to_have_text("5", timeout=20_000)
+        expect(page.locator("#digit")).to_have_text("5")
         assert problems == [] and all(url.startswith((f"http://127.0.0.1:{server.port}/", "data:")) for url in asked)
         page.screenshot(path=str(tmp_path / "page.png"), full_page=True)
         page.goto(f"http://127.0.0.1:{guarded.port}/")

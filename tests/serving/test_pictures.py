@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT, Command
 from once import lacking
 from PIL import Image
-from serving_process import LENET, Running
+from serving_process import LENET, Running, until
 
 from mnist_edge import Predictor
 from mnist_edge.common.errors import PictureError
@@ -218,11 +218,10 @@ def test_the_figures_are_those_of_all_workers(serve: Callable[..., Running], pix
         assert running.infer(pixels.tobytes()).status == 200
     assert running.infer(b"x").status == running.ask("/predict", b"x").status == 400
     assert running.ask("/predict", PHOTO.read_bytes()).status == 200
-    seen = figures(running)
+    seen = until(lambda: (found := figures(running))["mnist_edge_in_flight"] == 1 and found)  # it alone: an answer is sent, then counted
     assert seen['mnist_edge_requests_total{path="infer",code="200"}'] == 20
     assert seen['mnist_edge_requests_total{path="infer",code="400"}'] == seen['mnist_edge_requests_total{path="predict",code="400"}'] == 1
     assert seen['mnist_edge_request_seconds_count{path="infer"}'] == seen['mnist_edge_request_seconds_bucket{path="infer",le="+Inf"}'] == 21
-    assert seen["mnist_edge_in_flight"] == 1  # this one
     version = running.ask("/v2/models/lenet").json()["versions"][0]
     expected = np.bincount(logits.argmax(1), minlength=10) * 20
     expected[5] += 1  # the photo

@@ -17,7 +17,7 @@ import pytest
 from conftest import COMMAND, Command
 from once import lacking
 from proving import as_if_made_elsewhere, elsewhere
-from serving_process import LENET, Running, read_all, until
+from serving_process import LENET, Running, free_port, read_all, until
 
 pytestmark = pytest.mark.proof
 
@@ -53,6 +53,23 @@ class Asking:
         self._thread.join(30)
 
 
+def refuses(port: int) -> bool:
+    """Say whether nothing takes connections there."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def has_ended(pid: int) -> bool:
+    """Say whether a process is gone, or is only waited for."""
+    try:
+        return not Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return True
+
+
 def test_sigterm_ends_it_after_what_is_in_progress(serve: Callable[..., Running]) -> None:
     running = serve(LENET)
     head = b"POST /v2/models/lenet/infer HTTP/1.1\r\nHost: localhost\r\nInference-Header-Content-Length: 0\r\nContent-Length: 784\r\n\r\n"
@@ -60,9 +77,7 @@ def test_sigterm_ends_it_after_what_is_in_progress(serve: Callable[..., Running]
         client.sendall(head + bytes(700))
         time.sleep(0.2)
         running.process.send_signal(signal.SIGTERM)
-        time.sleep(0.3)
-        with pytest.raises(OSError):
-            socket.create_connection(("127.0.0.1", running.port), timeout=5)
+        until(lambda: refuses(running.port))
         client.sendall(bytes(84))
         reply = client.recv(65536)
     assert b"200 OK" in reply and b"connection: close" in reply
@@ -81,7 +96,7 @@ def test_workers_end_with_their_parent(serve: Callable[..., Running]) -> None:
     running = serve(LENET, "--workers", 2)
     pids = running.workers()
     running.process.kill()
-    until(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes() for pid in pids))
+    until(lambda: all(has_ended(pid) for pid in pids))
 
 
 def test_a_worker_that_dies_is_replaced(serve: Callable[..., Running]) -> None:
@@ -89,13 +104,14 @@ def test_a_worker_that_dies_is_replaced(serve: Callable[..., Running]) -> None:
     first = running.workers()
     for _ in range(10):
         assert running.infer(bytes(784)).status == 200
-    time.sleep(0.2)  # a request is counted once it is answered
+    answered = 'mnist_edge_requests_total{path="infer",code="200"} 10\n'
+    until(lambda: answered in running.ask("/metrics").body.decode())  # a request is counted once it is answered
     os.kill(first[0], signal.SIGKILL)
     now = until(lambda: len(running.workers()) == 2 and first[0] not in running.workers() and running.workers())
     assert first[1] in now
     until(lambda: any("ended (SIGKILL); another takes its place" in line for line in running.errors))
     until(lambda: "mnist_edge_worker_starts_total 3\n" in running.ask("/metrics").body.decode())
-    assert 'mnist_edge_requests_total{path="infer",code="200"} 10\n' in running.ask("/metrics").body.decode()
+    assert answered in running.ask("/metrics").body.decode()
 
 
 def test_a_new_version_is_taken_up_and_no_request_is_lost(serve: Callable[..., Running], tmp_path: Path) -> None:
@@ -302,12 +318,6 @@ def test_too_few_open_files_are_said_once(tmp_path: Path) -> None:
     assert [answer for answer in answers if b"there are too many connections" not in answer] == []
     lines = (tmp_path / "errors").read_text().splitlines()
     assert len(lines) < 10 and any("may have 48 open files here, so each worker takes" in line for line in lines)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.mark.parametrize(
