@@ -43,7 +43,7 @@ def test_every_artifact_and_the_network_get_a_row(
     assert ort["equal_answers"] == ort["images"] == 1000
     assert torch["peak_memory"] > 2 * ort["peak_memory"]  # so it was not measured in a process that holds both
     assert torch["installed"] > 3 * ort["installed"]
-    assert torch["imports"] > 1.5 * ort["imports"]
+    assert torch["imports"] > 2 * ort["imports"]
     assert document["threads"] == 1
     with Image.open(tmp_path / "out" / "bench.png") as drawn:
         assert drawn.width > 1000
